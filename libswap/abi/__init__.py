@@ -1,0 +1,1 @@
+"""May the new library stand in for the old? One function per rule, all findings collected."""

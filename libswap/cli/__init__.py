@@ -1,0 +1,1 @@
+"""The command line only: parse, call an operation, hand its result to a reporter."""

@@ -1,0 +1,22 @@
+"""Options that several commands share, each with its one help text."""
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+Json: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document and nothing else.")
+]
+DryRun: TypeAlias = Annotated[
+    bool, typer.Option("--dry-run", "-n", help="Print the plan and change nothing.")
+]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before acting.")]
+StateDir: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--state-dir",
+        help="Journal, history and kept files. [default: /var/lib/libswap, or the XDG state home]",
+        file_okay=False,
+    ),
+]

@@ -1,0 +1,1 @@
+"""Frozen facts about ELF files and images; the only importer of pyelftools."""

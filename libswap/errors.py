@@ -1,0 +1,95 @@
+"""Everything the world can do to us, as one tree of errors.
+
+Each class builds its message from typed fields and carries its own exit code and a hint: what it
+means, why, and what to type next. Only the command line turns an error into words on a terminal.
+Our own mistakes are `AssertionError` or `RuntimeError` and never stand here.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(eq=False)
+class LibswapError(Exception):
+    """The world did something that stops the work; nothing has been lost."""
+
+    exit_code: ClassVar[int]
+
+    @property
+    def message(self) -> str:
+        """One sentence: what happened, with the names it happened to."""
+        raise NotImplementedError
+
+    @property
+    def hint(self) -> str:
+        """What to do next; empty where the message says it all."""
+        return ""
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(eq=False)
+class UsageError(LibswapError):
+    """The words of the command do not make sense together."""
+
+    exit_code: ClassVar[int] = 2
+    problem: str
+    advice: str = ""
+
+    @property
+    def message(self) -> str:
+        return self.problem
+
+    @property
+    def hint(self) -> str:
+        return self.advice
+
+
+@dataclass(eq=False)
+class InvalidElf(LibswapError):
+    """A file that should be a shared library is not one, or is damaged."""
+
+    exit_code: ClassVar[int] = 3
+    path: str
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.path} is not a usable shared library: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "Nothing was changed. Check the build or the download, for example with: readelf -h"
+
+
+@dataclass(eq=False)
+class SystemRefused(LibswapError):
+    """The kernel refused a call that the work cannot do without."""
+
+    exit_code: ClassVar[int] = 17
+    action: str
+    path: str
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"cannot {self.action} {self.path}: {self.reason}"
+
+
+@dataclass(eq=False)
+class MissingTool(LibswapError):
+    """A program or an optional package that this work needs is not installed."""
+
+    exit_code: ClassVar[int] = 16
+    tool: str
+    purpose: str
+    install: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.tool} is needed to {self.purpose} and is not installed"
+
+    @property
+    def hint(self) -> str:
+        return f"Install it: {self.install}"

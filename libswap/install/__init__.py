@@ -1,0 +1,1 @@
+"""Replace files so that a crash leaves the old or the new, never less."""

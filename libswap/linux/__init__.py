@@ -1,0 +1,1 @@
+"""The only package that asks the kernel: files, /proc, ptrace, memory, running programs."""

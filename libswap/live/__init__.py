@@ -1,0 +1,1 @@
+"""Move a running process onto new code, or leave it as it was."""

@@ -1,0 +1,1 @@
+"""Link a relocatable object against a target; needs no process."""

@@ -1,0 +1,1 @@
+"""Shows results and decides nothing."""

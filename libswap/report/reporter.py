@@ -1,0 +1,27 @@
+"""What every way of showing a result can do."""
+
+from typing import Protocol
+
+from libswap.errors import LibswapError
+
+
+class Reporter(Protocol):
+    """Shows one command's plan, result or error; decides nothing."""
+
+    def show(self, view: str, result: object, *, exit_code: int = 0) -> None:
+        """Show what an operation returned.
+
+        Args:
+            view: the module libswap.report.views.<view> that lays it out for people.
+            result: the operation's frozen dataclass.
+            exit_code: what the command will exit with.
+        """
+
+    def note(self, text: str) -> None:
+        """Say something to a person while the work goes on; programs never see it."""
+
+    def error(self, error: LibswapError) -> None:
+        """Say what stopped the work, and what to do next."""
+
+    def confirm(self, question: str) -> bool:
+        """Ask a person; without one (no terminal, JSON) the answer is no."""

@@ -1,0 +1,1 @@
+"""One module per command: its result as rich renderables."""

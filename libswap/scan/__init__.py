@@ -1,0 +1,1 @@
+"""Who uses a library, and which service each user belongs to."""

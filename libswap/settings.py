@@ -1,0 +1,31 @@
+"""Limits, time-outs and places, each a named field with its unit."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+def default_state_dir() -> Path:
+    """Where the journal, the history and kept files live.
+
+    Root uses /var/lib/libswap. Others use the XDG state home (XDG Base Directory Specification
+    0.8), which is taken from the environment only when it is absolute, as that text demands.
+    """
+    if os.geteuid() == 0:
+        return Path("/var/lib/libswap")
+    state_home = os.environ.get("XDG_STATE_HOME", "")
+    base = Path(state_home) if state_home.startswith("/") else Path.home() / ".local" / "state"
+    return base / "libswap"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an operation may be told to do differently.
+
+    Attributes:
+        state_dir: journal, history and store of kept files.
+        lock_wait: seconds to wait for another libswap that holds the lock.
+    """
+
+    state_dir: Path = field(default_factory=default_state_dir)
+    lock_wait: float = 30.0

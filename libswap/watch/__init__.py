@@ -1,0 +1,1 @@
+"""Deploys what appears in a directory."""

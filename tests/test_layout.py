@@ -1,0 +1,27 @@
+"""The promises that hold for the tree as a whole."""
+
+import subprocess
+import sys
+from itertools import pairwise
+
+from libswap import errors
+
+
+def _tree(root: type[errors.LibswapError]) -> list[type[errors.LibswapError]]:
+    return [c for child in root.__subclasses__() for c in (child, *_tree(child))]
+
+
+def test_every_error_class_has_an_exit_code_of_its_own() -> None:
+    codes = sorted(c.exit_code for c in _tree(errors.LibswapError))
+    assert codes[0] > 1, "0 is success and 1 a fault of ours"
+    assert all(a != b for a, b in pairwise(codes))
+
+
+def test_version_is_answered_without_typer() -> None:
+    code = (
+        "import sys; sys.argv[1:]=['--version']; from libswap.__main__ import main; main();"
+        " sys.exit('typer' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout.startswith("libswap 0.")
