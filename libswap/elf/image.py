@@ -1,0 +1,348 @@
+"""One ELF file's header, segments and sections, read over its bytes with every range checked.
+
+Sources: System V gABI chapters 4 and 5, elf(5). The bytes may be hostile: every table is bounded by
+the buffer before it is read, and nothing is allocated because a header says so.
+"""
+
+import mmap
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+from functools import cached_property
+from typing import Final, Self, TypeAlias
+
+from libswap.errors import InvalidElf
+
+Buffer: TypeAlias = bytes | bytearray | memoryview | mmap.mmap
+
+EM_386: Final = 3
+EM_X86_64: Final = 62
+EM_AARCH64: Final = 183
+
+_MACHINES: Final = {3: "i386", 8: "mips", 20: "ppc", 21: "ppc64", 22: "s390", 40: "arm",
+                    62: "x86-64", 183: "aarch64", 243: "riscv", 258: "loongarch"}  # fmt: skip
+_NOT_ELF: Final = {
+    b"!<arch>\n": "it is a static archive (ar); link against it, do not install it as a library",
+    b"!<thin>\n": "it is a thin static archive (ar)",
+    b"BC\xc0\xde": "it is LLVM bitcode, not linked code",
+    b"\xca\xfe\xba\xbe": "it is a Mach-O or Java file",
+    b"MZ": "it is a Windows PE file",
+    b"#!": "it is a script",
+}
+
+
+class FileType(IntEnum):
+    """e_type, gABI figure 4-4."""
+
+    NONE = 0
+    REL = 1
+    EXEC = 2
+    DYN = 3
+    CORE = 4
+
+
+class SegmentType(IntEnum):
+    """p_type, gABI figure 5-2, and the GNU ones."""
+
+    LOAD = 1
+    DYNAMIC = 2
+    INTERP = 3
+    NOTE = 4
+    TLS = 7
+    GNU_EH_FRAME = 0x6474E550
+    GNU_STACK = 0x6474E551
+    GNU_RELRO = 0x6474E552
+    GNU_PROPERTY = 0x6474E553
+
+
+class SegmentFlags(IntFlag):
+    """p_flags, gABI figure 5-3."""
+
+    X = 1
+    W = 2
+    R = 4
+
+
+class SectionType(IntEnum):
+    """sh_type, gABI figure 4-9: the ones that are looked for."""
+
+    NULL = 0
+    PROGBITS = 1
+    SYMTAB = 2
+    STRTAB = 3
+    RELA = 4
+    NOTE = 7
+    NOBITS = 8
+    REL = 9
+    DYNSYM = 11
+    GNU_VERDEF = 0x6FFFFFFD
+    GNU_VERNEED = 0x6FFFFFFE
+    GNU_VERSYM = 0x6FFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One program header. Offsets, addresses and sizes in bytes."""
+
+    type: int
+    flags: SegmentFlags
+    offset: int
+    vaddr: int
+    filesz: int
+    memsz: int
+    align: int
+
+    def holds(self, vaddr: int, size: int = 1) -> bool:
+        """Whether [vaddr, vaddr + size) lies in the bytes that the file gives this segment."""
+        return self.vaddr <= vaddr and vaddr + size <= self.vaddr + self.filesz
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One section header. Offsets, addresses and sizes in bytes."""
+
+    name: str
+    type: int
+    flags: int
+    addr: int
+    offset: int
+    size: int
+    link: int
+    info: int
+    entsize: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The ELF header: what kind of file this is, and for which machine."""
+
+    bits: int
+    little_endian: bool
+    os_abi: int
+    type: int
+    machine: int
+    entry: int
+    flags: int
+    _phoff: int
+    _shoff: int
+    _phentsize: int
+    _phnum: int
+    _shentsize: int
+    _shnum: int
+    _shstrndx: int
+
+    @property
+    def machine_name(self) -> str:
+        """The machine's usual name, or its number."""
+        return _MACHINES.get(self.machine, f"machine {self.machine}")
+
+
+class Image:
+    """An ELF file over its bytes; facts are read when they are asked for, and once.
+
+    Attributes:
+        name: what to call the file in an error.
+        data: the file's bytes.
+    """
+
+    def __init__(self, data: Buffer, name: str) -> None:
+        """Read the ELF header.
+
+        Raises:
+            InvalidElf: the bytes are no ELF file, or the header is damaged.
+        """
+        self.name = name
+        self.data = data
+        self.header = self._read_header()
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """Map a file read-only.
+
+        Raises:
+            InvalidElf: it is no ELF file.
+            OSError: it cannot be opened, or is no regular file.
+        """
+        name = os.fspath(path)
+        with open(name, "rb") as file:  # noqa: PTH123  Path would be one more import at start-up
+            return cls.from_descriptor(file.fileno(), name)
+
+    @classmethod
+    def from_descriptor(cls, descriptor: int, name: str) -> Self:
+        """Map an open file read-only; the descriptor may be closed afterwards.
+
+        A mapped file that somebody truncates raises SIGBUS in us: installs read staged bytes that
+        only we can write, and readers of foreign files use `Image(read bytes)`.
+        """
+        size = os.fstat(descriptor).st_size
+        if size == 0:
+            raise InvalidElf(name, "the file is empty")
+        return cls(mmap.mmap(descriptor, size, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE), name)
+
+    def bad(self, reason: str) -> InvalidElf:
+        """The error that says what is wrong with this file."""
+        return InvalidElf(self.name, reason)
+
+    def at_offset(self, offset: int, size: int, what: str) -> bytes:
+        """`size` bytes of the file from `offset`.
+
+        Raises:
+            InvalidElf: they are not all there; `what` names them.
+        """
+        if offset < 0 or size < 0 or offset + size > len(self.data):
+            end = len(self.data)
+            raise self.bad(f"{what} reaches past the end of the file ({offset}+{size} > {end})")
+        return bytes(self.data[offset : offset + size])
+
+    def at_vaddr(self, vaddr: int, size: int, what: str) -> bytes:
+        """`size` bytes that a LOAD segment maps from the file at virtual address `vaddr`.
+
+        Raises:
+            InvalidElf: no segment's file bytes cover them.
+        """
+        return self.at_offset(self.offset_of(vaddr, size, what), size, what)
+
+    def offset_of(self, vaddr: int, size: int, what: str) -> int:
+        """The file offset of a virtual address.
+
+        Raises:
+            InvalidElf: no segment's file bytes cover [vaddr, vaddr + size).
+        """
+        for segment in self.loads:
+            if segment.holds(vaddr, size):
+                return segment.offset + (vaddr - segment.vaddr)
+        raise self.bad(f"{what} at {vaddr:#x} lies in no segment of the file")
+
+    def unpack(self, layout: str, data: bytes) -> Iterator[tuple[int, ...]]:
+        """`data` as records of a `struct` layout in this file's byte order.
+
+        A trailing part of a record is left out.
+        """
+        record = struct.Struct(self.order + layout)
+        usable = len(data) - len(data) % record.size
+        return record.iter_unpack(memoryview(data)[:usable])
+
+    @property
+    def order(self) -> str:
+        """The `struct` byte-order mark of this file."""
+        return "<" if self.header.little_endian else ">"
+
+    @property
+    def word(self) -> str:
+        """The `struct` letter of an address in this file."""
+        return "Q" if self.header.bits == 64 else "I"
+
+    @property
+    def word_size(self) -> int:
+        """An address's size in bytes."""
+        return self.header.bits // 8
+
+    @cached_property
+    def segments(self) -> tuple[Segment, ...]:
+        """The program headers, in their order.
+
+        Raises:
+            InvalidElf: the table is damaged.
+        """
+        header = self.header
+        if header._phnum == 0:  # noqa: SLF001  the header's own reader
+            return ()
+        layout = "IIQQQQQQ" if header.bits == 64 else "IIIIIIII"
+        table = self._table(header._phoff, header._phnum, header._phentsize, layout, "program")  # noqa: SLF001
+        return tuple(self._segment(row) for row in self.unpack(layout, table))
+
+    @cached_property
+    def loads(self) -> tuple[Segment, ...]:
+        """The LOAD segments."""
+        return tuple(s for s in self.segments if s.type == SegmentType.LOAD)
+
+    def segment(self, kind: SegmentType) -> Segment | None:
+        """The first segment of a type."""
+        return next((s for s in self.segments if s.type == kind), None)
+
+    @cached_property
+    def sections(self) -> tuple[Section, ...]:
+        """The section headers, in their order; empty where the file has none.
+
+        Raises:
+            InvalidElf: the table is damaged.
+        """
+        header = self.header
+        if header._shoff == 0 or header._shnum == 0:  # noqa: SLF001
+            return ()
+        layout = "IIQQQQIIQQ" if header.bits == 64 else "IIIIIIIIII"
+        table = self._table(header._shoff, header._shnum, header._shentsize, layout, "section")  # noqa: SLF001
+        rows = list(self.unpack(layout, table))
+        names = b""
+        if header._shstrndx < len(rows):  # noqa: SLF001
+            strings = rows[header._shstrndx]  # noqa: SLF001
+            names = self.at_offset(strings[4], strings[5], "the section name table")
+        return tuple(
+            Section(string_at(names, r[0]), r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[9])
+            for r in rows
+        )
+
+    def section(self, name: str) -> Section | None:
+        """The first section of a name."""
+        return next((s for s in self.sections if s.name == name), None)
+
+    def section_bytes(self, section: Section) -> bytes:
+        """A section's bytes in the file; none for NOBITS.
+
+        Raises:
+            InvalidElf: the section reaches past the end of the file.
+        """
+        if section.type == SectionType.NOBITS:
+            return b""
+        return self.at_offset(section.offset, section.size, f"section {section.name}")
+
+    def _read_header(self) -> Header:
+        ident = bytes(self.data[:16])
+        if ident[:4] != b"\x7fELF":
+            raise self.bad(_what_it_is(bytes(self.data[:64])))
+        if len(ident) < 16 or ident[4] not in (1, 2) or ident[5] not in (1, 2):
+            raise self.bad("the ELF identification is damaged")
+        bits, little = (32, 64)[ident[4] - 1], ident[5] == 1
+        layout = ("<" if little else ">") + ("HHIQQQIHHHHHH" if bits == 64 else "HHIIIIIHHHHHH")
+        fields = struct.Struct(layout)
+        if len(self.data) < 16 + fields.size:
+            raise self.bad("it ends inside the ELF header")
+        kind, machine, _version, entry, phoff, shoff, flags, _ehsize, *tables = fields.unpack(
+            bytes(self.data[16 : 16 + fields.size])
+        )
+        return Header(bits, little, ident[7], kind, machine, entry, flags, phoff, shoff, *tables)
+
+    def _table(self, offset: int, count: int, entry_size: int, layout: str, what: str) -> bytes:
+        if entry_size != struct.calcsize(self.order + layout):
+            raise self.bad(f"a {what} header of {entry_size} bytes is not what the ELF class has")
+        return self.at_offset(offset, count * entry_size, f"the {what} header table")
+
+    def _segment(self, row: tuple[int, ...]) -> Segment:
+        if self.header.bits == 64:
+            kind, flags, offset, vaddr, _paddr, filesz, memsz, align = row
+        else:
+            kind, offset, vaddr, _paddr, filesz, memsz, flags, align = row
+        return Segment(kind, SegmentFlags(flags & 7), offset, vaddr, filesz, memsz, align)
+
+
+def string_at(table: bytes, offset: int) -> str:
+    """The NUL-ended string of a string table; bytes that are no UTF-8 survive as surrogates.
+
+    An offset outside the table gives the empty string, as gABI chapter 4 does for index 0.
+    """
+    if not 0 <= offset < len(table):
+        return ""
+    end = table.find(b"\0", offset)
+    return table[offset : end if end >= 0 else len(table)].decode("utf-8", "surrogateescape")
+
+
+def _what_it_is(start: bytes) -> str:
+    for magic, words in _NOT_ELF.items():
+        if start.startswith(magic):
+            return words
+    text = start.lstrip()
+    if text.startswith((b"/* GNU ld script", b"INPUT", b"GROUP", b"OUTPUT_FORMAT")):
+        return "it is a linker script; name the library that it points to"
+    return "it does not begin with the ELF magic number"

@@ -1,0 +1,57 @@
+"""Skips with their reasons, and the compiler."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from libswap.linux import libc
+from support.compiler import Compiler, has
+
+
+@pytest.fixture(scope="session")
+def compiler(tmp_path_factory: pytest.TempPathFactory) -> Compiler:
+    if not has("cc"):
+        pytest.skip("no C compiler (cc)")
+    return Compiler(tmp_path_factory.mktemp("compiled"))
+
+
+def _refusals() -> dict[str, str]:
+    """The markers whose ground is missing here, each with the reason."""
+    missing = {}
+    if os.geteuid() != 0:
+        missing["root"] = "needs uid 0"
+        missing["namespaces"] = "needs uid 0 to make mount and PID namespaces"
+    if not has("cc"):
+        missing["compiler"] = "no C compiler (cc)"
+    if not _may_trace():
+        missing["ptrace"] = "ptrace is refused here, even for a child"
+    return missing
+
+
+def _may_trace() -> bool:
+    """Whether a child of ours may be seized (Yama, seccomp or a container can forbid it)."""
+    ready, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(tell)
+        os.read(ready, 1)
+        os._exit(0)
+    os.close(ready)
+    seized = libc.ptrace(0x4206, child, None, None) == 0  # PTRACE_SEIZE, ptrace(2)
+    os.close(tell)
+    os.waitpid(child, 0)
+    return seized
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = _refusals()
+    for item in items:
+        for marker in item.iter_markers():
+            if marker.name in missing:
+                item.add_marker(pytest.mark.skip(reason=missing[marker.name]))
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> Path:
+    return tmp_path / "state"

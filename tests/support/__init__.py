@@ -1,0 +1,1 @@
+"""What tests share: compiling fixtures, and starting processes that say when they are ready."""
