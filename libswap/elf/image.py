@@ -4,18 +4,46 @@ Sources: System V gABI chapters 4 and 5, elf(5). The bytes may be hostile: every
 the buffer before it is read, and nothing is allocated because a header says so.
 """
 
-import mmap
 import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from functools import cached_property
-from typing import Final, Self, TypeAlias
+from typing import Final, Protocol, Self
 
 from libswap.errors import InvalidElf
 
-Buffer: TypeAlias = bytes | bytearray | memoryview | mmap.mmap
+
+class Bytes(Protocol):
+    """What an image lies in: `bytes`, a `memoryview`, or an open file."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: slice, /) -> bytes | bytearray | memoryview: ...
+
+
+class FileBytes:
+    """An open file as bytes, read where it is asked.
+
+    Not a mapping: a file that somebody truncates meanwhile gives fewer bytes here, where a mapping
+    would give us SIGBUS.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        """Keep a duplicate of `descriptor`, which the caller may close."""
+        self._descriptor = os.dup(descriptor)
+        self._size = os.fstat(descriptor).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice, /) -> bytes:
+        start, stop, _ = part.indices(self._size)
+        return os.pread(self._descriptor, max(stop - start, 0), start)
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
 
 EM_386: Final = 3
 EM_X86_64: Final = 62
@@ -147,7 +175,7 @@ class Image:
         data: the file's bytes.
     """
 
-    def __init__(self, data: Buffer, name: str) -> None:
+    def __init__(self, data: Bytes, name: str) -> None:
         """Read the ELF header.
 
         Raises:
@@ -159,27 +187,17 @@ class Image:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
-        """Map a file read-only.
+        """Open a file for as long as the image lives.
 
         Raises:
             InvalidElf: it is no ELF file.
-            OSError: it cannot be opened, or is no regular file.
+            OSError: it cannot be opened.
         """
-        name = os.fspath(path)
-        with open(name, "rb") as file:  # noqa: PTH123  Path would be one more import at start-up
-            return cls.from_descriptor(file.fileno(), name)
-
-    @classmethod
-    def from_descriptor(cls, descriptor: int, name: str) -> Self:
-        """Map an open file read-only; the descriptor may be closed afterwards.
-
-        A mapped file that somebody truncates raises SIGBUS in us: installs read staged bytes that
-        only we can write, and readers of foreign files use `Image(read bytes)`.
-        """
-        size = os.fstat(descriptor).st_size
-        if size == 0:
-            raise InvalidElf(name, "the file is empty")
-        return cls(mmap.mmap(descriptor, size, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE), name)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            return cls(FileBytes(descriptor), os.fspath(path))
+        finally:
+            os.close(descriptor)
 
     def bad(self, reason: str) -> InvalidElf:
         """The error that says what is wrong with this file."""
@@ -194,7 +212,10 @@ class Image:
         if offset < 0 or size < 0 or offset + size > len(self.data):
             end = len(self.data)
             raise self.bad(f"{what} reaches past the end of the file ({offset}+{size} > {end})")
-        return bytes(self.data[offset : offset + size])
+        found = bytes(self.data[offset : offset + size])
+        if len(found) != size:
+            raise self.bad(f"the file became shorter while {what} was read")
+        return found
 
     def at_vaddr(self, vaddr: int, size: int, what: str) -> bytes:
         """`size` bytes that a LOAD segment maps from the file at virtual address `vaddr`.
