@@ -93,3 +93,15 @@ class MissingTool(LibswapError):
     @property
     def hint(self) -> str:
         return f"Install it: {self.install}"
+
+
+@dataclass(eq=False)
+class ProcessGone(LibswapError):
+    """A process ended, or another one has its PID by now."""
+
+    exit_code: ClassVar[int] = 40
+    pid: int
+
+    @property
+    def message(self) -> str:
+        return f"process {self.pid} has ended"

@@ -1,0 +1,63 @@
+"""Raw text and links of proc(5), under a root that tests can move."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+_CHUNK: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Procfs:
+    """One mounted proc file system.
+
+    Every method hands on the `OSError` of the kernel: ESRCH or ENOENT for a process that ended,
+    EACCES or EPERM for one that we may not look at.
+
+    Attributes:
+        root: where it is mounted.
+    """
+
+    root: str = "/proc"
+
+    def pids(self) -> Iterator[int]:
+        """The PID of every process in this PID namespace, in no order."""
+        return (int(name) for name in os.listdir(self.root) if name.isdecimal())  # noqa: PTH208  a Path for each costs more than the reading
+
+    def tids(self, pid: int) -> tuple[int, ...]:
+        """The thread ids of a process, in ascending order."""
+        return tuple(sorted(map(int, os.listdir(f"{self.root}/{pid}/task"))))  # noqa: PTH208
+
+    def read(self, pid: int | str, name: str) -> bytes:
+        """All of a file of a process, such as "maps" or "task/7/stat"; `pid` may be "self"."""
+        return self.read_file(f"{pid}/{name}")
+
+    def read_file(self, name: str) -> bytes:
+        """All of a file below the root, such as "stat"."""
+        descriptor = os.open(f"{self.root}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return read_all(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def link(self, pid: int | str, name: str) -> str:
+        """Where a link of a process leads, such as "exe", "root" or "ns/mnt"."""
+        return os.readlink(f"{self.root}/{pid}/{name}")
+
+    def path(self, pid: int | str, name: str) -> str:
+        """The path of a file of a process, to be opened or stat'ed through."""
+        return f"{self.root}/{pid}/{name}"
+
+
+def read_all(descriptor: int) -> bytes:
+    """Everything up to the end of the file; proc files give it in pieces of at most a page or so."""
+    first = os.read(descriptor, _CHUNK)
+    pieces = [first]
+    while pieces[-1]:
+        pieces.append(os.read(descriptor, _CHUNK))
+    return first if len(pieces) <= 2 else b"".join(pieces)
+
+
+PROC: Final = Procfs()
+"""The machine's own."""

@@ -1,0 +1,65 @@
+"""Which process is meant: its PID together with the moment it started."""
+
+import os
+from dataclasses import dataclass
+from typing import Final, Self
+
+from libswap.errors import ProcessGone
+from libswap.linux.procfs import PROC, Procfs
+
+_TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Identity:
+    """A process that cannot be mistaken for a later one with the same PID.
+
+    Attributes:
+        pid: its PID in our PID namespace.
+        start_time: clock ticks from boot to its start (proc_pid_stat(5), field 22).
+    """
+
+    pid: int
+    start_time: int
+
+    @classmethod
+    def of(cls, pid: int, procfs: Procfs = PROC) -> Self:
+        """The process that has this PID now.
+
+        Raises:
+            ProcessGone: there is none.
+        """
+        return cls(pid, _start_time(pid, procfs))
+
+    def check(self, procfs: Procfs = PROC) -> None:
+        """Make sure that the PID still means this process; a zombie still is the one it was.
+
+        Raises:
+            ProcessGone: it ended, whether or not another has its PID now.
+        """
+        if _start_time(self.pid, procfs) != self.start_time:
+            raise ProcessGone(self.pid)
+
+    def started_at(self, procfs: Procfs = PROC) -> float:
+        """When it started, in seconds since the epoch, within a hundredth or so."""
+        return boot_time(procfs) + self.start_time / _TICKS_PER_SECOND
+
+
+def boot_time(procfs: Procfs = PROC) -> float:
+    """When the machine started, in seconds since the epoch ("btime" of proc_stat(5))."""
+    for line in procfs.read_file("stat").splitlines():
+        if line.startswith(b"btime "):
+            return float(line.split()[1])
+    raise AssertionError("/proc/stat without btime")
+
+
+def parse_start_time(stat: bytes) -> int:
+    """Field 22 of a process's stat; the command name before it may hold blanks and brackets."""
+    return int(stat[stat.rindex(b")") + 2 :].split()[19])
+
+
+def _start_time(pid: int, procfs: Procfs) -> int:
+    try:
+        return parse_start_time(procfs.read(pid, "stat"))
+    except (FileNotFoundError, ProcessLookupError):
+        raise ProcessGone(pid) from None
