@@ -23,11 +23,11 @@ class Procfs:
 
     def pids(self) -> Iterator[int]:
         """The PID of every process in this PID namespace, in no order."""
-        return (int(name) for name in os.listdir(self.root) if name.isdecimal())  # noqa: PTH208  a Path for each costs more than the reading
+        return (int(name) for name in os.listdir(self.root) if name.isdecimal())
 
     def tids(self, pid: int) -> tuple[int, ...]:
         """The thread ids of a process, in ascending order."""
-        return tuple(sorted(map(int, os.listdir(f"{self.root}/{pid}/task"))))  # noqa: PTH208
+        return tuple(sorted(map(int, os.listdir(f"{self.root}/{pid}/task"))))
 
     def read(self, pid: int | str, name: str) -> bytes:
         """All of a file of a process, such as "maps" or "task/7/stat"; `pid` may be "self"."""
@@ -51,7 +51,7 @@ class Procfs:
 
 
 def read_all(descriptor: int) -> bytes:
-    """Everything up to the end of the file; proc files give it in pieces of at most a page or so."""
+    """Everything up to the end of the file; proc files give it in small pieces."""
     first = os.read(descriptor, _CHUNK)
     pieces = [first]
     while pieces[-1]:
