@@ -96,6 +96,19 @@ class MissingTool(LibswapError):
 
 
 @dataclass(eq=False)
+class ProgramFailed(LibswapError):
+    """A program that libswap runs could not be started, hung, or did not do its work."""
+
+    exit_code: ClassVar[int] = 18
+    program: str
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.program} did not do its work: {self.reason}"
+
+
+@dataclass(eq=False)
 class ProcessGone(LibswapError):
     """A process ended, or another one has its PID by now."""
 
