@@ -118,3 +118,20 @@ class ProcessGone(LibswapError):
     @property
     def message(self) -> str:
         return f"process {self.pid} has ended"
+
+
+@dataclass(eq=False)
+class ProcessUnreadable(LibswapError):
+    """The kernel does not let us look at a process."""
+
+    exit_code: ClassVar[int] = 41
+    pid: int
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"process {self.pid} cannot be looked at: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "Run as root, or as the user that the process belongs to."

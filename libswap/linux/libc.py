@@ -24,6 +24,8 @@ _SIGNATURES: Final[dict[str, _Signature]] = {
     ),
     "ptrace": (c_long, (c_long, c_int, c_void_p, c_void_p)),
     "waitpid": (c_int, (c_int, POINTER(c_int), c_int)),
+    # openat2(2), which glibc does not wrap
+    "syscall": (c_long, (c_long, c_int, c_char_p, c_void_p, c_size_t)),
 }
 
 _library = ctypes.CDLL(None, use_errno=True)
@@ -40,6 +42,7 @@ statx = _function("statx")
 process_vm_readv = _function("process_vm_readv")
 ptrace = _function("ptrace")
 waitpid = _function("waitpid")
+syscall = _function("syscall")
 
 
 def check(result: int, path: str | bytes | None = None) -> int:

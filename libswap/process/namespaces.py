@@ -1,0 +1,109 @@
+"""The namespaces and the root that a process lives in, and paths as it sees them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+from libswap.errors import ProcessGone, ProcessUnreadable
+from libswap.linux.procfs import PROC, Procfs
+from libswap.linux.rooted import Root
+
+
+@dataclass(frozen=True, slots=True)
+class Namespaces:
+    """Which namespaces a process is in; equal numbers mean the same one (namespaces(7)).
+
+    Attributes:
+        mount: inode number of its mount namespace.
+        pid: inode number of the PID namespace that it lives in.
+        user: inode number of its user namespace.
+        root: its root directory as our root sees it, or as the top of its mount namespace does.
+        inner_pid: its PID as it knows it itself.
+    """
+
+    mount: int
+    pid: int
+    user: int
+    root: str
+    inner_pid: int
+
+    @classmethod
+    def of(cls, pid: int, procfs: Procfs = PROC) -> Self:
+        """The namespaces of a process.
+
+        Raises:
+            ProcessGone: it has ended.
+            ProcessUnreadable: we may not look at it.
+        """
+        with _translated(pid):
+            mount, inner, user = (_number(pid, kind, procfs) for kind in ("mnt", "pid", "user"))
+            return cls(mount, inner, user, procfs.link(pid, "root"), _inner_pid(pid, procfs))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class View:
+    """What decides how a process sees a path: its mount namespace and its root directory.
+
+    Attributes:
+        mount: inode number of the mount namespace.
+        root: the root directory as our own root sees it.
+    """
+
+    mount: int
+    root: str
+
+    @classmethod
+    def of(cls, pid: int | str, procfs: Procfs = PROC) -> Self:
+        """The view of a process; raises the kernel's `OSError`, for this is asked of thousands."""
+        return cls(int(procfs.link(pid, "ns/mnt")[5:-1]), procfs.link(pid, "root"))
+
+    def seen(self, name: str) -> str | None:
+        """The path by which a process of this view reaches a file.
+
+        Args:
+            name: what the kernel shows us, from the top of the process's mount namespace.
+
+        Returns:
+            The path from the process's own root, or None for a file outside it.
+        """
+        if self.root == "/":
+            return name
+        below = name.removeprefix(self.root)
+        return below if below != name and below.startswith("/") else None
+
+
+@contextmanager
+def root_of(pid: int, procfs: Procfs = PROC) -> Iterator[Root]:
+    """The root directory of a process, in which paths can be opened as it sees them.
+
+    Raises:
+        ProcessGone: it has ended.
+        ProcessUnreadable: we may not look at it.
+    """
+    with _translated(pid):
+        root = Root.open(procfs.path(pid, "root"))
+    with root:
+        yield root
+
+
+@contextmanager
+def _translated(pid: int) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, ProcessLookupError):
+        raise ProcessGone(pid) from None
+    except PermissionError as error:
+        raise ProcessUnreadable(pid, error.strerror or "") from None
+
+
+def _number(pid: int, kind: str, procfs: Procfs) -> int:
+    """The 4026531840 of "mnt:[4026531840]"."""
+    return int(procfs.link(pid, f"ns/{kind}").partition("[")[2].rstrip("]"))
+
+
+def _inner_pid(pid: int, procfs: Procfs) -> int:
+    for line in procfs.read(pid, "status").split(b"\n"):
+        if line.startswith(b"NSpid:"):
+            return int(line.split()[-1])
+    return pid
