@@ -109,6 +109,23 @@ class ProgramFailed(LibswapError):
 
 
 @dataclass(eq=False)
+class NoSpace(LibswapError):
+    """A file system is full, or will be before the work is done."""
+
+    exit_code: ClassVar[int] = 19
+    path: str
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"no space for {self.path}: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "Nothing was changed. Make room (df -h, libswap prune) and run the command again."
+
+
+@dataclass(eq=False)
 class ProcessGone(LibswapError):
     """A process ended, or another one has its PID by now."""
 
