@@ -152,3 +152,116 @@ class ProcessUnreadable(LibswapError):
     @property
     def hint(self) -> str:
         return "Run as root, or as the user that the process belongs to."
+
+
+@dataclass(eq=False)
+class MemoryUnreachable(LibswapError):
+    """A range of a process's memory is not mapped, or may not be written."""
+
+    exit_code: ClassVar[int] = 60
+    pid: int
+    address: int
+    size: int
+
+    @property
+    def message(self) -> str:
+        return f"process {self.pid} has no usable memory at {self.address:#x} ({self.size} bytes)"
+
+
+@dataclass(eq=False)
+class ThreadUnstoppable(LibswapError):
+    """A thread did not come to a stop in time, as in an uninterruptible wait of the kernel."""
+
+    exit_code: ClassVar[int] = 61
+    pid: int
+    tid: int
+    state: str
+
+    @property
+    def message(self) -> str:
+        return f"thread {self.tid} of process {self.pid} (state {self.state}) could not be stopped"
+
+    @property
+    def hint(self) -> str:
+        return (
+            "It goes on as before. State D is a wait inside the kernel (disk, network file system,"
+            f" vfork, a frozen cgroup): cat /proc/{self.pid}/task/{self.tid}/wchan names it."
+            " Try again when it has passed."
+        )
+
+
+@dataclass(eq=False)
+class ProcessReplaced(LibswapError):
+    """A process executed another program while it was worked on."""
+
+    exit_code: ClassVar[int] = 62
+    pid: int
+
+    @property
+    def message(self) -> str:
+        return f"process {self.pid} now runs another program (execve)"
+
+    @property
+    def hint(self) -> str:
+        return "The new program loads the libraries that are on disk now; nothing is left to do."
+
+
+@dataclass(eq=False)
+class NoRoomForCode(LibswapError):
+    """No executable segment of a process has unused bytes at its end for our first step."""
+
+    exit_code: ClassVar[int] = 63
+    pid: int
+    needed: int
+    largest: int
+
+    @property
+    def message(self) -> str:
+        return (
+            f"process {self.pid} has no executable page with {self.needed} unused bytes"
+            f" (the most is {self.largest})"
+        )
+
+    @property
+    def hint(self) -> str:
+        return "Nothing was touched. Restart the process to move it onto the new library."
+
+
+@dataclass(eq=False)
+class NoSafeThread(LibswapError):
+    """At no time was there a thread that could safely be asked to run something."""
+
+    exit_code: ClassVar[int] = 64
+    pid: int
+    seconds: float
+    reasons: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        why = "; ".join(self.reasons[:4]) or "it had no thread that stopped"
+        return f"no thread of process {self.pid} could be borrowed in {self.seconds:.1f} s: {why}"
+
+    @property
+    def hint(self) -> str:
+        return "It goes on as before. Try again with a longer --wait, or when it is less busy."
+
+
+@dataclass(eq=False)
+class RemoteCallRefused(LibswapError):
+    """A system call that the work needs failed inside the target."""
+
+    exit_code: ClassVar[int] = 65
+    pid: int
+    call: str
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"process {self.pid} may not do {self.call}: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return (
+            "Its limits or security filters forbid it (ENOMEM: RLIMIT_AS or memory overcommit;"
+            " EACCES or EPERM: SELinux execmem, MemoryDenyWriteExecute). It is as it was."
+        )

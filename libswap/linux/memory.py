@@ -1,0 +1,178 @@
+"""The memory of another process: vectored reads, and writes that reach read-only pages too."""
+
+import ctypes
+import errno
+import os
+from collections.abc import Sequence
+from ctypes import c_char
+from typing import Final, NamedTuple, Protocol, Self
+
+from libswap.errors import MemoryUnreachable, ProcessGone
+from libswap.linux import death, libc
+
+_IOV_MAX: Final = 1024
+_PAGE: Final = 4096
+
+
+class Memory(Protocol):
+    """Whatever has bytes at addresses: a process, or a fake made of a few strings."""
+
+    def read(self, address: int, size: int) -> bytes:
+        """Exactly `size` bytes.
+
+        Raises:
+            MemoryUnreachable: part of them is not mapped.
+            ProcessGone: the process ended or executed another program.
+        """
+
+
+class Range(NamedTuple):
+    """Addresses from `start` up to, not including, `end`."""
+
+    start: int
+    end: int
+
+    def __contains__(self, address: object) -> bool:
+        return isinstance(address, int) and self.start <= address < self.end
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.end - self.start
+
+
+class ProcessMemory:
+    """The address space that a process has now, even if it executes another program later.
+
+    /proc/PID/mem is tied to the address space at the moment it is opened: what is written through
+    it can never land in a later process with the same PID, nor in the program of a later exec.
+    """
+
+    def __init__(self, tid: int) -> None:
+        """Open it through a thread that has not exited (a dead group leader has no memory)."""
+        self.tid: Final = tid
+        try:
+            self._descriptor = os.open(f"/proc/{tid}/mem", os.O_RDWR | os.O_CLOEXEC)
+        except (FileNotFoundError, ProcessLookupError):
+            raise ProcessGone(tid) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up the descriptor."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def read(self, address: int, size: int) -> bytes:
+        """See `Memory.read`; reads pages without read permission too."""
+        data = self._pread(address, size)
+        while len(data) < size:
+            more = self._pread(address + len(data), size - len(data))
+            data += more
+        return data
+
+    def read_string(self, address: int, limit: int = 4096) -> bytes:
+        """The bytes up to a NUL, at most `limit` of them."""
+        data = b""
+        while b"\0" not in data and len(data) < limit:
+            at = address + len(data)
+            data += self.read(at, min(_PAGE - at % _PAGE, limit - len(data)))
+        return data.split(b"\0", 1)[0]
+
+    def read_many(self, ranges: Sequence[Range]) -> list[bytes]:
+        """Several ranges with few system calls (process_vm_readv(2)).
+
+        Raises:
+            MemoryUnreachable: part of one is not mapped readable.
+            ProcessGone: the process ended.
+        """
+        pieces: list[bytes] = []
+        for first in range(0, len(ranges), _IOV_MAX):
+            pieces += self._readv(ranges[first : first + _IOV_MAX])
+        return pieces
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write through any protection: read-only private pages become copies of their own.
+
+        Raises:
+            MemoryUnreachable: part of the range is not mapped, or is a shared read-only page.
+            ProcessGone: the process ended or executed another program.
+        """
+        death.step()
+        done = 0
+        while done < len(data):
+            try:
+                count = os.pwrite(self._descriptor, data[done:], address + done)
+            except OSError as error:
+                raise self._translated(error, address + done, len(data) - done) from None
+            if count == 0:
+                raise ProcessGone(self.tid)
+            done += count
+
+    def _pread(self, address: int, size: int) -> bytes:
+        if not 0 <= address < 1 << 63:
+            raise MemoryUnreachable(self.tid, address, size)
+        try:
+            data = os.pread(self._descriptor, size, address)
+        except OSError as error:
+            raise self._translated(error, address, size) from None
+        if not data and size:
+            raise ProcessGone(self.tid)
+        return data
+
+    def _readv(self, ranges: Sequence[Range]) -> list[bytes]:
+        sizes = [r.end - r.start for r in ranges]
+        total = sum(sizes)
+        buffer = (c_char * total)()
+        local = libc.IoVec(ctypes.addressof(buffer), total)
+        remote = (libc.IoVec * len(ranges))(
+            *(libc.IoVec(r.start, s) for r, s in zip(ranges, sizes, strict=True))
+        )
+        count = libc.process_vm_readv(self.tid, ctypes.byref(local), 1, remote, len(ranges), 0)
+        if count != total:
+            return [self.read(r.start, s) for r, s in zip(ranges, sizes, strict=True)]
+        return _split(memoryview(buffer), sizes)
+
+    def _translated(self, error: OSError, address: int, size: int) -> Exception:
+        if error.errno in (errno.ESRCH, errno.EBADF):
+            return ProcessGone(self.tid)
+        if error.errno in (errno.EIO, errno.EFAULT, errno.EOVERFLOW, errno.EINVAL):
+            return MemoryUnreachable(self.tid, address, size)
+        return error
+
+
+class FakeMemory:
+    """Bytes at addresses, for tests and for files seen as they would lie in memory."""
+
+    def __init__(self, pieces: dict[int, bytes]) -> None:
+        self.pieces = {at: bytearray(data) for at, data in pieces.items()}
+
+    def read(self, address: int, size: int) -> bytes:
+        """See `Memory.read`."""
+        at, data = self._piece(address, size)
+        return bytes(data[address - at : address - at + size])
+
+    def write(self, address: int, data: bytes) -> None:
+        """As `ProcessMemory.write`."""
+        at, piece = self._piece(address, len(data))
+        piece[address - at : address - at + len(data)] = data
+
+    def _piece(self, address: int, size: int) -> tuple[int, bytearray]:
+        for at, data in self.pieces.items():
+            if at <= address and address + size <= at + len(data):
+                return at, data
+        raise MemoryUnreachable(0, address, size)
+
+
+def _split(data: memoryview, sizes: Sequence[int]) -> list[bytes]:
+    pieces = []
+    at = 0
+    for size in sizes:
+        pieces.append(bytes(data[at : at + size]))
+        at += size
+    return pieces

@@ -1,0 +1,40 @@
+"""A process held by a descriptor, so that its PID cannot mean another (pidfd_open(2))."""
+
+import os
+import select
+import signal
+from typing import Self
+
+from libswap.errors import ProcessGone
+
+
+class PidFd:
+    """One process, for as long as the descriptor is open."""
+
+    def __init__(self, pid: int) -> None:
+        """Hold the process that has this PID now.
+
+        Raises:
+            ProcessGone: there is none.
+        """
+        try:
+            self._descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            raise ProcessGone(pid) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def ended(self, timeout: float = 0.0) -> bool:
+        """Whether it has ended, or does so within `timeout` seconds."""
+        return bool(select.select([self._descriptor], [], [], timeout)[0])
+
+    def send(self, signo: int) -> None:
+        """Send a signal to this very process; nothing happens where it has ended."""
+        try:
+            signal.pidfd_send_signal(self._descriptor, signo)
+        except ProcessLookupError:
+            return
