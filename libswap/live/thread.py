@@ -1,0 +1,224 @@
+"""One thread under ptrace: seized, stopped, resumed and let go so that it notices nothing."""
+
+import errno
+from typing import Final
+
+from libswap.errors import ProcessGone, ProcessReplaced, SystemRefused, ThreadUnstoppable
+from libswap.linux import ptrace
+from libswap.linux.procfs import PROC
+from libswap.live import stops
+from libswap.live.arch import x86_64 as arch
+
+_OPTIONS: Final = ptrace.Options.TRACESYSGOOD | ptrace.Options.TRACECLONE | ptrace.Options.TRACEEXEC
+
+
+class ThreadGone(Exception):
+    """This thread has ended; the others need not have."""
+
+
+class Thread:
+    """One seized thread.
+
+    It is never left in a state that it could not live with on its own: when we die, the kernel
+    detaches from it and it goes on from where it is.
+
+    Attributes:
+        tid: its thread id.
+        pid: its process.
+        at: its registers while it is stopped, None while it runs.
+        group: whether its stop is one of job control too.
+        born: threads that it was seen to make, traced from their start, not yet looked after.
+    """
+
+    def __init__(self, pid: int, tid: int) -> None:
+        self.pid: Final = pid
+        self.tid: Final = tid
+        self.at: arch.Registers | None = None
+        self.group = False
+        self.born: list[int] = []
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it stands still."""
+        return self.at is not None
+
+    @property
+    def registers(self) -> arch.Registers:
+        """Of the stopped thread; a system call that our stop broke off counts as not yet made."""
+        if self.at is None:
+            raise AssertionError("the registers of a running thread")
+        return self.at
+
+    def seize(self, *, lift_seccomp: bool = False) -> None:
+        """Become its tracer; it goes on running.
+
+        Args:
+            lift_seccomp: let it make any system call while we trace it (needs CAP_SYS_ADMIN).
+
+        Raises:
+            ThreadGone: it has ended.
+            SystemRefused: the kernel does not let us.
+        """
+        options = _OPTIONS | (
+            ptrace.Options.SUSPEND_SECCOMP if lift_seccomp else ptrace.Options.NONE
+        )
+        try:
+            ptrace.seize(self.tid, options)
+        except OSError as error:
+            if error.errno == errno.ESRCH or not is_alive(self.pid, self.tid):
+                raise ThreadGone from None
+            raise SystemRefused(
+                "trace", f"thread {self.tid} of process {self.pid}", error.strerror or ""
+            ) from None
+
+    def interrupt(self) -> None:
+        """Ask it to stop. Nothing happens where it has ended; `poll` will tell."""
+        try:
+            ptrace.interrupt(self.tid)
+        except ProcessLookupError:
+            return
+
+    def poll(self) -> bool:
+        """Take in what happened to it; signals and births are passed on without a rest.
+
+        Returns:
+            Whether it stands still now.
+
+        Raises:
+            ThreadGone: it has ended.
+            ProcessReplaced: its process executed another program.
+        """
+        while (stop := stops.poll(self.tid)) is not None:
+            match stop:
+                case stops.Trapped(group=group):
+                    self._take_registers()
+                    self.group = group
+                    return True
+                case stops.Ended():
+                    raise ThreadGone
+                case stops.Executed():
+                    self._let_go()
+                    raise ProcessReplaced(self.pid)
+                case _:
+                    self.pass_on(stop)
+        return False
+
+    def pass_on(self, stop: stops.Stop) -> None:
+        """Let it go on from a stop that was not of our asking."""
+        try:
+            match stop:
+                case stops.Signalled(signo=signo):
+                    # A traced thread is woken even by signals that it ignores.
+                    self._mend()
+                    ptrace.resume(self.tid, signo)
+                case stops.Cloned():
+                    self.born.append(ptrace.event_message(self.tid))
+                    ptrace.resume(self.tid)
+                case _:
+                    ptrace.resume(self.tid)
+        except ProcessLookupError:
+            return  # killed in its stop; the next wait tells
+
+    def stop(self, deadline: float) -> None:
+        """Interrupt it and wait until it stands still.
+
+        Raises:
+            ThreadGone: it ended.
+            ThreadUnstoppable: it did not stop until `deadline` (monotonic seconds).
+        """
+        self.interrupt()
+        self.await_stop(deadline)
+
+    def await_stop(self, deadline: float) -> None:
+        """Wait until an interrupt has its effect."""
+
+        def ask() -> stops.Stop | None:
+            if self.poll():
+                return stops.Trapped(self.group)
+            return None if is_alive(self.pid, self.tid) else stops.Ended()
+
+        match stops.until(ask, deadline):
+            case None:
+                raise ThreadUnstoppable(self.pid, self.tid, state(self.pid, self.tid))
+            case stops.Ended():
+                raise ThreadGone
+
+    def resume(self) -> None:
+        """Let a stopped thread go on under our eyes; one that job control stopped stays so."""
+        self.at = None
+        try:
+            if self.group:
+                ptrace.listen(self.tid)
+            else:
+                ptrace.resume(self.tid)
+        except ProcessLookupError:
+            return
+
+    def detach(self) -> None:
+        """Let a stopped thread go for good; one that job control stopped stays stopped."""
+        self._let_go()
+        self.at = None
+
+    def set_registers(self, registers: arch.Registers) -> None:
+        """Send the stopped thread elsewhere; takes effect as a whole or not at all.
+
+        Raises:
+            ThreadGone: it was killed.
+        """
+        try:
+            ptrace.set_registers(self.tid, registers.pack())
+        except ProcessLookupError:
+            raise ThreadGone from None
+        self.at = registers
+
+    def _take_registers(self) -> None:
+        try:
+            data = ptrace.registers(self.tid)
+            registers = arch.Registers.unpack(data)
+            mended = arch.undisturbed(registers)
+            if mended is not registers:
+                ptrace.set_registers(self.tid, mended.pack())
+        except ProcessLookupError:
+            raise ThreadGone from None
+        self.at = mended
+
+    def _mend(self) -> None:
+        registers = arch.Registers.unpack(ptrace.registers(self.tid))
+        mended = arch.undisturbed(registers)
+        if mended is not registers:
+            ptrace.set_registers(self.tid, mended.pack())
+
+    def _let_go(self) -> None:
+        try:
+            ptrace.detach(self.tid)
+        except ProcessLookupError:
+            return
+
+
+def is_alive(pid: int, tid: int) -> bool:
+    """Whether a thread exists and has not exited (a group leader stays as a zombie)."""
+    return state(pid, tid) not in ("Z", "X", "")
+
+
+def state(pid: int, tid: int) -> str:
+    """The letter of its state (proc_pid_stat(5), field 3), empty where there is no such thread."""
+    try:
+        stat = PROC.read(pid, f"task/{tid}/stat")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return stat[stat.rindex(b")") + 2 :][:1].decode("ascii")
+
+
+def live_threads(pid: int) -> list[int]:
+    """The threads of a process that have not exited.
+
+    Raises:
+        ProcessGone: there are none.
+    """
+    try:
+        tids = [tid for tid in PROC.tids(pid) if is_alive(pid, tid)]
+    except (FileNotFoundError, ProcessLookupError):
+        tids = []
+    if not tids:
+        raise ProcessGone(pid)
+    return tids

@@ -1,0 +1,186 @@
+"""A process under ptrace: all of its threads stopped together, and let go again.
+
+with Tracee.seize(identity, deadline) as tracee:
+    tracee.stop(deadline)       # every thread stands still
+    ...
+    tracee.resume()             # they go on, still ours
+# detached, whatever happened; what job control had stopped still is
+"""
+
+import time
+from types import TracebackType
+from typing import Final, Self
+
+from libswap.errors import ProcessGone, ThreadUnstoppable
+from libswap.live import stops
+from libswap.live.thread import Thread, ThreadGone, is_alive, live_threads, state
+from libswap.process.identity import Identity
+
+_PATIENCE_WITH_LETTING_GO: Final = 2.0
+_ROUNDS_BETWEEN_LOOKS: Final = 64
+
+
+class Tracee:
+    """Every thread of one process, seized.
+
+    Attributes:
+        identity: the process.
+        threads: its threads by thread id.
+    """
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity: Final = identity
+        self.threads: dict[int, Thread] = {}
+
+    @classmethod
+    def seize(cls, identity: Identity) -> Self:
+        """Become the tracer of every thread; all go on running.
+
+        Raises:
+            ProcessGone: it has ended.
+            SystemRefused: the kernel does not let us (see `refusal` for why, beforehand).
+        """
+        tracee = cls(identity)
+        try:
+            identity.check()
+            tracee._seize_all()
+        except BaseException:
+            tracee.detach()
+            raise
+        return tracee
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.detach()
+
+    def stop(self, deadline: float) -> None:
+        """Stop every thread: ask all first, then collect.
+
+        Raises:
+            ProcessGone: it ended.
+            ThreadUnstoppable: a thread did not stop until `deadline` (monotonic seconds); all
+                go on running.
+            ProcessReplaced: it executed another program.
+        """
+        awaited = list(self.threads.values())
+        for thread in awaited:
+            thread.interrupt()
+        try:
+            self._collect(awaited, deadline)
+        except BaseException:
+            self.resume()
+            raise
+        if not self.threads:
+            raise ProcessGone(self.identity.pid)
+
+    def resume(self) -> None:
+        """Let every stopped thread go on, still traced."""
+        for thread in self.threads.values():
+            if thread.stopped:
+                thread.resume()
+
+    def detach(self) -> None:
+        """Let every thread go for good. A running one is stopped for a moment, as ptrace wants.
+
+        Raises:
+            ThreadUnstoppable: a thread in an uninterruptible wait is still ours; it is let go when
+                this program ends.
+        """
+        running = []
+        for thread in self.threads.values():
+            if thread.stopped:
+                thread.detach()
+            else:
+                thread.interrupt()
+                running.append(thread)
+        left = self._detach_running(running)
+        self.threads.clear()
+        if left:
+            raise ThreadUnstoppable(self.identity.pid, left[0].tid, state(left[0].pid, left[0].tid))
+
+    def _seize_all(self) -> None:
+        """Until a pass finds no new thread; new ones of seized threads are seized by the kernel."""
+        new = live_threads(self.identity.pid)
+        while new:
+            for tid in new:
+                self._seize_one(tid)
+            new = [t for t in live_threads(self.identity.pid) if t not in self.threads]
+
+    def _seize_one(self, tid: int) -> None:
+        thread = Thread(self.identity.pid, tid)
+        try:
+            thread.seize()
+        except ThreadGone:
+            return
+        self.threads[tid] = thread
+
+    def _collect(self, awaited: list[Thread], deadline: float) -> None:
+        rounds = 0
+
+        def ask() -> stops.Stop | None:
+            nonlocal awaited, rounds
+            rounds += 1
+            look = rounds % _ROUNDS_BETWEEN_LOOKS == 0
+            awaited = self._still_running(awaited, look=look)
+            return None if awaited else stops.Trapped(group=False)
+
+        if stops.until(ask, deadline) is None:
+            slow = awaited[0]
+            raise ThreadUnstoppable(slow.pid, slow.tid, state(slow.pid, slow.tid))
+
+    def _still_running(self, awaited: list[Thread], *, look: bool) -> list[Thread]:
+        running = []
+        for thread in awaited:
+            try:
+                stopped = thread.poll()
+            except ThreadGone:
+                self.threads.pop(thread.tid, None)
+                continue
+            running += self._newborn(thread)
+            if stopped:
+                continue
+            if look and not is_alive(thread.pid, thread.tid):
+                self.threads.pop(thread.tid, None)
+                continue
+            running.append(thread)
+        return running
+
+    def _newborn(self, parent: Thread) -> list[Thread]:
+        """The threads that one made: they stop by themselves before their first instruction."""
+        made = []
+        while parent.born:
+            tid = parent.born.pop()
+            if tid not in self.threads:
+                self.threads[tid] = Thread(self.identity.pid, tid)
+                made.append(self.threads[tid])
+        return made
+
+    def _detach_running(self, running: list[Thread]) -> list[Thread]:
+        def ask() -> stops.Stop | None:
+            nonlocal running
+            running = [t for t in running if not self._let_go(t, running)]
+            return None if running else stops.Ended()
+
+        if running:
+            stops.until(ask, time.monotonic() + _PATIENCE_WITH_LETTING_GO)
+        return running
+
+    def _let_go(self, thread: Thread, running: list[Thread]) -> bool:
+        try:
+            stopped = thread.poll()
+        except ThreadGone:
+            return True
+        except Exception:  # noqa: BLE001  the program was replaced; nothing is left to let go
+            return True
+        running += self._newborn(thread)
+        if stopped:
+            thread.detach()
+            return True
+        return not is_alive(thread.pid, thread.tid)
