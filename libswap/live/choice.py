@@ -1,0 +1,173 @@
+"""Which thread of a process may be borrowed, and when."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from libswap.errors import NoSafeThread, ThreadUnstoppable
+from libswap.linux import ptrace
+from libswap.linux.memory import ProcessMemory
+from libswap.linux.procfs import PROC
+from libswap.live import scratch, text_tail
+from libswap.live.arch import x86_64 as arch
+from libswap.live.remote import Borrowed, Disturbed
+from libswap.live.stacks import Areas, live_stack
+from libswap.live.thread import Thread, ThreadGone, live_threads, state
+from libswap.process.identity import Identity
+from libswap.process.maps import Mapping, maps_of
+
+_DOORWAY_ROOM: Final = 320
+_FIRST_PAUSE: Final = 0.0005
+_LONGEST_PAUSE: Final = 0.02
+_FOR_ONE_THREAD: Final = 0.5
+
+
+@contextmanager
+def borrow(
+    identity: Identity,
+    memory: ProcessMemory,
+    *,
+    avoid: Areas,
+    deadline: float,
+    errno_location: int = 0,
+    layout: scratch.Layout | None = None,
+    lift_seccomp: bool = False,
+) -> Iterator[Borrowed]:
+    """Borrow one thread that is at a safe place; the others are not touched.
+
+    Safe is: the program counter and every word on its live stack lie outside of `avoid`. What the
+    called code needs (the loader's lock, malloc's) is then not held by the borrowed thread, and
+    whoever holds it goes on running and will release it.
+
+    Args:
+        identity: the process.
+        memory: its memory.
+        avoid: the code of ld.so, and of malloc and its family.
+        deadline: until when to look for a thread, in monotonic seconds.
+        errno_location: address of __errno_location, so that errno survives.
+        layout: sizes of the scratch memory.
+        lift_seccomp: suspend seccomp filters meanwhile.
+
+    Raises:
+        NoSafeThread: there was none until `deadline`.
+        ProcessGone: the process ended.
+        SystemRefused: the kernel does not let us trace it.
+    """
+    maps = maps_of(live_threads(identity.pid)[0])
+    tail = text_tail.roomiest(maps, memory, _DOORWAY_ROOM, identity.pid)
+    for thread in _safe_threads(identity, memory, avoid, deadline, lift_seccomp=lift_seccomp):
+        borrowed = Borrowed(
+            thread,
+            memory,
+            tail,
+            caught=_caught(thread),
+            errno_location=errno_location,
+            layout=layout,
+        )
+        try:
+            borrowed.__enter__()
+        except (Disturbed, ThreadGone):
+            continue
+        break
+    with _leaving(borrowed):
+        yield borrowed
+
+
+@contextmanager
+def _leaving(borrowed: Borrowed) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        borrowed.__exit__(type(error), error, error.__traceback__)
+        raise
+    else:
+        borrowed.__exit__(None, None, None)
+
+
+def _safe_threads(
+    identity: Identity,
+    memory: ProcessMemory,
+    avoid: Areas,
+    deadline: float,
+    *,
+    lift_seccomp: bool,
+) -> Iterator[Thread]:
+    """Stopped threads that are fit, one after the other; never ends but by an error."""
+    began = time.monotonic()
+    pause = _FIRST_PAUSE
+    reasons: dict[int, str] = {}
+    while True:
+        identity.check()
+        tids = _sleepers_first(identity.pid)
+        maps = maps_of(tids[0])
+        for tid in tids:
+            thread = Thread(identity.pid, tid)
+            try:
+                thread.seize(lift_seccomp=lift_seccomp)
+                thread.stop(min(deadline, time.monotonic() + _FOR_ONE_THREAD))
+                why = unfit(thread, memory, maps, avoid)
+            except ThreadGone:
+                continue
+            except ThreadUnstoppable as error:
+                reasons[tid] = error.message
+                continue
+            if why is None:
+                yield thread
+            else:
+                reasons[tid] = f"thread {tid} {why}"
+                thread.detach()
+        if time.monotonic() >= deadline:
+            raise NoSafeThread(identity.pid, time.monotonic() - began, tuple(reasons.values()))
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def unfit(
+    thread: Thread, memory: ProcessMemory, maps: Sequence[Mapping], avoid: Areas
+) -> str | None:
+    """Why a stopped thread may not be borrowed now, None where it may."""
+    registers = thread.registers
+    if registers.cs != arch.USER_CODE_SEGMENT:
+        return "runs 32-bit code"
+    if registers.eflags & arch.TRAP_FLAG:
+        return "is being single-stepped"
+    if avoid.find(registers.rip):
+        return f"is inside the loader or malloc (at {registers.rip:#x})"
+    if _in_rseq_section(thread, memory):
+        return "is inside a restartable sequence"
+    stack = live_stack(registers.rsp, maps)
+    if stack is None:
+        return "has no stack that is known"
+    hits = avoid.hits(memory.read(stack.start, stack.size), stack.start)
+    if hits:
+        return f"is called from the loader or malloc (return address {hits[0].value:#x})"
+    return None
+
+
+def _in_rseq_section(thread: Thread, memory: ProcessMemory) -> bool:
+    """Whether the kernel would send the thread to an abort address (rseq(2))."""
+    try:
+        area = ptrace.rseq_area(thread.tid)
+    except OSError:
+        return False  # before Linux 5.13: threads of glibc do not use it there
+    if not area:
+        return False
+    section = int.from_bytes(memory.read(area + 8, 8), "little")
+    if not section:
+        return False
+    start = int.from_bytes(memory.read(section + 8, 8), "little")
+    length = int.from_bytes(memory.read(section + 16, 8), "little")
+    return start <= thread.registers.rip < start + length
+
+
+def _sleepers_first(pid: int) -> list[int]:
+    return sorted(live_threads(pid), key=lambda tid: state(pid, tid) != "S")
+
+
+def _caught(thread: Thread) -> int:
+    """The signals that the process has handlers for (proc_pid_status(5), SigCgt)."""
+    for line in PROC.read(thread.pid, f"task/{thread.tid}/status").splitlines():
+        if line.startswith(b"SigCgt:"):
+            return int(line.split()[1], 16)
+    return 0

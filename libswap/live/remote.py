@@ -1,0 +1,376 @@
+"""Run code in a process on a thread borrowed for a moment, so that we may die at any time.
+
+    with ProcessMemory(tid) as memory:
+        with borrow(identity, memory, avoid=ranges, errno_location=address, deadline=...) as thread:
+            outcome = thread.run([Call(dlopen, (b"/lib/new.so", RTLD_NOW)), ...], timeout=5.0)
+
+The thread stands at one of a few places between runs, and from each of them it finds its own way
+home if the tracer vanishes. See docs/explanation/live-mechanism.md.
+"""
+
+import errno
+import signal
+import struct
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from types import TracebackType
+from typing import Final, NoReturn, Self, TypeAlias
+
+from libswap.errors import ProcessGone, ProcessReplaced, RemoteCallRefused, ThreadUnstoppable
+from libswap.linux import ptrace
+from libswap.linux.memory import ProcessMemory, Range
+from libswap.live import scratch, stops
+from libswap.live.arch import x86_64 as arch
+from libswap.live.arch import x86_64_code as code
+from libswap.live.calls import Crashed, Hung, LeftProcess, Outcome, Program, Returned
+from libswap.live.thread import Thread, ThreadGone, state
+
+_EVERY_SIGNAL: Final = (1 << 64) - 1
+_FAULTS: Final = (
+    signal.SIGSEGV,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGTRAP,
+    signal.SIGSYS,
+)
+_LEAVING: Final = frozenset(
+    {
+        arch.SystemCalls.EXIT,
+        arch.SystemCalls.EXIT_GROUP,
+        arch.SystemCalls.EXECVE,
+        arch.SystemCalls.EXECVEAT,
+    }
+)
+_SLEEPS: Final = frozenset({35, 230})  # nanosleep, clock_nanosleep: they claim the restart block
+_TO_COME_HOME: Final = 2.0
+_SYSCALL_LENGTH: Final = 2
+_SI_TKILL: Final = -6
+
+_Failure: TypeAlias = Crashed | LeftProcess | Hung
+
+
+class Disturbed(Exception):
+    """A signal came before the thread had begun; it was let go with it."""
+
+
+class Borrowed:
+    """A thread that works for us; made by `choice.borrow`.
+
+    Attributes:
+        thread: the thread, stopped but for the time of a run.
+    """
+
+    def __init__(
+        self,
+        thread: Thread,
+        memory: ProcessMemory,
+        tail: Range,
+        *,
+        caught: int = 0,
+        errno_location: int = 0,
+        layout: scratch.Layout | None = None,
+    ) -> None:
+        """Take a stopped thread that is fit for it.
+
+        Args:
+            thread: stopped in a `Trapped` stop.
+            memory: of its process.
+            tail: room for the doorway (`text_tail.roomiest`).
+            caught: signals for which the process has handlers.
+            errno_location: address of __errno_location, 0 where it is not known.
+            layout: sizes of the scratch memory.
+        """
+        self.thread: Final = thread
+        self._memory: Final = memory
+        self._tail: Final = tail
+        self._caught: Final = caught
+        self._errno_location: Final = errno_location
+        self._layout: Final = layout or scratch.Layout()
+        self._home: arch.Registers = thread.registers
+        self._old_tail: bytes = b""
+        self._in_call = False
+        self._restart_lost = False
+        self._scratch: scratch.Scratch | None = None
+        self._last_call = 0
+        self._gate = 0
+        self._xstate = b""
+        self._mask = 0
+        self._entered = False
+        self._lost = False
+
+    def __enter__(self) -> Self:
+        try:
+            self._enter()
+        except BaseException:
+            self._go_home()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._go_home()
+        except ThreadGone:
+            if error is None:
+                raise ProcessGone(self.thread.pid) from None
+
+    def run(self, program: Program, *, timeout: float, read_strings: Sequence[int] = ()) -> Outcome:
+        """Make the calls of a program, one after the other.
+
+        Args:
+            program: the calls.
+            timeout: seconds until they are given up.
+            read_strings: indexes of calls whose result is a C string that is wanted.
+
+        Raises:
+            ProcessGone: the target ended meanwhile.
+            ThreadUnstoppable: given up, and the thread hangs in the kernel: it comes home by
+                itself when that is over.
+        """
+        try:
+            return self._run(program, time.monotonic() + timeout, read_strings)
+        except ThreadGone:
+            raise ProcessGone(self.thread.pid) from None
+
+    # The way in
+
+    def _enter(self) -> None:
+        thread = self.thread
+        self._xstate = ptrace.registers(thread.tid, ptrace.RegisterSet.X86_XSTATE)
+        self._mask = ptrace.signal_mask(thread.tid)
+        doorway = self._doorway(0)
+        self._old_tail = self._memory.read(self._tail.start, len(doorway.image))
+        self._memory.write(self._tail.start, doorway.image)
+        self._gate = doorway.enter
+        # From here the thread makes its own way, with us or without.
+        self._send(self._home._replace(rip=doorway.enter, orig_rax=arch.unsigned(-1)))
+        results = [self._result_of_system_call()]  # of rt_sigprocmask
+        for _ in ("reserve", "data", "code"):
+            self._go_on(None)
+            results.append(self._result_of_system_call())
+        self._scratch = self._accept(results[1:])
+        self._furnish(self._scratch)
+
+    def _accept(self, results: list[int]) -> scratch.Scratch:
+        start = results[0]
+        found = scratch.Scratch(start, self._layout, self._blob())
+        if results == [start, start + scratch.GUARD, found.epilogue]:
+            return found
+        self._scratch = found if start >= 0 else None
+        refused = next(r for r in results if r < 0)
+        raise RemoteCallRefused(self.thread.pid, "mmap", errno.errorcode.get(-refused, "?"))
+
+    def _blob(self) -> int:
+        return code.EXTENDED_STATE + -(-len(self._xstate) // 64) * 64
+
+    def _furnish(self, place: scratch.Scratch) -> None:
+        """Fill the scratch memory; the thread stands in the doorway, which does not need it."""
+        home = arch.restarted(self._home)
+        waits = arch.waits_for_a_signal(self._home)
+        frame = code.frame(
+            home,
+            self._xstate,
+            self._mask,
+            caught=self._caught if waits else 0,
+            interrupted_rip=self._home.rip,
+        )
+        text, self._last_call = code.epilogue(place.epilogue, place.frame, place.stack_top)
+        self._memory.write(place.frame, frame)
+        self._memory.write(place.epilogue, text)
+
+    def _doorway(self, start: int) -> code.Doorway:
+        caught_faults = sum(1 << s - 1 for s in _FAULTS) & self._caught
+        return code.Doorway(
+            address=self._tail.start,
+            home=arch.restarted(self._home),
+            old_mask=self._mask,
+            blocked=_EVERY_SIGNAL & ~caught_faults,
+            guard=scratch.GUARD,
+            data=self._layout.writable,
+            code=self._layout.code,
+            scratch=start,
+        )
+
+    # The calls
+
+    def _run(self, program: Program, deadline: float, read_strings: Sequence[int]) -> Outcome:
+        place = self._place
+        placed = scratch.place(program, place, self._errno_location)
+        self._memory.write(place.program, placed.text)
+        self._memory.write(place.frame + place.blob, placed.blob)
+        self._memory.write(place.frame + code.RESULTS, bytes(16 * code.MOST_CALLS))
+        self._send(self._home.at(place.program, rsp=place.stack_top))
+        failure = self._until_last_call(self._last_call, deadline)
+        results = self._words(place.frame + code.RESULTS, len(program))
+        if failure is not None:
+            return replace(failure, results=results)
+        base = place.frame + place.blob
+        return Returned(
+            results,
+            self._words(place.frame + code.ERRNOS, len(program)),
+            tuple(self._memory.read(base + at, size) for at, size in placed.buffers),
+            {i: self._memory.read_string(results[i]) for i in read_strings if results[i]},
+        )
+
+    def _words(self, address: int, count: int) -> tuple[int, ...]:
+        return struct.unpack(f"<{count}Q", self._memory.read(address, 8 * count))
+
+    def _until_last_call(self, last_call: int, deadline: float) -> _Failure | None:
+        """Follow the thread until it is about to restore its signal mask; all else is done then."""
+        first: _Failure | None = None
+        while True:
+            stop = stops.wait(self.thread.tid, deadline)
+            failure = self._failure(stop)
+            if failure is not None:
+                first = first or failure
+                deadline = time.monotonic() + _TO_COME_HOME
+                self._send(self._registers().at(self._place.epilogue))
+            elif self._in_call and self._registers().rip == last_call + _SYSCALL_LENGTH:
+                return first
+            else:
+                self._go_on(stop)
+
+    def _failure(self, stop: stops.Stop | None) -> _Failure | None:
+        match stop:
+            case None:
+                self._interrupt()
+                return Hung(self._registers().rip, ())
+            case stops.SystemCall():
+                self._in_call = not self._in_call
+                return self._leaving() if self._in_call else None
+            case stops.Signalled():
+                info = ptrace.signal_info(self.thread.tid)
+                if _is_fault(info):
+                    return Crashed(info.signo, info.address, self._registers().rip, ())
+                return None
+            case _:
+                return None
+
+    def _leaving(self) -> LeftProcess | None:
+        number = self._registers().orig_rax
+        self._restart_lost = self._restart_lost or number in _SLEEPS
+        return LeftProcess(number, ()) if number in _LEAVING else None
+
+    def _interrupt(self) -> None:
+        """Stop the thread in whatever it hangs in."""
+        self.thread.interrupt()
+        deadline = time.monotonic() + _TO_COME_HOME
+        while not isinstance(stop := stops.wait(self.thread.tid, deadline), stops.Trapped):
+            if stop is None:
+                self._lost = True
+                tid, pid = self.thread.tid, self.thread.pid
+                raise ThreadUnstoppable(pid, tid, state(pid, tid))
+            if isinstance(stop, stops.SystemCall):
+                self._in_call = not self._in_call
+            self._go_on(stop)
+
+    @property
+    def _place(self) -> scratch.Scratch:
+        if self._scratch is None:
+            raise AssertionError("a borrowed thread runs only inside of `with`")
+        return self._scratch
+
+    # The way home
+
+    def _go_home(self) -> None:
+        """Undo everything; from the first register set on, the thread does it without us too."""
+        if self._lost:
+            return
+        if self._old_tail and self._entered:
+            self._leave_by_doorway()
+            self.thread.set_registers(self._returning())
+        if self._old_tail:
+            self._memory.write(self._tail.start, self._old_tail)
+        self.thread.detach()
+
+    def _leave_by_doorway(self) -> None:
+        place = self._scratch
+        doorway = self._doorway(place.start if place else 0)
+        self._memory.write(self._tail.start, doorway.image)
+        ptrace.set_registers(self.thread.tid, self._xstate, ptrace.RegisterSet.X86_XSTATE)
+        gate = doorway.unmap if place else doorway.leave
+        self._send(self._home._replace(rip=gate, orig_rax=arch.unsigned(-1)))
+        self._until_last_call(doorway.last_call, time.monotonic() + _TO_COME_HOME)
+        # It stops once more after the mask is restored and before any signal is delivered. There
+        # the registers of its own system call can be given back to the kernel, which then restarts
+        # it or runs a handler and gives EINTR, exactly as it would have done without us.
+        self.thread.interrupt()
+        ptrace.resume(self.thread.tid)
+        self.thread.await_stop(time.monotonic() + _TO_COME_HOME)
+
+    def _returning(self) -> arch.Registers:
+        if self._restart_lost and self._home.result == -arch.ERESTART_RESTARTBLOCK:
+            again = self._home._replace(rax=arch.unsigned(-arch.ERESTARTNOINTR))
+            return arch.restarted(again)
+        return self._home
+
+    # Stops
+
+    def _send(self, registers: arch.Registers) -> None:
+        self.thread.set_registers(registers)
+        self._entered = True
+        self._go_on(None)
+
+    def _go_on(self, stop: stops.Stop | None) -> None:
+        match stop:
+            case stops.Ended():
+                raise ThreadGone
+            case stops.Executed():
+                raise ProcessReplaced(self.thread.pid)
+            case stops.Signalled(signo=signo):
+                pass
+            case _:
+                signo = 0
+        try:
+            ptrace.resume_to_syscall(self.thread.tid, signo)
+        except ProcessLookupError:
+            raise ThreadGone from None
+
+    def _registers(self) -> arch.Registers:
+        try:
+            return arch.Registers.unpack(ptrace.registers(self.thread.tid))
+        except ProcessLookupError:
+            raise ThreadGone from None
+
+    def _result_of_system_call(self) -> int:
+        """Follow the thread through one system call of the doorway."""
+        deadline = time.monotonic() + _TO_COME_HOME
+        while True:
+            stop = stops.wait(self.thread.tid, deadline)
+            match stop:
+                case None:
+                    raise ThreadUnstoppable(
+                        self.thread.pid, self.thread.tid, state(self.thread.pid, self.thread.tid)
+                    )
+                case stops.SystemCall():
+                    self._in_call = not self._in_call
+                    if not self._in_call:
+                        return self._registers().result
+                case stops.Signalled(signo=signo) if self._registers().rip == self._gate:
+                    self._abandon(signo)
+                case _:
+                    pass
+            self._go_on(stop)
+
+    def _abandon(self, signo: int) -> NoReturn:
+        """A signal was first: let it be as if we had never come."""
+        self.thread.set_registers(self._home)
+        self._memory.write(self._tail.start, self._old_tail)
+        self._lost = True
+        with suppress(ProcessLookupError):
+            ptrace.detach(self.thread.tid, signo)
+        raise Disturbed
+
+
+def _is_fault(info: ptrace.SignalInfo) -> bool:
+    """Whether the called code itself raised it; what another process sent is passed on."""
+    if info.signo == signal.SIGABRT:
+        return info.code == _SI_TKILL
+    return info.signo in _FAULTS and info.code > 0

@@ -1,0 +1,111 @@
+"""Processes that tests start and trace; they say "ready" on their standard output."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from libswap.elf.dynamic import read_dynamic
+from libswap.elf.image import Image
+from libswap.elf.symbols import dynamic_symbols
+from libswap.linux.memory import ProcessMemory, Range
+from libswap.live.choice import borrow
+from libswap.live.remote import Borrowed
+from libswap.live.stacks import Areas
+from libswap.process.identity import Identity
+from libswap.process.maps import maps_of
+
+RTLD_NOW = 2
+MALLOC_FAMILY = ("malloc", "free", "calloc", "realloc", "memalign", "aligned_alloc",
+                 "posix_memalign", "valloc", "pvalloc", "malloc_trim")  # fmt: skip
+
+
+class Target(subprocess.Popen[str]):
+    """A running fixture that has said "ready"."""
+
+    def __init__(self, *words: str | Path) -> None:
+        super().__init__(
+            [str(w) for w in words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.line() == "ready"
+        self.identity = Identity.of(self.pid)
+
+    def line(self) -> str:
+        """The next line that it says."""
+        assert self.stdout is not None
+        return self.stdout.readline().rstrip("\n")
+
+    def say(self, line: str) -> None:
+        assert self.stdin is not None
+        self.stdin.write(line + "\n")
+        self.stdin.flush()
+
+    def function(self, name: str, library: bytes = b"/libc.so.6") -> int:
+        """The address of an exported function."""
+        base, path = self._module(library)
+        return base + _exports(path)[name][0]
+
+    def _module(self, library: bytes) -> tuple[int, str]:
+        tid = max(int(p.name) for p in Path(f"/proc/{self.pid}/task").iterdir())
+        found = next(m for m in maps_of(tid) if m.name.endswith(library) and m.offset == 0)
+        return found.start, found.name.decode()
+
+    def loader_and_malloc(self) -> Areas:
+        """What a borrowed thread must be outside of."""
+        tid = max(int(p.name) for p in Path(f"/proc/{self.pid}/task").iterdir())
+        loader = [
+            Range(m.start, m.end)
+            for m in maps_of(tid)
+            if m.executable and m.name.rpartition(b"/")[2].startswith(b"ld-")
+        ]
+        base, path = self._module(b"/libc.so.6")
+        exports = _exports(path)
+        # malloc.c's static functions lie beside its exported ones
+        starts = [exports[n][0] for n in MALLOC_FAMILY]
+        malloc = Range(base + min(starts) - 0x4000, base + max(starts) + 0x1000)
+        return Areas([*loader, malloc])
+
+
+@contextmanager
+def running(*words: str | Path) -> Iterator[Target]:
+    """A target that is killed in the end, if it has not ended by itself."""
+    target = Target(*words)
+    try:
+        yield target
+    finally:
+        target.kill()
+        target.communicate()
+
+
+@contextmanager
+def borrowed(target: Target, seconds: float = 10.0) -> Iterator[Borrowed]:
+    """A thread of the target that works for us."""
+    tid = max(int(p.name) for p in Path(f"/proc/{target.pid}/task").iterdir())
+    with (
+        ProcessMemory(tid) as memory,
+        borrow(
+            target.identity,
+            memory,
+            avoid=target.loader_and_malloc(),
+            deadline=time.monotonic() + seconds,
+            errno_location=target.function("__errno_location"),
+        ) as thread,
+    ):
+        yield thread
+
+
+@cache
+def _exports(path: str) -> dict[str, tuple[int, int]]:
+    image = Image.open(path)
+    dynamic = read_dynamic(image)
+    assert dynamic is not None
+    return {
+        s.name: (s.value, s.size)
+        for s in dynamic_symbols(image, dynamic)
+        if s.defined and (s.default or not s.version)
+    }
