@@ -24,8 +24,6 @@ _GETREGSET: Final = 0x4204
 _SETREGSET: Final = 0x4205
 _SEIZE: Final = 0x4206
 _INTERRUPT: Final = 0x4207
-_LISTEN: Final = 0x4208
-_PEEKSIGINFO: Final = 0x4209
 _GETSIGMASK: Final = 0x420A
 _GET_RSEQ_CONFIGURATION: Final = 0x420F
 
@@ -108,11 +106,6 @@ def resume(tid: int, signo: int = 0) -> None:
 def resume_to_syscall(tid: int, signo: int = 0) -> None:
     """As `resume`, up to the next entry into or exit from a system call."""
     _request(_SYSCALL, tid, 0, signo)
-
-
-def listen(tid: int) -> None:
-    """Leave a thread in its group-stop and be told of what ends it."""
-    _request(_LISTEN, tid, 0, 0)
 
 
 def detach(tid: int, signo: int = 0) -> None:

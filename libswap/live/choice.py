@@ -13,7 +13,7 @@ from libswap.live import scratch, text_tail
 from libswap.live.arch import x86_64 as arch
 from libswap.live.remote import Borrowed, Disturbed
 from libswap.live.stacks import Areas, live_stack
-from libswap.live.thread import Thread, ThreadGone, live_threads, state
+from libswap.live.thread import Thread, ThreadGone, live_threads, states
 from libswap.process.identity import Identity
 from libswap.process.maps import Mapping, maps_of
 
@@ -100,7 +100,7 @@ def _safe_threads(
     while True:
         identity.check()
         tids = _sleepers_first(identity.pid)
-        maps = maps_of(tids[0])
+        maps = maps_of(tids[0]) if tids else ()
         for tid in tids:
             thread = Thread(identity.pid, tid)
             try:
@@ -162,7 +162,9 @@ def _in_rseq_section(thread: Thread, memory: ProcessMemory) -> bool:
 
 
 def _sleepers_first(pid: int) -> list[int]:
-    return sorted(live_threads(pid), key=lambda tid: state(pid, tid) != "S")
+    """Those in a wait that a signal can end come first; one in state D would not stop."""
+    letters = states(pid)
+    return sorted((t for t in letters if letters[t] != "D"), key=lambda tid: letters[tid] != "S")
 
 
 def _caught(thread: Thread) -> int:

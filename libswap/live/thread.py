@@ -1,6 +1,7 @@
-"""One thread under ptrace: seized, stopped, resumed and let go so that it notices nothing."""
+"""One thread under ptrace: seized, stopped and let go so that it notices nothing."""
 
 import errno
+import os
 from typing import Final
 
 from libswap.errors import ProcessGone, ProcessReplaced, SystemRefused, ThreadUnstoppable
@@ -10,6 +11,7 @@ from libswap.live import stops
 from libswap.live.arch import x86_64 as arch
 
 _OPTIONS: Final = ptrace.Options.TRACESYSGOOD | ptrace.Options.TRACECLONE | ptrace.Options.TRACEEXEC
+_DEAD: Final = frozenset({"Z", "X", ""})
 
 
 class ThreadGone(Exception):
@@ -67,6 +69,8 @@ class Thread:
         except OSError as error:
             if error.errno == errno.ESRCH or not is_alive(self.pid, self.tid):
                 raise ThreadGone from None
+            if tracer(self.pid, self.tid) == os.getpid():
+                return  # made by a thread that we trace: the kernel seized it for us
             raise SystemRefused(
                 "trace", f"thread {self.tid} of process {self.pid}", error.strerror or ""
             ) from None
@@ -143,17 +147,6 @@ class Thread:
             case stops.Ended():
                 raise ThreadGone
 
-    def resume(self) -> None:
-        """Let a stopped thread go on under our eyes; one that job control stopped stays so."""
-        self.at = None
-        try:
-            if self.group:
-                ptrace.listen(self.tid)
-            else:
-                ptrace.resume(self.tid)
-        except ProcessLookupError:
-            return
-
     def detach(self) -> None:
         """Let a stopped thread go for good; one that job control stopped stays stopped."""
         self._let_go()
@@ -195,9 +188,18 @@ class Thread:
             return
 
 
+def tracer(pid: int, tid: int) -> int:
+    """Who traces a thread (proc_pid_status(5), TracerPid), 0 for nobody."""
+    try:
+        status = PROC.read(pid, f"task/{tid}/status")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next(int(n.split()[1]) for n in status.splitlines() if n.startswith(b"TracerPid:"))
+
+
 def is_alive(pid: int, tid: int) -> bool:
     """Whether a thread exists and has not exited (a group leader stays as a zombie)."""
-    return state(pid, tid) not in ("Z", "X", "")
+    return state(pid, tid) not in _DEAD
 
 
 def state(pid: int, tid: int) -> str:
@@ -215,10 +217,20 @@ def live_threads(pid: int) -> list[int]:
     Raises:
         ProcessGone: there are none.
     """
+    return list(states(pid))
+
+
+def states(pid: int) -> dict[int, str]:
+    """The state of every thread of a process that has not exited, by thread id.
+
+    Raises:
+        ProcessGone: there are none.
+    """
     try:
-        tids = [tid for tid in PROC.tids(pid) if is_alive(pid, tid)]
+        found = {tid: state(pid, tid) for tid in PROC.tids(pid)}
     except (FileNotFoundError, ProcessLookupError):
-        tids = []
-    if not tids:
+        found = {}
+    living = {tid: letter for tid, letter in found.items() if letter not in _DEAD}
+    if not living:
         raise ProcessGone(pid)
-    return tids
+    return living

@@ -1,10 +1,8 @@
 """A process under ptrace: all of its threads stopped together, and let go again.
 
-with Tracee.seize(identity, deadline) as tracee:
-    tracee.stop(deadline)       # every thread stands still
-    ...
-    tracee.resume()             # they go on, still ours
-# detached, whatever happened; what job control had stopped still is
+`with Tracee.seize(identity) as tracee: tracee.stop(deadline)` makes every thread stand still until
+the end of the block. What job control had stopped still is stopped afterwards. There is no going on
+under our eyes: a traced thread that nobody waits for hangs at its next signal.
 """
 
 import time
@@ -65,26 +63,15 @@ class Tracee:
 
         Raises:
             ProcessGone: it ended.
-            ThreadUnstoppable: a thread did not stop until `deadline` (monotonic seconds); all
-                go on running.
+            ThreadUnstoppable: a thread did not stop until `deadline` (monotonic seconds).
             ProcessReplaced: it executed another program.
         """
         awaited = list(self.threads.values())
         for thread in awaited:
             thread.interrupt()
-        try:
-            self._collect(awaited, deadline)
-        except BaseException:
-            self.resume()
-            raise
+        self._collect(awaited, deadline)
         if not self.threads:
             raise ProcessGone(self.identity.pid)
-
-    def resume(self) -> None:
-        """Let every stopped thread go on, still traced."""
-        for thread in self.threads.values():
-            if thread.stopped:
-                thread.resume()
 
     def detach(self) -> None:
         """Let every thread go for good. A running one is stopped for a moment, as ptrace wants.
