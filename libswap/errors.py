@@ -265,3 +265,64 @@ class RemoteCallRefused(LibswapError):
             "Its limits or security filters forbid it (ENOMEM: RLIMIT_AS or memory overcommit;"
             " EACCES or EPERM: SELinux execmem, MemoryDenyWriteExecute). It is as it was."
         )
+
+
+@dataclass(eq=False)
+class CommitBlocked(LibswapError):
+    """Some thread was inside of the code to be changed at every moment that was tried."""
+
+    exit_code: ClassVar[int] = 66
+    pid: int
+    seconds: float
+    blockers: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        why = "; ".join(self.blockers[:4])
+        return f"process {self.pid} had no safe moment in {self.seconds:.1f} s: {why}"
+
+    @property
+    def hint(self) -> str:
+        return (
+            "Nothing was changed. Wait longer (--wait SECONDS), or let the calls that are running"
+            " end in the old code (--relaxed)."
+        )
+
+
+@dataclass(eq=False)
+class CommitConflict(LibswapError):
+    """Memory of the target does not hold what the plan was made for."""
+
+    exit_code: ClassVar[int] = 67
+    pid: int
+    address: int
+    expected: bytes
+    found: bytes
+
+    @property
+    def message(self) -> str:
+        return (
+            f"process {self.pid} holds {self.found[:16].hex()} at {self.address:#x}"
+            f" instead of {self.expected[:16].hex()}"
+        )
+
+    @property
+    def hint(self) -> str:
+        return "Somebody else changed it since the plan was made. Nothing was changed; try again."
+
+
+@dataclass(eq=False)
+class CommitUndoFailed(LibswapError):
+    """A commit failed half way, and so did taking it back: the record in the target is kept."""
+
+    exit_code: ClassVar[int] = 68
+    pid: int
+    address: int
+
+    @property
+    def message(self) -> str:
+        return f"process {self.pid} could not be put back at {self.address:#x} after a fault"
+
+    @property
+    def hint(self) -> str:
+        return f"What was written runs correctly as it is. Then: libswap revert {self.pid}"

@@ -1,0 +1,110 @@
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from libswap.errors import CommitBlocked, CommitConflict
+from libswap.linux.memory import ProcessMemory, Range
+from libswap.live.quiescence import Forbidden
+from libswap.live.transaction import Copy, Prepared, Write, commit
+from support.compiler import Compiler
+from support.target import Target, running
+
+pytestmark = [pytest.mark.ptrace, pytest.mark.compiler]
+WORDS = 2048
+
+
+def words(value: int) -> bytes:
+    return struct.pack("<q", value) * WORDS
+
+
+@pytest.fixture
+def table(compiler: Compiler) -> Iterator[Target]:
+    with running(compiler.program("live/table.c", "-O2", "-rdynamic"), "4") as target:
+        yield target
+
+
+def writes(target: Target, old: int, new: int) -> tuple[Write, ...]:
+    start = target.function("table", b"/table")
+    old_word, new_word = struct.pack("<q", old), struct.pack("<q", new)
+    return tuple(Write(start + 8 * i, old_word, new_word) for i in range(WORDS))
+
+
+def looking(target: Target) -> tuple[Forbidden, ...]:
+    start = target.function("look", b"/table")
+    return (Forbidden(Range(start, start + target.size("look", b"/table")), "look"),)
+
+
+def test_no_thread_ever_sees_half_of_a_commit(table: Target) -> None:
+    with ProcessMemory(table.pid) as memory:
+        for round_ in range(30):
+            prepared = Prepared((writes(table, round_, round_ + 1),), looking(table))
+            done = commit(table.identity, memory, prepared, wait=10)
+            assert done.threads == 5
+    table.say("report")
+    looked, differed, value = map(int, table.line().split())
+    assert looked > 100
+    assert differed == 0
+    assert value == 30
+
+
+def test_a_thread_that_never_leaves_the_code_is_named_and_nothing_is_written(
+    compiler: Compiler,
+) -> None:
+    with (
+        running(compiler.program("live/table.c", "-O2", "-rdynamic"), "2", "0") as target,
+        ProcessMemory(target.pid) as memory,
+    ):
+        main = target.function("main", b"/table")
+        always = Forbidden(Range(main, main + target.size("main", b"/table")), "main")
+        prepared = Prepared((writes(target, 0, 1),), (*looking(target), always))
+        with pytest.raises(CommitBlocked) as caught:
+            commit(target.identity, memory, prepared, wait=0.2)
+        assert any("will return into main" in why for why in caught.value.blockers)
+        assert memory.read(target.function("table", b"/table"), 8 * WORDS) == words(0)
+
+
+def test_unexpected_bytes_mean_that_nothing_is_written(table: Target) -> None:
+    start = table.function("table", b"/table")
+    good = writes(table, 0, 1)
+    bad = Write(start + 8 * 100, b"\1" * 8, b"\2" * 8)
+    record = Write(start, bytes(8), bytes(8))
+    with ProcessMemory(table.pid) as memory:
+        with pytest.raises(CommitConflict):
+            commit(
+                table.identity,
+                memory,
+                Prepared(((*good[:50], bad),), looking(table), abandoned=(record,)),
+                wait=5,
+            )
+        assert memory.read(start, 8 * WORDS) == words(0)
+
+
+def test_state_is_copied_as_it_is_at_the_stop(table: Target) -> None:
+    start = table.function("table", b"/table")
+    half = 8 * WORDS // 2
+    with ProcessMemory(table.pid) as memory:
+        memory.write(start, words(3)[:half])
+        commit(
+            table.identity,
+            memory,
+            Prepared(((Copy(start, start + half, half),),)),
+            wait=5,
+        )
+        assert memory.read(start, 8 * WORDS) == words(3)
+        doubled = Copy(start, start + half, half, lambda data: bytes(len(data)))
+        commit(table.identity, memory, Prepared(((doubled,),)), wait=5)
+        assert memory.read(start + half, half) == bytes(half)
+
+
+def test_read_only_code_can_be_written(table: Target) -> None:
+    with ProcessMemory(table.pid) as memory:
+        entry = table.function("look_through", b"/table")
+        old = memory.read(entry, 4)
+        commit(
+            table.identity,
+            memory,
+            Prepared(((Write(entry, old, old),),)),
+            wait=5,
+        )
+        assert memory.read(entry, 4) == old
