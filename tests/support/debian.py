@@ -121,6 +121,21 @@ def version_of(tree: Path) -> str:
     return (tree / "version").read_text().strip()
 
 
+def insist_on_needed(program: Path, libraries: Path) -> None:
+    """Whether the machine has what an unpacked program or module needs.
+
+    Raises:
+        Unavailable: it has not, with the names of the libraries.
+    """
+    searched = {**os.environ, "LD_LIBRARY_PATH": str(libraries)}
+    told = subprocess.run(
+        ["ldd", str(program)], env=searched, capture_output=True, text=True, check=False
+    )
+    lacking = [line.split()[0] for line in told.stdout.splitlines() if "not found" in line]
+    if lacking:
+        raise Unavailable(program.name, f"it needs {', '.join(lacking)}")
+
+
 def _mirror(what: str) -> str:
     """Where the machine's apt takes Debian's main packages from."""
     form = "$(REPO_URI) $(ORIGIN) $(COMPONENT)"

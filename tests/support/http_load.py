@@ -148,6 +148,9 @@ class Load:
         if connection is not None:
             connection.close()
 
+    def _connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.patience)
+
     def _count(self, failure: str) -> None:
         with self._fresh:
             self.failures[failure] += 1

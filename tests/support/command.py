@@ -1,0 +1,72 @@
+"""The command line as a user runs it: a process of its own that answers with one JSON document."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a run ended.
+
+    Attributes:
+        code: the exit code.
+        document: what it printed; empty where that was no JSON document.
+        said: everything it printed, for the message of a failing test.
+    """
+
+    code: int
+    document: dict[str, Any]
+    said: str
+
+    def __str__(self) -> str:
+        return f"exit code {self.code}\n{self.said}"
+
+
+@dataclass(frozen=True, slots=True)
+class Libswap:
+    """`libswap` with a state directory of the test.
+
+    Attributes:
+        state: --state-dir of every run.
+        inside: a process whose mount namespace it runs in; ours by default.
+        patience: seconds after which a run has failed.
+    """
+
+    state: Path
+    inside: int | None = None
+    patience: float = 60.0
+
+    def words(self, *words: object) -> list[str]:
+        """The whole command line."""
+        enter = ["nsenter", f"--target={self.inside}", "--mount", "--"] if self.inside else []
+        run = [sys.executable, "-m", "libswap", *map(str, words)]
+        return [*enter, *run, "--json", "--state-dir", str(self.state)]
+
+    def start(self, *words: object) -> subprocess.Popen[str]:
+        """A run that the test will wait for, or end."""
+        return subprocess.Popen(
+            self.words(*words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def __call__(self, *words: object) -> Done:
+        """Run it to its end."""
+        with self.start(*words) as process:
+            try:
+                said, _ = process.communicate(timeout=self.patience)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                said, _ = process.communicate()
+                raise AssertionError(f"libswap {words} did not end: {said}") from None
+        try:
+            document = json.loads(said)
+        except json.JSONDecodeError:
+            document = {}
+        return Done(process.returncode, document, said)
