@@ -10,7 +10,7 @@ from libswap.cli.session import Session
 from libswap.errors import LibswapError, UsageError
 
 # In the order in which --help shows them; each is the module libswap.cli.<name>.
-COMMANDS: Final[tuple[str, ...]] = ()
+COMMANDS: Final[tuple[str, ...]] = ("demo",)
 
 # typer exports one of its click's usage errors; their common base is what a wrong word raises.
 _WrongWords: Final[type[Exception]] = typer.BadParameter.__mro__[1]
@@ -46,6 +46,7 @@ def _application(words: list[str]) -> typer.Typer:
         help="Upgrade shared libraries on Linux without breaking the programs that use them.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # plain help: sooner there, and readable at any width
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
