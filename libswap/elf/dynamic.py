@@ -63,6 +63,7 @@ DF_STATIC_TLS: Final = 0x10
 DF_1_NOW: Final = 0x1
 DF_1_NODELETE: Final = 0x8
 DF_1_NOOPEN: Final = 0x40
+DF_1_NODEFLIB: Final = 0x800
 DF_1_PIE: Final = 0x08000000
 
 
@@ -79,8 +80,8 @@ class Dynamic:
     strings: bytes
 
     def value(self, tag: Tag) -> int | None:
-        """The value of a tag that occurs once."""
-        return next((value for t, value in self.entries if t == tag), None)
+        """The value of a tag that occurs once; the last one counts, as for glibc."""
+        return next((value for t, value in reversed(self.entries) if t == tag), None)
 
     def texts(self, tag: Tag) -> tuple[str, ...]:
         """The strings that every entry of a tag names."""
@@ -143,7 +144,7 @@ def read_dynamic(image: Image) -> Dynamic | None:
         if len(entries) == MAX_ENTRIES:
             raise image.bad(f"the dynamic section has more than {MAX_ENTRIES} entries")
         entries.append((tag, value))
-    found = dict(reversed(entries))
+    found = dict(entries)
     strings = b""
     if found.get(Tag.STRSZ):
         strings = image.at_vaddr(

@@ -31,6 +31,7 @@ class FileBytes:
 
     def __init__(self, descriptor: int) -> None:
         """Keep a duplicate of `descriptor`, which the caller may close."""
+        self._descriptor = -1
         self._descriptor = os.dup(descriptor)
         self._size = os.fstat(descriptor).st_size
 
@@ -42,7 +43,8 @@ class FileBytes:
         return os.pread(self._descriptor, max(stop - start, 0), start)
 
     def __del__(self) -> None:
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
 
 
 EM_386: Final = 3
@@ -149,6 +151,7 @@ class Header:
     bits: int
     little_endian: bool
     os_abi: int
+    abi_version: int
     type: int
     machine: int
     entry: int
@@ -224,6 +227,19 @@ class Image:
             InvalidElf: no segment's file bytes cover them.
         """
         return self.at_offset(self.offset_of(vaddr, size, what), size, what)
+
+    def rest_of_segment(self, vaddr: int, what: str, limit: int = 1 << 21) -> bytes:
+        """The bytes from `vaddr` to the end of its LOAD segment in the file, at most `limit`.
+
+        Raises:
+            InvalidElf: no segment's file bytes cover `vaddr`.
+        """
+        for segment in self.loads:
+            if segment.holds(vaddr):
+                size = min(segment.vaddr + segment.filesz - vaddr, limit)
+                offset = segment.offset + (vaddr - segment.vaddr)
+                return self.at_offset(offset, min(size, len(self.data) - offset), what)
+        raise self.bad(f"{what} at {vaddr:#x} lies in no segment of the file")
 
     def offset_of(self, vaddr: int, size: int, what: str) -> int:
         """The file offset of a virtual address.
@@ -333,7 +349,9 @@ class Image:
         kind, machine, _version, entry, phoff, shoff, flags, _ehsize, *tables = fields.unpack(
             bytes(self.data[16 : 16 + fields.size])
         )
-        return Header(bits, little, ident[7], kind, machine, entry, flags, phoff, shoff, *tables)
+        return Header(
+            bits, little, ident[7], ident[8], kind, machine, entry, flags, phoff, shoff, *tables
+        )
 
     def _table(self, offset: int, count: int, entry_size: int, layout: str, what: str) -> bytes:
         if entry_size != struct.calcsize(self.order + layout):

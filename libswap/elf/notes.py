@@ -8,14 +8,30 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from libswap.elf.image import Image, SegmentType
+from libswap.elf.image import EM_386, EM_X86_64, Image, SegmentType
 
 NT_GNU_BUILD_ID: Final = 3
 NT_GNU_PROPERTY_TYPE_0: Final = 5
 GNU_PROPERTY_X86_FEATURE_1_AND: Final = 0xC0000002
+GNU_PROPERTY_X86_ISA_1_NEEDED: Final = 0xC0008002
 X86_FEATURE_1_IBT: Final = 1
 X86_FEATURE_1_SHSTK: Final = 2
 _MAX_BUILD_ID: Final = 64
+_MAX_NOTES: Final = 1 << 20
+"""Bytes of all note segments together; they overlap in a hostile file."""
+
+
+class X86Properties(NamedTuple):
+    """What the linker wrote down about x86 code.
+
+    Attributes:
+        features: the CET bits (X86_FEATURE_1_AND) that all of the file supports.
+        isa_needed: one bit for each needed level of instructions (X86_ISA_1_NEEDED): 1 baseline,
+            2 x86-64-v2, 4 x86-64-v3, 8 x86-64-v4.
+    """
+
+    features: int
+    isa_needed: int
 
 
 class Note(NamedTuple):
@@ -30,10 +46,14 @@ def notes(image: Image) -> Iterator[Note]:
     """Every note that the NOTE segments hold.
 
     Raises:
-        InvalidElf: a segment reaches out of the file.
+        InvalidElf: a segment reaches out of the file, or the notes never end.
     """
+    room = _MAX_NOTES
     for segment in image.segments:
         if segment.type == SegmentType.NOTE:
+            room -= segment.filesz
+            if room < 0:
+                raise image.bad(f"its notes are more than {_MAX_NOTES} bytes")
             data = image.at_offset(segment.offset, segment.filesz, "a note segment")
             yield from parse_notes(data, image.order, 8 if segment.align == 8 else 4)
 
@@ -61,16 +81,29 @@ def build_id(image: Image) -> str | None:
 
 def x86_features(image: Image) -> int:
     """The X86_FEATURE_1_AND bits (IBT, SHSTK) that the whole file supports."""
-    for note in notes(image):
-        if note.owner == b"GNU" and note.type == NT_GNU_PROPERTY_TYPE_0:
-            at = 0
-            while at + 8 <= len(note.contents):
-                kind, size = struct.unpack_from(f"{image.order}II", note.contents, at)
-                value = note.contents[at + 8 : at + 8 + size]
-                if kind == GNU_PROPERTY_X86_FEATURE_1_AND and len(value) >= 4:
-                    return int.from_bytes(value[:4], "little")
-                at += 8 + _round_up(size, image.word_size)
-    return 0
+    return x86_properties(image).features
+
+
+def x86_properties(image: Image) -> X86Properties:
+    """The x86 properties of a file; all zero for one that has none, or another machine's."""
+    found: dict[int, int] = {}
+    if image.header.machine in (EM_386, EM_X86_64):
+        for note in notes(image):
+            if note.owner == b"GNU" and note.type == NT_GNU_PROPERTY_TYPE_0:
+                found.update(_properties(image, note.contents))
+    return X86Properties(
+        found.get(GNU_PROPERTY_X86_FEATURE_1_AND, 0), found.get(GNU_PROPERTY_X86_ISA_1_NEEDED, 0)
+    )
+
+
+def _properties(image: Image, data: bytes) -> Iterator[tuple[int, int]]:
+    """The properties whose value is one 32-bit word, as all of x86 are."""
+    at = 0
+    while at + 8 <= len(data):
+        kind, size = struct.unpack_from(f"{image.order}II", data, at)
+        if size == 4 and at + 12 <= len(data):
+            yield kind, struct.unpack_from(f"{image.order}I", data, at + 8)[0]
+        at += 8 + _round_up(size, image.word_size)
 
 
 def _round_up(value: int, alignment: int) -> int:

@@ -3,12 +3,13 @@
 Sources: psABI x86-64 table 4.10; gABI chapter 5 DT_RELA, DT_REL, DT_JMPREL, DT_RELR.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from libswap.elf.dynamic import Dynamic, Tag
-from libswap.elf.image import Image
+from libswap.elf.image import EM_386, EM_AARCH64, EM_X86_64, Image
+from libswap.elf.symbols import Symbol, SymbolKey
 
 
 class X86_64(IntEnum):  # noqa: N801  the machine's own name
@@ -25,6 +26,10 @@ class X86_64(IntEnum):  # noqa: N801  the machine's own name
     TPOFF64 = 18
     TLSDESC = 36
     IRELATIVE = 37
+
+
+COPY: Final = {EM_386: 5, EM_X86_64: 5, EM_AARCH64: 1024, 40: 20, 243: 4, 21: 19, 22: 9, 258: 4}
+"""R_<machine>_COPY by e_machine."""
 
 
 class Relocation(NamedTuple):
@@ -45,8 +50,13 @@ class Relocation(NamedTuple):
     lazy: bool
 
 
-def relocations(image: Image, dynamic: Dynamic) -> Iterator[Relocation]:
+def relocations(image: Image, dynamic: Dynamic, *, relr: bool = True) -> Iterator[Relocation]:
     """All of them, DT_RELA or DT_REL first, then DT_RELR (as RELATIVE), then DT_JMPREL.
+
+    Args:
+        image: the file.
+        dynamic: its dynamic section.
+        relr: whether DT_RELR, which names no symbols, is wanted too.
 
     Raises:
         InvalidElf: a table reaches out of the file.
@@ -55,22 +65,48 @@ def relocations(image: Image, dynamic: Dynamic) -> Iterator[Relocation]:
         yield from _table(image, dynamic, Tag.RELA, Tag.RELASZ, explicit=True, lazy=False)
     if dynamic.value(Tag.REL) is not None:
         yield from _table(image, dynamic, Tag.REL, Tag.RELSZ, explicit=False, lazy=False)
-    for offset in relr_places(image, dynamic):
+    for offset in relr_places(image, dynamic) if relr else ():
         yield Relocation(offset, X86_64.RELATIVE, 0, 0, lazy=False)
     if dynamic.value(Tag.JMPREL) is not None:
         explicit = dynamic.value(Tag.PLTREL) == Tag.RELA
         yield from _table(image, dynamic, Tag.JMPREL, Tag.PLTRELSZ, explicit=explicit, lazy=True)
 
 
+def copied_symbols(
+    image: Image, dynamic: Dynamic, symbols: Sequence[Symbol]
+) -> frozenset[SymbolKey]:
+    """The data that a program takes into itself when it starts (copy relocations).
+
+    Args:
+        image: a program.
+        dynamic: its dynamic section.
+        symbols: its dynamic symbol table, index by index.
+
+    Raises:
+        InvalidElf: a table reaches out of the file.
+    """
+    copy = COPY.get(image.header.machine)
+    places = (r.symbol for r in relocations(image, dynamic, relr=False) if r.type == copy)
+    found = (symbols[at] for at in places if at < len(symbols))
+    return frozenset(SymbolKey(s.name, s.version) for s in found)
+
+
 def relr_places(image: Image, dynamic: Dynamic) -> Iterator[int]:
-    """The virtual addresses that DT_RELR lists in its packed form."""
+    """The virtual addresses that DT_RELR lists in its packed form.
+
+    Raises:
+        InvalidElf: the table reaches out of the file, or lists more words than the file has.
+    """
     start, size = dynamic.value(Tag.RELR), dynamic.value(Tag.RELRSZ)
     if start is None or not size:
         return
     step = image.word_size
     data = image.at_vaddr(start, size, "the RELR table")
-    at = 0
+    at, room = 0, len(image.data) // step
     for (entry,) in image.unpack(image.word, data):
+        room -= 1 if entry & 1 == 0 else entry.bit_count() - 1
+        if room < 0:
+            raise image.bad("the RELR table lists more words than the file has")
         if entry & 1 == 0:
             yield entry
             at = entry + step

@@ -6,19 +6,26 @@ walks it.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import IntEnum
-from itertools import islice
+from itertools import repeat
 from typing import Final, NamedTuple
 
 from libswap.elf.dynamic import Dynamic, Tag
-from libswap.elf.image import Image, SectionType, string_at
+from libswap.elf.image import Image, SectionType
+from libswap.elf.versions import HIDDEN, INDEX, Version, versions
 
 SHN_UNDEF: Final = 0
 SHN_ABS: Final = 0xFFF1
 SHN_COMMON: Final = 0xFFF2
-VERSYM_HIDDEN: Final = 0x8000
-MAX_VERSIONS: Final = 0x7FFF
+MAX_SYMBOLS: Final = 1 << 22
+"""Several times what the largest libraries have; more is not worth a process's memory."""
+
+_SHARED_NAMES: Final = 1 << 26
+"""Bytes of names that may exceed the string table: names share their ends, but not without end."""
+_CHAIN_PIECE: Final = 1 << 12
+_NO_VERSION: Final = Version("", "")
+_Row = tuple[str, str, bool, str, int, int, int, int, int, int]
 
 
 class SymbolType(IntEnum):
@@ -50,6 +57,13 @@ class Visibility(IntEnum):
     INTERNAL = 1
     HIDDEN = 2
     PROTECTED = 3
+
+
+class SymbolKey(NamedTuple):
+    """What a reference binds by; the version is "" where there is none."""
+
+    name: str
+    version: str
 
 
 class Symbol(NamedTuple):
@@ -94,13 +108,6 @@ class Symbol(NamedTuple):
         return f"{self.name}{'@@' if self.default and self.defined else '@'}{self.version}"
 
 
-class Version(NamedTuple):
-    """A version index's meaning: its node's name, and for a wanted one the soname it comes from."""
-
-    name: str
-    library: str
-
-
 def dynamic_symbols(image: Image, dynamic: Dynamic) -> tuple[Symbol, ...]:
     """The dynamic symbol table, index by index (the null symbol included, so that indexes hold).
 
@@ -111,14 +118,13 @@ def dynamic_symbols(image: Image, dynamic: Dynamic) -> tuple[Symbol, ...]:
     count = _dynamic_symbol_count(image, dynamic)
     if start is None or count == 0:
         return ()
-    size = 24 if image.header.bits == 64 else 16
-    table = image.at_vaddr(start, count * size, "the dynamic symbol table")
-    indexes: tuple[int, ...] = ()
+    table = image.at_vaddr(start, count * _entry_size(image), "the dynamic symbol table")
     versym = dynamic.value(Tag.VERSYM)
-    if versym is not None:
-        raw = image.at_vaddr(versym, count * 2, "the symbol version table")
-        indexes = struct.unpack(f"{image.order}{count}H", raw)
-    return tuple(_symbols(image, table, dynamic.strings, indexes, versions(image, dynamic)))
+    if versym is None:
+        return _symbols(image, table, dynamic.strings, repeat(0), {})
+    raw = image.at_vaddr(versym, count * 2, "the symbol version table")
+    indexes = struct.unpack(f"{image.order}{count}H", raw)
+    return _symbols(image, table, dynamic.strings, indexes, versions(image, dynamic))
 
 
 def static_symbols(image: Image) -> tuple[Symbol, ...]:
@@ -131,122 +137,102 @@ def static_symbols(image: Image) -> tuple[Symbol, ...]:
     if table is None or table.link >= len(image.sections):
         return ()
     strings = image.section_bytes(image.sections[table.link])
-    return tuple(_symbols(image, image.section_bytes(table), strings, (), {}))
-
-
-def version_definitions(image: Image, dynamic: Dynamic) -> dict[int, str]:
-    """The version nodes that a library defines, by index (the file's own name, index 1, included).
-
-    Raises:
-        InvalidElf: the table is damaged.
-    """
-    found: dict[int, str] = {}
-    address = dynamic.value(Tag.VERDEF)
-    for _ in range(min(dynamic.value(Tag.VERDEFNUM) or 0, MAX_VERSIONS) if address else 0):
-        assert address is not None  # noqa: S101  the range is empty without one
-        _, _, index, _, _, aux, after = _record(image, address, "HHHHIII", "a version definition")
-        name, _ = _record(image, address + aux, "II", "a version definition's name")
-        found[index & MAX_VERSIONS] = string_at(dynamic.strings, name)
-        if after == 0:
-            break
-        address += after
-    return found
-
-
-def version_needs(image: Image, dynamic: Dynamic) -> dict[int, Version]:
-    """The version nodes that a file wants from others, by index.
-
-    Raises:
-        InvalidElf: the table is damaged.
-    """
-    found: dict[int, Version] = {}
-    address = dynamic.value(Tag.VERNEED)
-    for _ in range(min(dynamic.value(Tag.VERNEEDNUM) or 0, MAX_VERSIONS) if address else 0):
-        assert address is not None  # noqa: S101  the range is empty without one
-        _, count, file, aux, after = _record(image, address, "HHIII", "a version need")
-        library = string_at(dynamic.strings, file)
-        entry = address + aux
-        for _ in range(count):
-            _, _, index, name, next_aux = _record(image, entry, "IHHII", "a version need's name")
-            found[index & MAX_VERSIONS] = Version(string_at(dynamic.strings, name), library)
-            if next_aux == 0:
-                break
-            entry += next_aux
-        if after == 0:
-            break
-        address += after
-    return found
-
-
-def versions(image: Image, dynamic: Dynamic) -> dict[int, Version]:
-    """What each index of the version table means; 0 (local) and 1 (global) mean no version."""
-    defined = {i: Version(name, "") for i, name in version_definitions(image, dynamic).items()}
-    return {**defined, **version_needs(image, dynamic)}
+    return _symbols(image, image.section_bytes(table), strings, repeat(0), {})
 
 
 def _symbols(
     image: Image,
     table: bytes,
     strings: bytes,
-    indexes: tuple[int, ...],
-    meaning: dict[int, Version],
-) -> Iterator[Symbol]:
-    nothing = Version("", "")
+    indexes: Iterable[int],
+    nodes: Mapping[int, Version],
+) -> tuple[Symbol, ...]:
+    count = len(table) // _entry_size(image)
+    if count > MAX_SYMBOLS:
+        raise image.bad(f"it has {count} symbols, more than {MAX_SYMBOLS}")
+    return tuple(map(Symbol._make, _rows(image, table, strings, indexes, _Meaning(nodes))))
+
+
+def _rows(
+    image: Image, table: bytes, strings: bytes, indexes: Iterable[int], meaning: "_Meaning"
+) -> Iterator[_Row]:
+    """The fields of each `Symbol`; a loop over a whole table, so everything in it counts."""
     find, length = strings.find, len(strings)
+    room = length + _SHARED_NAMES
     wide = image.header.bits == 64
-    for number, row in enumerate(image.unpack("IBBHQQ" if wide else "IIIBBH", table)):
+    layout = "IBBHQQ" if wide else "IIIBBH"
+    for row, index in zip(image.unpack(layout, table), indexes, strict=False):
         if wide:
-            name_at, info, other, section, value, size = row
+            start, info, other, section, value, size = row
         else:
-            name_at, value, size, info, other, section = row
+            start, value, size, info, other, section = row
         name = ""
-        if 0 < name_at < length:
-            end = find(b"\0", name_at)
-            raw = strings[name_at : end if end >= 0 else length]
+        if 0 < start < length:
+            end = find(b"\0", start)
+            raw = strings[start : end if end >= 0 else length]
             name = raw.decode("utf-8", "surrogateescape")
-        index = indexes[number] if indexes else 0
-        version, library = (
-            meaning.get(index & MAX_VERSIONS, nothing) if index & MAX_VERSIONS > 1 else nothing
-        )
-        yield Symbol(
-            name, version, not index & VERSYM_HIDDEN, library, value, size, section,
+            room -= len(raw)
+            if room < 0:
+                raise image.bad("its symbol names overlap without end")
+        version, default, library = meaning[index]
+        yield (
+            name, version, default, library, value, size, section,
             info & 15, info >> 4, other & 3,
         )  # fmt: skip
+
+
+class _Meaning(dict[int, tuple[str, bool, str]]):
+    """A versym entry's node, whether it is the default one, and the soname it is wanted from."""
+
+    def __init__(self, nodes: Mapping[int, Version]) -> None:
+        super().__init__()
+        self._nodes = nodes
+
+    def __missing__(self, entry: int) -> tuple[str, bool, str]:
+        index = entry & INDEX
+        node = self._nodes.get(index, _NO_VERSION) if index > 1 else _NO_VERSION
+        self[entry] = found = (node.name, not entry & HIDDEN, node.library)
+        return found
+
+
+def _entry_size(image: Image) -> int:
+    return 24 if image.header.bits == 64 else 16
 
 
 def _dynamic_symbol_count(image: Image, dynamic: Dynamic) -> int:
     """DT_HASH says it; a GNU hash table's last chain ends with the last symbol; else .dynsym."""
     table = dynamic.value(Tag.HASH)
     if table is not None:
-        _buckets, chains = _record(image, table, "II", "the hash table")
+        header = image.at_vaddr(table, 8, "the hash table")
+        chains: int = struct.unpack(f"{image.order}II", header)[1]
         return chains
     table = dynamic.value(Tag.GNU_HASH)
     if table is not None:
         return _gnu_hash_count(image, table)
-    section = next((s for s in image.sections if s.type == SectionType.DYNSYM), None)
-    return section.size // (24 if image.header.bits == 64 else 16) if section else 0
+    return _section_count(image)
 
 
 def _gnu_hash_count(image: Image, table: int) -> int:
     what = "the GNU hash table"
-    buckets, first, bloom, _shift = _record(image, table, "IIII", what)
+    header = image.at_vaddr(table, 16, what)
+    buckets, first, bloom, _shift = struct.unpack(f"{image.order}4I", header)
     at = table + 16 + bloom * image.word_size
-    heads = struct.unpack(f"{image.order}{buckets}I", image.at_vaddr(at, buckets * 4, what))
-    last = max(heads, default=0)
+    heads = image.at_vaddr(at, buckets * 4, what)
+    last: int = max(struct.unpack(f"{image.order}{buckets}I", heads), default=0)
     if last < first:
-        # Only undefined symbols, which no chain lists: the section header or the string table's
-        # usual place right behind the symbols tells.
-        section = next((s for s in image.sections if s.type == SectionType.DYNSYM), None)
-        return section.size // (24 if image.header.bits == 64 else 16) if section else first
-    chain = image.offset_of(at + (buckets + last - first) * 4, 4, what)
-    end = len(image.data)
-    words = image.unpack("I", image.at_offset(chain, (end - chain) & ~3, what))
-    for number, (word,) in enumerate(islice(words, (end - chain) // 4)):
-        if word & 1:
-            return last + number + 1
-    raise image.bad("the last chain of the GNU hash table has no end")
+        # Only undefined symbols, which no chain lists; ld then writes a `first` of 1.
+        return max(_section_count(image), int(first))
+    chains = at + buckets * 4
+    while True:
+        piece = image.rest_of_segment(chains + (last - first) * 4, what, _CHAIN_PIECE)
+        for (word,) in image.unpack("I", piece):
+            last += 1
+            if word & 1:
+                return last
+        if len(piece) < 4:
+            raise image.bad("the last chain of the GNU hash table has no end")
 
 
-def _record(image: Image, vaddr: int, layout: str, what: str) -> tuple[int, ...]:
-    record = struct.Struct(image.order + layout)
-    return record.unpack(image.at_vaddr(vaddr, record.size, what))
+def _section_count(image: Image) -> int:
+    section = next((s for s in image.sections if s.type == SectionType.DYNSYM), None)
+    return section.size // _entry_size(image) if section else 0
