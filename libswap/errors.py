@@ -64,6 +64,22 @@ class InvalidElf(LibswapError):
 
 
 @dataclass(eq=False)
+class LinkMapUnreadable(LibswapError):
+    """What the dynamic linker keeps in a process cannot be found or followed."""
+
+    exit_code: ClassVar[int] = 80
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"the list of loaded libraries cannot be read: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "The process was not touched. Restart it to have it use the new library."
+
+
+@dataclass(eq=False)
 class SystemRefused(LibswapError):
     """The kernel refused a call that the work cannot do without."""
 

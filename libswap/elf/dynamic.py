@@ -19,6 +19,7 @@ class Tag(IntEnum):
     NULL = 0
     NEEDED = 1
     PLTRELSZ = 2
+    PLTGOT = 3
     HASH = 4
     STRTAB = 5
     SYMTAB = 6

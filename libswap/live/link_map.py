@@ -1,0 +1,158 @@
+"""What the dynamic linker of a process says it has loaded: the link maps of every namespace.
+
+Sources: <link.h> of glibc (struct r_debug, struct r_debug_extended, struct link_map), ld.so(8),
+getauxval(3). Everything is read from memory that a stranger may have written: every loop has a
+bound and every address is only ever read from.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from libswap.elf.dynamic import Tag
+from libswap.elf.image import SegmentType
+from libswap.errors import LinkMapUnreadable, MemoryUnreachable
+from libswap.linux.memory import Memory
+
+MAX_NAMESPACES: Final = 16
+"""glibc's DL_NNS."""
+MAX_MODULES: Final = 65_536
+_MAX_ENTRIES: Final = 4096
+_MAX_NAME: Final = 4096
+_PAGE: Final = 4096
+
+AT_PHDR: Final = 3
+AT_PHENT: Final = 4
+AT_PHNUM: Final = 5
+AT_BASE: Final = 7
+
+_RT_CONSISTENT: Final = 0
+_PHDR: Final = struct.Struct("<IIQQQQQQ")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkMap:
+    """One entry of a link-map list.
+
+    Attributes:
+        address: where the entry lies; in glibc and musl also the handle that dlopen gives.
+        base: l_addr, what is added to a virtual address of the file.
+        name: l_name, empty for the main program.
+        dynamic: l_ld, the address of the dynamic section.
+        namespace: 0 for the base namespace, others in the order in which r_next lists them.
+    """
+
+    address: int
+    base: int
+    name: str
+    dynamic: int
+    namespace: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """The state of the dynamic linker.
+
+    Attributes:
+        consistent: whether no list is being changed just now (r_state is RT_CONSISTENT).
+        maps: every link map, namespace by namespace, in load order.
+    """
+
+    consistent: bool
+    maps: tuple[LinkMap, ...]
+
+
+def parse_auxv(data: bytes) -> dict[int, int]:
+    """/proc/PID/auxv as a mapping; a trailing part of an entry is left out."""
+    usable = data[: len(data) - len(data) % 16]
+    return dict(struct.iter_unpack("<QQ", usable))
+
+
+def read_loader(memory: Memory, auxv: dict[int, int]) -> Loader:
+    """Walk every link-map list of a 64-bit process.
+
+    Args:
+        memory: the process's.
+        auxv: its auxiliary vector.
+
+    Raises:
+        LinkMapUnreadable: it has no dynamic linker, or what it keeps cannot be followed.
+    """
+    try:
+        first = _r_debug(memory, auxv)
+        consistent, maps = True, []
+        for namespace, debug in enumerate(_namespaces(memory, first)):
+            _version, head, state = debug
+            consistent &= state == _RT_CONSISTENT
+            maps += list(_walk(memory, head, namespace))
+    except MemoryUnreachable as error:
+        raise LinkMapUnreadable(f"it points to {error.address:#x}, where nothing is") from None
+    return Loader(consistent, tuple(maps))
+
+
+def _r_debug(memory: Memory, auxv: dict[int, int]) -> int:
+    """The address of struct r_debug: DT_DEBUG of the main program (elf(5))."""
+    if not auxv.get(AT_BASE):
+        raise LinkMapUnreadable("the program is statically linked: no dynamic linker started it")
+    base, dynamic = _main_program(memory, auxv)
+    for at in range(base + dynamic, base + dynamic + 16 * _MAX_ENTRIES, 16):
+        tag, value = struct.unpack("<QQ", memory.read(at, 16))
+        if tag == Tag.NULL:
+            break
+        if tag == Tag.DEBUG:
+            if value == 0:
+                raise LinkMapUnreadable("the dynamic linker has not set DT_DEBUG (yet)")
+            return int(value)
+    raise LinkMapUnreadable("the main program has no DT_DEBUG entry")
+
+
+def _main_program(memory: Memory, auxv: dict[int, int]) -> tuple[int, int]:
+    """Load base and PT_DYNAMIC's virtual address of the main program."""
+    start, count = auxv.get(AT_PHDR, 0), auxv.get(AT_PHNUM, 0)
+    if auxv.get(AT_PHENT) != _PHDR.size or not 0 < count <= 0xFFFF:
+        raise LinkMapUnreadable("its program headers are not those of a 64-bit program")
+    found: dict[int, int] = {}
+    for row in _PHDR.iter_unpack(memory.read(start, count * _PHDR.size)):
+        found.setdefault(row[0], row[3])
+    if SegmentType.DYNAMIC not in found:
+        raise LinkMapUnreadable("the main program has no dynamic section")
+    base = start - found[6] if 6 in found else 0  # PT_PHDR; without one the program is not PIE
+    return base, found[SegmentType.DYNAMIC]
+
+
+def _namespaces(memory: Memory, address: int) -> Iterator[tuple[int, int, int]]:
+    """(r_version, r_map, r_state) of each; r_next exists from r_version 2 on."""
+    for _ in range(MAX_NAMESPACES):
+        version, head, _brk, state = struct.unpack("<i4xQQi4x", memory.read(address, 32))
+        if not 1 <= version <= 16:
+            raise LinkMapUnreadable(f"r_debug at {address:#x} has version {version}")
+        yield version, head, state
+        if version < 2:
+            return
+        (address,) = struct.unpack("<Q", memory.read(address + 40, 8))
+        if address == 0:
+            return
+    raise LinkMapUnreadable("its list of namespaces has no end")
+
+
+def _walk(memory: Memory, head: int, namespace: int) -> Iterator[LinkMap]:
+    previous, address = 0, head
+    for _ in range(MAX_MODULES):
+        if address == 0:
+            return
+        base, name, dynamic, after, back = struct.unpack("<5Q", memory.read(address, 40))
+        if back != previous:
+            raise LinkMapUnreadable(f"the link map at {address:#x} is not linked to the one before")
+        yield LinkMap(address, base, _string(memory, name), dynamic, namespace)
+        previous, address = address, after
+    raise LinkMapUnreadable("its list of modules has no end")
+
+
+def _string(memory: Memory, address: int) -> str:
+    """A NUL-ended name, read page by page so that it may end just before unmapped memory."""
+    data = b""
+    while address and b"\0" not in data and len(data) < _MAX_NAME:
+        at = address + len(data)
+        data += memory.read(at, min(_PAGE - at % _PAGE, 256))
+    return data.split(b"\0", 1)[0][:_MAX_NAME].decode("utf-8", "surrogateescape")
