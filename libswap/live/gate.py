@@ -1,0 +1,195 @@
+"""Gates at the entries of a library: one word decides whether its functions or others run.
+
+A library's functions cannot all change at one instant, and libswap may be killed between any two
+writes. So every entry first gets a jump to a stub that asks one word. While the word is 0 the stub
+runs the function's own first instructions, kept elsewhere, and goes on behind the jump: nothing has
+changed. One write of that word moves all functions at once. Then each entry can be made to jump
+straight to its new function, one by one, which changes nothing any more.
+
+    entry:  jmp stub                     later: jmp new function
+    stub:   cmp dword [word], 0
+            je  first                    first: (the first instructions of the function)
+            jmp [new function]                  jmp entry + their length
+"""
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from libswap.errors import MissingTool
+from libswap.live.entries import JUMP_SIZE
+from libswap.live.library import Library
+from libswap.live.redirect import Redirect
+
+if TYPE_CHECKING:
+    from iced_x86 import Instruction
+
+_HEAD: Final = 64
+_STUB: Final = 32
+_FAR_PART: Final = 13
+"""Where in a stub the jump to the new function begins."""
+_JUMP_BACK: Final = 14
+_ALIGNMENT: Final = 16
+_REACH: Final = 1 << 31
+
+
+class Unmovable(Exception):
+    """A function's first instructions cannot run elsewhere; the text says why."""
+
+
+class Gate(NamedTuple):
+    """One entry of a library that is loaded. Absolute addresses.
+
+    Attributes:
+        original: the bytes that the file has there.
+        first: where those instructions run meanwhile.
+        stub: where the choice is made.
+    """
+
+    entry: int
+    original: bytes
+    first: int
+    stub: int
+
+    @property
+    def closed(self) -> bytes:
+        """The jump to the stub."""
+        return jump(self.entry, self.stub)
+
+    def open(self, target: int) -> bytes:
+        """The jump straight to a target, or through the stub where that is too far away."""
+        if abs(target - self.entry - JUMP_SIZE) < _REACH:
+            return jump(self.entry, target)
+        return jump(self.entry, self.stub + _FAR_PART)
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """Executable memory near a library that holds its stubs.
+
+    Attributes:
+        address: where it begins; the word lies there.
+        contents: everything, the word being 0.
+        gates: by entry.
+    """
+
+    address: int
+    contents: bytes
+    gates: Mapping[int, Gate]
+
+    @property
+    def word(self) -> int:
+        """Address of the deciding word: 0 for the library's own functions, else the others."""
+        return self.address
+
+
+def jump(place: int, target: int) -> bytes:
+    """`jmp rel32` at `place`.
+
+    Raises:
+        OverflowError: the target is further away than 2 GiB.
+    """
+    distance = target - place - JUMP_SIZE
+    if not -_REACH <= distance < _REACH:
+        raise OverflowError(f"a jump from {place:#x} to {target:#x}")
+    return b"\xe9" + struct.pack("<i", distance)
+
+
+def room(redirects: Sequence[Redirect]) -> int:
+    """Bytes that suffice for the area of these redirects."""
+    moved = sum(2 * r.size + 96 if r.whole else 160 for r in redirects)
+    return _HEAD + _STUB * len(redirects) + moved
+
+
+def build(
+    library: Library, base: int, redirects: Sequence[Redirect], targets: Mapping[int, int], at: int
+) -> tuple[Area, dict[int, str]]:
+    """Make the contents of an area.
+
+    Args:
+        library: whose entries get gates.
+        base: its load base.
+        redirects: the entries.
+        targets: for each `Redirect.old`, the absolute address to lead to.
+        at: where the area will be, within 2 GiB of the library.
+
+    Returns:
+        The area, and for each entry that cannot have a gate the reason.
+
+    Raises:
+        MissingTool: iced-x86 is not installed.
+    """
+    contents = bytearray(_HEAD)
+    gates: dict[int, Gate] = {}
+    reasons: dict[int, str] = {}
+    firsts = at + _HEAD + _STUB * len(redirects)
+    moved = bytearray()
+    for redirect in redirects:
+        stub, first = at + len(contents), firsts + len(moved)
+        entry = base + redirect.old
+        try:
+            code = _moved(library, redirect, entry, first)
+        except Unmovable as why:
+            reasons[redirect.old] = str(why)
+            contents += bytes(_STUB)
+            continue
+        contents += _stub(stub, at, first, targets[redirect.old])
+        moved += code + b"\xcc" * (-len(code) % _ALIGNMENT)
+        gates[entry] = Gate(entry, _code(library, redirect.old, JUMP_SIZE), first, stub)
+    return Area(at, bytes(contents + moved), gates), reasons
+
+
+def retarget(area: Area, targets: Mapping[int, int]) -> dict[int, bytes]:
+    """Writes that make the stubs of an area lead elsewhere; entry -> target, all absolute."""
+    return {
+        area.gates[entry].stub + _FAR_PART + 6: struct.pack("<Q", target)
+        for entry, target in targets.items()
+        if entry in area.gates
+    }
+
+
+def _stub(stub: int, word: int, first: int, target: int) -> bytes:
+    ask = b"\x83\x3d" + struct.pack("<ib", word - (stub + 7), 0)
+    own = b"\x0f\x84" + struct.pack("<i", first - (stub + 13))
+    other = b"\xff\x25\0\0\0\0" + struct.pack("<Q", target)
+    return (ask + own + other).ljust(_STUB, b"\xcc")
+
+
+def _moved(library: Library, redirect: Redirect, entry: int, first: int) -> bytes:
+    """The instructions that the jump at the entry overwrites, fit to run at `first`."""
+    try:
+        import iced_x86 as iced  # noqa: PLC0415  an optional package, and slow to import
+    except ImportError:
+        raise MissingTool(
+            "iced-x86", "move instructions out of the way", "pip install 'libswap[live]'"
+        ) from None
+    length = redirect.size if redirect.whole else max(JUMP_SIZE + 15, 1)
+    decoder = iced.Decoder(64, _code(library, redirect.old, length), ip=entry)
+    taken: list[Instruction] = []
+    covered = 0
+    for instruction in decoder:
+        if instruction.is_invalid:
+            raise Unmovable("its code cannot be decoded")
+        taken.append(instruction)
+        covered += instruction.len
+        if not redirect.whole and covered >= min(JUMP_SIZE, redirect.size):
+            break
+    if covered < min(JUMP_SIZE, redirect.size):
+        raise Unmovable("its first instructions are not whole")
+    if redirect.whole and any(i.flow_control == iced.FlowControl.INDIRECT_BRANCH for i in taken):
+        raise Unmovable("it jumps to its own first bytes and through a table")
+    encoder = iced.BlockEncoder(64)
+    encoder.add_many(taken)
+    try:
+        code: bytes = encoder.encode(first)
+    except ValueError as error:
+        raise Unmovable(f"its first instructions cannot be moved: {error}") from None
+    return code + jump(first + len(code), entry + covered)
+
+
+def _code(library: Library, vaddr: int, size: int) -> bytes:
+    for start, text in library.texts:
+        if start <= vaddr < start + len(text):
+            return text[vaddr - start : vaddr - start + size]
+    raise AssertionError("a function outside of the text")

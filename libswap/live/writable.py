@@ -1,0 +1,105 @@
+"""Where a library keeps what it may change while it runs, and what is there when it starts."""
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from libswap.elf.dynamic import Tag
+from libswap.elf.image import SegmentFlags, SegmentType
+from libswap.elf.relocations import X86_64
+from libswap.linux.memory import Range
+from libswap.live.library import Library
+
+_PLT_HEADER: Final = 24
+"""Three words that the dynamic linker keeps at DT_PLTGOT (psABI x86-64 section 5.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Initial:
+    """The bytes of one writable range as the dynamic linker would leave them.
+
+    Attributes:
+        place: virtual addresses in the file's terms.
+        contents: with every relocation applied that needs only the load base.
+        unknown: offsets of words that depend on how a symbol is bound.
+    """
+
+    place: Range
+    contents: bytes
+    unknown: frozenset[int]
+
+
+def writable_ranges(library: Library) -> tuple[Range, ...]:
+    """Virtual addresses that code of the library may write: no RELRO, no slots of the linker."""
+    taken = [Range(s.vaddr, s.vaddr + s.memsz) for s in library.image.segments
+             if s.type == SegmentType.GNU_RELRO]  # fmt: skip
+    taken += _slot_ranges(library)
+    ranges = [
+        Range(s.vaddr, s.vaddr + s.memsz)
+        for s in library.image.loads
+        if s.flags & SegmentFlags.W and s.memsz
+    ]
+    for hole in taken:
+        ranges = [piece for whole in ranges for piece in _without(whole, hole)]
+    return tuple(ranges)
+
+
+def initial(library: Library, place: Range, base: int) -> Initial:
+    """What a writable range holds before any code of the library ran, loaded at `base`."""
+    contents = bytearray(place.size)
+    for segment in library.image.loads:
+        start = max(place.start, segment.vaddr)
+        end = min(place.end, segment.vaddr + segment.filesz)
+        if start < end:
+            found = library.image.at_vaddr(start, end - start, "a writable segment")
+            contents[start - place.start : end - place.start] = found
+    unknown = set()
+    for relocation in library.relocations:
+        at = relocation.offset - place.start
+        if not 0 <= at <= place.size - 8:
+            continue
+        if relocation.type == X86_64.RELATIVE:
+            addend = relocation.addend or struct.unpack_from("<Q", contents, at)[0]
+            struct.pack_into("<Q", contents, at, (base + addend) % (1 << 64))
+        else:
+            unknown.add(at)
+    return Initial(place, bytes(contents), frozenset(unknown))
+
+
+def _slot_ranges(library: Library) -> list[Range]:
+    """The slots of lazy binding, which lie outside RELRO where binding is lazy."""
+    places = [r.offset for r in library.relocations if r.lazy]
+    places += [r.offset for r in library.relocations if r.type in (X86_64.GLOB_DAT, X86_64.TPOFF64)]
+    found = [Range(at, at + 8) for at in places]
+    found += [
+        Range(r.offset, r.offset + 16)
+        for r in library.relocations
+        if r.type in (X86_64.DTPMOD64, X86_64.TLSDESC)
+    ]
+    header = library.dynamic.value(Tag.PLTGOT)
+    if header is not None:
+        found.append(Range(header, header + _PLT_HEADER))
+    segment = library.image.segment(SegmentType.DYNAMIC)
+    if segment is not None:
+        found.append(Range(segment.vaddr, segment.vaddr + segment.memsz))
+    return _merged(found)
+
+
+def _merged(ranges: list[Range]) -> list[Range]:
+    merged: list[Range] = []
+    for piece in sorted(ranges):
+        if merged and piece.start <= merged[-1].end:
+            merged[-1] = Range(merged[-1].start, max(merged[-1].end, piece.end))
+        else:
+            merged.append(piece)
+    return merged
+
+
+def _without(whole: Range, hole: Range) -> list[Range]:
+    pieces = [
+        Range(whole.start, min(whole.end, hole.start)),
+        Range(max(whole.start, hole.end), whole.end),
+    ]
+    if hole.end <= whole.start or whole.end <= hole.start:
+        return [whole]
+    return [p for p in pieces if p.start < p.end]

@@ -1,0 +1,133 @@
+import pytest
+
+from libswap.elf.image import Image
+from libswap.live.entries import Entries
+from libswap.live.library import Library
+from libswap.live.pairing import Pairing, pair
+from libswap.live.redirect import redirects
+from support.compiler import Compiler
+
+pytestmark = pytest.mark.compiler
+
+
+def _library(compiler: Compiler, source: str, *flags: str) -> Library:
+    return Library(Image.open(compiler.library(source, "-O2", *flags)))
+
+
+def _pair(compiler: Compiler, old: str, new: str, *flags: str) -> Pairing:
+    return pair(_library(compiler, old, *flags), _library(compiler, new, *flags))
+
+
+def _words(pairing: Pairing) -> set[str]:
+    return {f.word for f in pairing.findings}
+
+
+def test_functions_and_state_pair_by_name(compiler: Compiler) -> None:
+    old = _library(compiler, "live/version.c", "-DVERSION=1")
+    new = _library(compiler, "live/version.c", "-DVERSION=2")
+    found = pair(old, new)
+    new_at = {n.name: s.value for n, s in new.functions.items()}
+    named = {label.rpartition(":")[2]: found.functions.get(at) for at, label in
+             found.labels.items()}  # fmt: skip
+    assert named["count"] == new_at["count"]
+    assert named["local_add"] == new_at["local_add"]
+    assert named["only_old"] is None
+    assert [n.name for n in found.gone] == ["only_old"]
+    assert {o.name.rpartition(":")[2] for o in found.objects} == {
+        "exported_count", "hidden_count", "method",
+    }  # fmt: skip
+
+
+def test_a_stripped_library_pairs_what_it_exports(compiler: Compiler) -> None:
+    found = _pair(compiler, "int a = 1;\nint f(void) { return a; }\n",
+                  "int a = 1;\nint f(void) { return a + 1; }\n", "-s")  # fmt: skip
+    assert len(found.functions) == 1
+    assert [o.name for o in found.objects] == ["a"]
+
+
+def test_an_object_that_changed_its_size_is_refused(compiler: Compiler) -> None:
+    found = _pair(compiler, "int a[4] = {1};\n", "int a[5] = {1};\n")
+    assert _words(found) == {"state-resized"}
+
+
+def test_two_functions_folded_into_one_are_not_told_apart(compiler: Compiler) -> None:
+    old = 'int f(void) { return 1; }\nint g(void) __attribute__((alias("f")));\n'
+    new = "int f(void) { return 1; }\nint g(void) { return 2; }\n"
+    found = _pair(compiler, old, new)
+    assert "folded" in _words(found)
+    assert {f.name.name for f in found.forwards} == {"f", "g"}, "names still tell"
+
+
+def test_versions_of_one_name_stay_apart(compiler: Compiler) -> None:
+    source = (
+        "int one(void) { return 1; }\nint two(void) { return 2; }\n"
+        '__asm__(".symver one,f@A");\n__asm__(".symver two,f@@B");\n'
+    )
+    script = compiler.work / "versions"
+    script.write_text("A { global: f; local: *; };\nB { global: f; } A;\n")
+    library = _library(compiler, source, f"-Wl,--version-script={script}")
+    found = pair(library, library)
+    assert sorted(str(f.name) for f in found.forwards) == ["f@A", "f@B"]
+    assert all(f.old == f.new for f in found.forwards)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "word"),
+    [
+        ("__thread int a;\nint f(void) { return a; }\n",
+         "__thread int a;\nint f(void) { return a + 1; }\n", "tls-shared"),
+        ("__thread int a;\nint f(void) { return a; }\n",
+         "__thread int b, a;\nint f(void) { return a + b; }\n", "tls-layout"),
+        ("__thread int a;\nint f(void) { return a; }\n", "int f(void) { return 1; }\n", "tls-gone"),
+        ("int f(void) { return 1; }\n", "__thread int a;\nint f(void) { return a; }\n", "tls-new"),
+    ],
+)  # fmt: skip
+def test_thread_local_state_is_never_lost_silently(
+    compiler: Compiler, old: str, new: str, word: str
+) -> None:
+    assert word in _words(_pair(compiler, old, new))
+
+
+def test_static_variables_of_functions_pair_although_gcc_numbers_them(compiler: Compiler) -> None:
+    old = "int f(void) { static int n; return n++; }\n"
+    new = "static int k(void) { static int m; return m++; }\n" + old + "int g(void) {return k();}\n"
+    found = _pair(compiler, old, new)
+    assert {o.name.rpartition(":")[2] for o in found.objects} == {"n"}
+
+
+def test_exported_and_pointed_to_functions_are_redirected_and_no_others(
+    compiler: Compiler,
+) -> None:
+    source = (
+        "static __attribute__((noinline)) int called(int x) { return x * 3; }\n"
+        "static int pointed(int x) { return x + 1; }\n"
+        "int (*table[])(int) = {pointed};\n"
+        "__attribute__((constructor)) static void begin(void) { table[0](1); }\n"
+        "int f(int x) { return called(x) + called(x + 1); }\n"
+    )
+    library = _library(compiler, source)
+    found = redirects(library, pair(library, library), Entries(library))
+    assert {r.name.rpartition(":")[2] for r in found.redirects} == {"f", "pointed"}
+    assert not found.kept
+
+
+def test_old_code_without_a_name_that_calls_directly_is_a_risk(compiler: Compiler) -> None:
+    source = (
+        "__attribute__((noinline)) int f(int x) { return x * 3; }\n"
+        "static int nameless(int x) { return f(x) + f(x + 1); }\n"
+        "int (*give(void))(int) { return nameless; }\n"
+    )
+    library = _library(compiler, source, "-s", "-Wl,-Bsymbolic")
+    found = redirects(library, pair(library, library), Entries(library))
+    assert [f.word for f in found.findings] == ["internal-caller"]
+    named = _library(compiler, source, "-Wl,-Bsymbolic")
+    assert not redirects(named, pair(named, named), Entries(named)).findings
+
+
+def test_a_function_without_room_is_left_alone(compiler: Compiler) -> None:
+    source = '__asm__(".globl a\\n.type a,@function\\na: ret\\n.size a,1\\n");\nint f(void);\n'
+    source += '__asm__(".globl f\\n.type f,@function\\nf: xor %eax,%eax\\nret\\n.size f,3\\n");\n'
+    library = _library(compiler, source)
+    found = redirects(library, pair(library, library), Entries(library))
+    assert "a" not in {r.name for r in found.redirects}
+    assert {(f.word, f.severity.value) for f in found.findings} == {("entry-too-short", "note")}
