@@ -50,6 +50,10 @@ class Target(subprocess.Popen[str]):
         base, path = self._module(library)
         return base + _exports(path)[name][0]
 
+    def size(self, name: str, library: bytes) -> int:
+        """How many bytes it has."""
+        return _exports(self._module(library)[1])[name][1]
+
     def _module(self, library: bytes) -> tuple[int, str]:
         tid = max(int(p.name) for p in Path(f"/proc/{self.pid}/task").iterdir())
         found = next(m for m in maps_of(tid) if m.name.endswith(library) and m.offset == 0)
