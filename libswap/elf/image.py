@@ -5,6 +5,7 @@ the buffer before it is read, and nothing is allocated because a header says so.
 """
 
 import os
+import stat
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -198,9 +199,20 @@ class Image:
         """
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            return cls(FileBytes(descriptor), os.fspath(path))
+            return cls.read(descriptor, os.fspath(path))
         finally:
             os.close(descriptor)
+
+    @classmethod
+    def read(cls, descriptor: int, name: str) -> Self:
+        """The image in an open file, of which it keeps a duplicate.
+
+        Raises:
+            InvalidElf: it is no regular file, or no ELF file.
+        """
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise InvalidElf(name, "it is not a regular file")
+        return cls(FileBytes(descriptor), name)
 
     def bad(self, reason: str) -> InvalidElf:
         """The error that says what is wrong with this file."""
