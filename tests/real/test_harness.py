@@ -12,10 +12,15 @@ from pathlib import Path
 import pytest
 
 from support.builds import UNIX, Build
+from support.compiler import Compiler
+from support.debian import Debian, Unavailable
 from support.http_load import Load
+from support.lighttpd import lighttpd
 from support.memcache_load import MemcacheLoad, told_by
 from support.memcached import memcached
 from support.nginx import SLOW, nginx, pages
+from support.overlay import LIBRARIES, overlay
+from support.prefork import prefork
 from support.servers import mapped, put
 
 CONTENT = b"every byte of this counts\n" * 40
@@ -166,3 +171,69 @@ def test_memcached_tells_the_libevent_it_was_started_with(
         assert told_by(server.port, "libevent") == used.mark
         assert len(list(Path(f"/proc/{server.process.pid}/task").iterdir())) > 10
     assert not load.failures, load
+
+
+@pytest.mark.real
+@pytest.mark.root
+@pytest.mark.namespaces
+def test_a_library_replaced_in_the_overlay_is_used_there_and_nowhere_else(
+    build: Callable[[str], Build], tmp_path: Path
+) -> None:
+    used = build("zlib 1.3.1 marked")
+    library = (LIBRARIES / "libz.so.1").resolve()
+    before = library.stat()
+    content = pages(tmp_path / "pages")
+    del content[SLOW]
+    with overlay(tmp_path) as holder:
+        inside = Path(f"/proc/{holder}/root{library}")
+        shutil.copy(used.path, inside.with_name(".new"))
+        inside.with_name(".new").rename(inside)
+        with (
+            nginx(tmp_path, tmp_path, inside=holder) as server,
+            Load(server.port, content) as load,
+        ):
+            load.more(30)
+        assert load.begun_since(0).keys() == {used.mark}
+    assert library.stat() == before
+    assert not load.failures, load
+
+
+@pytest.mark.real
+@pytest.mark.root
+def test_lighttpd_itself_does_not_need_zlib_and_its_module_tells_which_answers(
+    build: Callable[[str], Build], debian: Debian, tmp_path: Path
+) -> None:
+    used = build("zlib 1.3.1 marked")
+    library = put(used.path, tmp_path / "lib" / "libz.so.1")
+    content = {path: body for path, body in pages(tmp_path / "pages").items() if len(body) < 50_000}
+    try:
+        running = lighttpd(debian, tmp_path, library.parent)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    with running as server, Load(server.port, content) as load:
+        load.more(30)
+        program = Path(f"/proc/{server.process.pid}/exe").read_bytes()
+        assert b"libz.so" not in program
+        assert mapped(server.process.pid, library.name)
+    assert load.begun_since(0).keys() == {used.mark}
+    assert not load.failures, load
+
+
+@pytest.mark.real
+@pytest.mark.compiler
+def test_the_pool_replaces_its_children_all_the_time(
+    build: Callable[[str], Build], compiler: Compiler, tmp_path: Path
+) -> None:
+    used = build("zlib 1.3.1 marked")
+    library = put(used.path, tmp_path / "lib" / "libz.so.1")
+    content = tmp_path / "content"
+    content.write_bytes(CONTENT)
+    with (
+        prefork(compiler, tmp_path, library, content) as server,
+        Load(server.port, {"/": CONTENT}, per_connection=1) as load,
+    ):
+        load.more(500)
+    assert load.begun_since(0).keys() == {used.mark}
+    assert len({answer.worker for answer in load.answers}) > 15
+    assert not load.failures, load
+    assert not server.log.read_text()
