@@ -50,6 +50,10 @@ class Root:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the directory."""
         os.close(self._descriptor)
 
     def stat(self, path: str | bytes, *, follow: bool = True) -> os.stat_result:

@@ -1,6 +1,7 @@
 """Which process is meant: its PID together with the moment it started."""
 
 import os
+import time
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -40,17 +41,17 @@ class Identity:
         if _start_time(self.pid, procfs) != self.start_time:
             raise ProcessGone(self.pid)
 
-    def started_at(self, procfs: Procfs = PROC) -> float:
+    def started_at(self) -> float:
         """When it started, in seconds since the epoch, within a hundredth or so."""
-        return boot_time(procfs) + self.start_time / _TICKS_PER_SECOND
+        return boot_time() + self.start_time / _TICKS_PER_SECOND
 
 
-def boot_time(procfs: Procfs = PROC) -> float:
-    """When the machine started, in seconds since the epoch ("btime" of proc_stat(5))."""
-    for line in procfs.read_file("stat").splitlines():
-        if line.startswith(b"btime "):
-            return float(line.split()[1])
-    raise AssertionError("/proc/stat without btime")
+def boot_time() -> float:
+    """When the machine started, in seconds since the epoch, by the clocks of this moment.
+
+    The "btime" of proc_stat(5) is the same in whole seconds.
+    """
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def parse_start_time(stat: bytes) -> int:

@@ -37,7 +37,8 @@ class Namespaces:
             ProcessUnreadable: we may not look at it.
         """
         with _translated(pid):
-            mount, inner, user = (_number(pid, kind, procfs) for kind in ("mnt", "pid", "user"))
+            links = (procfs.link(pid, f"ns/{kind}") for kind in ("mnt", "pid", "user"))
+            mount, inner, user = map(_number, links)
             return cls(mount, inner, user, procfs.link(pid, "root"), _inner_pid(pid, procfs))
 
 
@@ -56,7 +57,12 @@ class View:
     @classmethod
     def of(cls, pid: int | str, procfs: Procfs = PROC) -> Self:
         """The view of a process; raises the kernel's `OSError`, for this is asked of thousands."""
-        return cls(int(procfs.link(pid, "ns/mnt")[5:-1]), procfs.link(pid, "root"))
+        return cls.read(procfs.link(pid, "ns/mnt"), procfs.link(pid, "root"))
+
+    @classmethod
+    def read(cls, mount: str, root: str) -> Self:
+        """The view that the links ns/mnt and root of a process stand for."""
+        return cls(_number(mount), root)
 
     def seen(self, name: str) -> str | None:
         """The path by which a process of this view reaches a file.
@@ -97,9 +103,9 @@ def _translated(pid: int) -> Iterator[None]:
         raise ProcessUnreadable(pid, error.strerror or "") from None
 
 
-def _number(pid: int, kind: str, procfs: Procfs) -> int:
+def _number(link: str) -> int:
     """The 4026531840 of "mnt:[4026531840]"."""
-    return int(procfs.link(pid, f"ns/{kind}").partition("[")[2].rstrip("]"))
+    return int(link.partition("[")[2].rstrip("]"))
 
 
 def _inner_pid(pid: int, procfs: Procfs) -> int:
