@@ -1,0 +1,119 @@
+"""Which files every process has mapped to execute, each different file once."""
+
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from libswap.linux.procfs import PROC, Procfs, read_all
+from libswap.linux.procmap import FileKey, ProcmapQuery
+from libswap.process.maps import parse
+from libswap.process.namespaces import View
+
+NO_MEMORY = (errno.ENOENT, errno.ESRCH)
+"""It ended, is a zombie, or is a thread of the kernel: it maps nothing."""
+
+
+class MappedFile(NamedTuple):
+    """A file as one or more processes of the same view have it mapped."""
+
+    view: View
+    key: FileKey
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Uninspected:
+    """A process that could not be looked at.
+
+    Attributes:
+        pid: its PID.
+        command: its short name, proc_pid_comm(5).
+        reason: what the kernel said.
+    """
+
+    pid: int
+    command: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """What all processes map.
+
+    Attributes:
+        mapped: the PIDs that map each file, in the order they were visited.
+        processes: how many were looked at (threads of the kernel and zombies are none).
+        uninspected: those that could not be.
+    """
+
+    mapped: dict[MappedFile, list[int]]
+    processes: int
+    uninspected: tuple[Uninspected, ...]
+
+
+class CensusTaker:
+    """Visits every process once."""
+
+    def __init__(self, procfs: Procfs = PROC) -> None:
+        self._procfs = procfs
+        self._query: ProcmapQuery | None = ProcmapQuery()
+        self._found: dict[tuple[str, str], dict[bytes, list[int]]] = {}
+        self._uninspected: list[Uninspected] = []
+
+    def take(self) -> Census:
+        """Look at every process; those that end meanwhile are left out."""
+        processes = 0
+        for pid in self._procfs.pids():
+            try:
+                processes += self._visit(pid)
+            except OSError as error:
+                if error.errno not in NO_MEMORY:
+                    self._uninspected.append(uninspected(pid, error, self._procfs))
+        return Census(dict(self._files()), processes, tuple(sorted(self._uninspected)))
+
+    def _visit(self, pid: int) -> bool:
+        keys = self._keys(pid)
+        if not keys:
+            return False
+        link = self._procfs.link
+        files = self._found.setdefault((link(pid, "ns/mnt"), link(pid, "root")), {})
+        for key in keys:
+            if (pids := files.get(key)) is None:
+                files[key] = [pid]
+            elif pids[-1] != pid:
+                pids.append(pid)
+        return True
+
+    def _keys(self, pid: int) -> list[bytes]:
+        descriptor = os.open(self._procfs.path(pid, "maps"), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if self._query is not None:
+                try:
+                    return self._query.executable_files(descriptor)
+                except OSError as error:
+                    if error.errno not in (errno.ENOTTY, errno.EINVAL):
+                        raise
+                    self._query = None
+            return [
+                FileKey(m.inode, m.major, m.minor, m.name).pack()
+                for m in parse(read_all(descriptor))
+                if m.executable and m.inode
+            ]
+        finally:
+            os.close(descriptor)
+
+    def _files(self) -> Iterator[tuple[MappedFile, list[int]]]:
+        for (namespace, root), files in self._found.items():
+            view = View.read(namespace, root)
+            for raw, pids in files.items():
+                yield MappedFile(view, FileKey.unpack(raw)), pids
+
+
+def uninspected(pid: int, error: OSError, procfs: Procfs = PROC) -> Uninspected:
+    """The record of a process that the kernel refused us."""
+    try:
+        command = os.fsdecode(procfs.read(pid, "comm").rstrip(b"\n"))
+    except OSError:
+        command = ""
+    return Uninspected(pid, command, error.strerror or str(error))

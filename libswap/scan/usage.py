@@ -1,0 +1,187 @@
+"""Who uses given files: every process that maps them, by device and inode and by path."""
+
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from libswap.elf.dynamic import read_dynamic
+from libswap.elf.image import Image
+from libswap.errors import InvalidElf, ProcessGone
+from libswap.linux.files import FileId
+from libswap.linux.procfs import PROC, Procfs
+from libswap.linux.procmap import FileKey
+from libswap.process.identity import Identity
+from libswap.process.namespaces import View
+from libswap.scan.census import NO_MEMORY, MappedFile, Uninspected, uninspected
+from libswap.scan.lookup import Lookup, lookup_of
+from libswap.scan.owner import Process, Registry
+from libswap.scan.stale import Verdict
+from libswap.scan.use import Examiner, Use
+from libswap.scan.witness import Witness, mangled
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file that is asked for.
+
+    Attributes:
+        path: as it was said, "" when only the inode was.
+        real: the path without links, by which processes show it.
+        file: the inode; None where nothing has this name (any more).
+        directory: the inode of the directory that holds the name; None likewise.
+    """
+
+    path: str
+    real: str
+    file: FileId | None
+    directory: FileId | None
+
+    @classmethod
+    def of(cls, asked: FileId | str | os.PathLike[str]) -> "Wanted":
+        """The file that a path or an inode stands for."""
+        if isinstance(asked, FileId):
+            return cls("", "", asked, None)
+        real = Path(asked).parent.resolve() / Path(asked).name
+        if real.is_symlink():
+            real = real.resolve()
+        return cls(os.fspath(asked), str(real), _id(real), _id(real.parent))
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A process and what it maps of the files that are asked for."""
+
+    process: Process
+    uses: tuple[Use, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Who uses what.
+
+    Attributes:
+        files: what was asked for.
+        users: the processes that map any of it, by PID.
+        processes: how many processes were looked at.
+        uninspected: those that could not be, and may use it as well.
+    """
+
+    files: tuple[Wanted, ...]
+    users: tuple[User, ...]
+    processes: int
+    uninspected: tuple[Uninspected, ...]
+
+
+def users_of(files: Collection[FileId | str | os.PathLike[str]], procfs: Procfs = PROC) -> Usage:
+    """Find the processes that map any of these files, as code or as data.
+
+    A path also finds who maps a file that had this name and was deleted or replaced.
+
+    Args:
+        files: inodes and paths; a link stands for what it leads to.
+        procfs: where processes are looked for.
+    """
+    return _Search(tuple(map(Wanted.of, files)), procfs).run()
+
+
+class _Search:
+    """One pass over all processes: the text of maps first, and only its hits are looked into."""
+
+    def __init__(self, wanted: tuple[Wanted, ...], procfs: Procfs) -> None:
+        self._wanted = wanted
+        self._procfs = procfs
+        self._needles = tuple({needle for file in wanted for needle in _needles(file)})
+        self._examiner = Examiner(procfs)
+        self._registry = Registry(procfs)
+        self._sonames = {_soname(file) for file in wanted} - {None}
+
+    def run(self) -> Usage:
+        users: list[User] = []
+        missed: list[Uninspected] = []
+        processes = 0
+        for pid in sorted(self._procfs.pids()):
+            try:
+                text = self._procfs.read(pid, "maps")
+                processes += bool(text)
+                if any(needle in text for needle in self._needles):
+                    users += self._users(pid)
+            except ProcessGone:
+                continue
+            except OSError as error:
+                if error.errno not in NO_MEMORY:
+                    missed.append(uninspected(pid, error, self._procfs))
+        return Usage(self._wanted, tuple(users), processes, tuple(missed))
+
+    def _users(self, pid: int) -> Iterator[User]:
+        """The process as a user of what it maps of the wanted, or nothing."""
+        identity = Identity.of(pid, self._procfs)
+        witness, view = Witness(pid, self._procfs), View.of(pid, self._procfs)
+        with lookup_of(view, [pid], self._procfs) as lookup:
+            keys = {
+                FileKey(m.inode, m.major, m.minor, m.name) for m in witness.mappings() if m.inode
+            }
+            uses = tuple(
+                self._examiner.use(key, verdict, lookup, witness)
+                for key in sorted(filter(self._may_be_wanted, keys))
+                for verdict in [self._examiner.verdict(MappedFile(view, key), lookup, witness)]
+                if self._is_wanted(key, verdict, lookup, witness)
+            )
+        if uses:
+            yield User(self._registry.process(identity), uses)
+
+    def _may_be_wanted(self, key: FileKey) -> bool:
+        return any(
+            (file.file is not None and key.inode == file.file.inode)
+            or (file.real and _stem(file.real) in mangled(key.name))
+            for file in self._wanted
+        )
+
+    def _is_wanted(self, key: FileKey, verdict: Verdict, lookup: Lookup, witness: Witness) -> bool:
+        if any(verdict.file is not None and verdict.file == file.file for file in self._wanted):
+            return True
+        folder, _, name = verdict.name.rpartition(b"/")
+        here = [
+            f for f in self._wanted if f.directory and f.directory == _directory(folder, lookup)
+        ]
+        if any(os.fsencode(file.real).rpartition(b"/")[2] == name for file in here):
+            return True
+        if not here or not self._sonames:
+            return False
+        module = self._examiner.modules.of(key, witness, lookup)
+        return module is not None and module.soname in self._sonames
+
+
+def _needles(file: Wanted) -> Iterator[bytes]:
+    if file.file is not None:
+        yield b" %d " % file.file.inode
+    if file.real:
+        yield _stem(file.real)
+
+
+def _stem(path: str) -> bytes:
+    """The part of a library's name that all its versions share, as the text of maps has it."""
+    name = os.fsencode(path).rpartition(b"/")[2]
+    return mangled(name.partition(b".so")[0] or name)
+
+
+def _directory(name: bytes, lookup: Lookup) -> FileId | None:
+    status = lookup.status(name or b"/")
+    return FileId.of(status) if isinstance(status, os.stat_result) else None
+
+
+def _soname(file: Wanted) -> str | None:
+    try:
+        dynamic = (
+            read_dynamic(Image.open(file.real)) if file.file is not None and file.real else None
+        )
+    except (InvalidElf, OSError):
+        return None
+    return None if dynamic is None else dynamic.soname
+
+
+def _id(path: Path) -> FileId | None:
+    try:
+        return FileId.of(path.stat())
+    except OSError:
+        return None

@@ -1,0 +1,166 @@
+"""A process that maps a file, asked what that file really is."""
+
+import errno
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from libswap.elf.image import FileBytes, Image
+from libswap.elf.notes import build_id
+from libswap.errors import InvalidElf
+from libswap.linux.procfs import PROC, Procfs
+from libswap.linux.procmap import FileKey, ProcmapQuery
+from libswap.linux.rooted import reopen_regular
+from libswap.process.maps import Mapping, parse
+
+_REFUSED: Final = (errno.EPERM, errno.EACCES)
+
+
+@dataclass(slots=True)
+class Witness:
+    """One process's mappings, read once, and the files behind them.
+
+    /proc/PID/map_files/RANGE leads to the mapped inode itself: its stat is right where the text of
+    maps is not (btrfs, overlayfs), and it opens what has no name any more. It takes
+    CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN (proc_pid_map_files(5)); without, less is known.
+
+    Attributes:
+        pid: the process.
+    """
+
+    pid: int
+    procfs: Procfs = PROC
+    _mappings: tuple[Mapping, ...] | None = field(default=None, init=False)
+
+    def mappings(self) -> tuple[Mapping, ...]:
+        """Every mapping of the process; raises the kernel's OSError."""
+        if self._mappings is None:
+            text = self.procfs.read(self.pid, "maps")
+            self._mappings = tuple(map(self._true_name, parse(text)))
+        return self._mappings
+
+    def _true_name(self, mapping: Mapping) -> Mapping:
+        r"""Tell a newline in a name from the four characters \012, where we may."""
+        if b"\n" not in mapping.name:
+            return mapping
+        with suppress(OSError):
+            return mapping._replace(name=os.fsencode(os.readlink(self._link(mapping))))  # noqa: PTH115
+        return mapping
+
+    def of(self, key: FileKey) -> tuple[Mapping, ...]:
+        """The mappings of one file, in ascending order."""
+        wanted = key._replace(name=mangled(key.name))
+        return tuple(
+            m
+            for m in self.mappings()
+            if m.inode == wanted.inode
+            and (m.major, m.minor, mangled(m.name)) == (wanted.major, wanted.minor, wanted.name)
+        )
+
+    def status(self, mapping: Mapping) -> os.stat_result | None:
+        """The mapped inode's own stat, or None where the kernel does not let us have it.
+
+        Raises:
+            OSError: the mapping or the process is gone.
+        """
+        try:
+            return os.stat(self._link(mapping))  # noqa: PTH116  one of very many
+        except OSError as error:
+            if error.errno in _REFUSED:
+                return None
+            raise
+
+    def image(self, mapping: Mapping) -> Image | None:
+        """The mapped file, even a deleted one; None where it is no ELF file or we may not read it.
+
+        Raises:
+            OSError: the mapping or the process is gone.
+        """
+        descriptor = self.open(mapping)
+        return None if descriptor is None else image_of(descriptor, os.fsdecode(mapping.name))
+
+    def may_open(self, mapping: Mapping) -> bool:
+        """Whether the kernel lets us at the mapped inode itself; raises OSError when it is gone."""
+        return self.status(mapping) is not None
+
+    def open(self, mapping: Mapping) -> int | None:
+        """A descriptor of the mapped regular file, or None where we may not have one.
+
+        Raises:
+            OSError: the mapping or the process is gone.
+        """
+        try:
+            handle = os.open(self._link(mapping), os.O_PATH | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in _REFUSED:
+                return None
+            raise
+        try:
+            return reopen_regular(handle, mapping.name)
+        except OSError:
+            return None
+        finally:
+            os.close(handle)
+
+    def build_id(self, mapping: Mapping) -> str | None:
+        """The build id of the mapped file as its inode is now, or None for none that we can see.
+
+        Raises:
+            OSError: the mapping or the process is gone.
+        """
+        image = self.image(mapping)
+        if image is not None:
+            return build_id_of(image)
+        return self._queried_build_id(mapping)
+
+    def memory(self, address: int, size: int) -> bytes | None:
+        """`size` bytes of the process's memory, or None where it may not be read."""
+        try:
+            descriptor = os.open(self.procfs.path(self.pid, "mem"), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            data = os.pread(descriptor, size, address)
+        except (OSError, OverflowError):
+            return None
+        finally:
+            os.close(descriptor)
+        return data if len(data) == size else None
+
+    def _queried_build_id(self, mapping: Mapping) -> str | None:
+        descriptor = os.open(self.procfs.path(self.pid, "maps"), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return ProcmapQuery().build_id(descriptor, mapping.start)
+        except OSError as error:
+            if error.errno in (errno.ENOTTY, errno.EINVAL):
+                return None
+            raise
+        finally:
+            os.close(descriptor)
+
+    def _link(self, mapping: Mapping) -> str:
+        return self.procfs.path(self.pid, f"map_files/{mapping.start:x}-{mapping.end:x}")
+
+
+def image_of(descriptor: int, name: str) -> Image | None:
+    """The ELF file that a descriptor reads, which is closed; None when it is none."""
+    try:
+        return Image(FileBytes(descriptor), name)
+    except (InvalidElf, OSError):
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def build_id_of(image: Image) -> str | None:
+    """The build id, or None for a damaged file too."""
+    try:
+        return build_id(image)
+    except (InvalidElf, OSError):
+        return None
+
+
+def mangled(name: bytes) -> bytes:
+    r"""A name as maps shows it, where newline and \012 look the same."""
+    return name.replace(b"\n", rb"\012")
