@@ -28,13 +28,18 @@ class FileBytes:
 
     Not a mapping: a file that somebody truncates meanwhile gives fewer bytes here, where a mapping
     would give us SIGBUS.
+
+    Attributes:
+        identity: device, inode, size and time of the last change; equal for the same contents.
     """
 
     def __init__(self, descriptor: int) -> None:
         """Keep a duplicate of `descriptor`, which the caller may close."""
         self._descriptor = -1
         self._descriptor = os.dup(descriptor)
-        self._size = os.fstat(descriptor).st_size
+        facts = os.fstat(descriptor)
+        self._size = facts.st_size
+        self.identity = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
 
     def __len__(self) -> int:
         return self._size
@@ -171,6 +176,20 @@ class Header:
         return _MACHINES.get(self.machine, f"machine {self.machine}")
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which machine a file is for; two files that differ here cannot live in one process."""
+
+    machine: int
+    machine_name: str
+    bits: int
+    little_endian: bool
+
+    def __str__(self) -> str:
+        end = "little" if self.little_endian else "big"
+        return f"{self.machine_name}, {self.bits}-bit, {end}-endian"
+
+
 class Image:
     """An ELF file over its bytes; facts are read when they are asked for, and once.
 
@@ -272,6 +291,12 @@ class Image:
         record = struct.Struct(self.order + layout)
         usable = len(data) - len(data) % record.size
         return record.iter_unpack(memoryview(data)[:usable])
+
+    @property
+    def target(self) -> Target:
+        """Which machine the file is for."""
+        header = self.header
+        return Target(header.machine, header.machine_name, header.bits, header.little_endian)
 
     @property
     def order(self) -> str:

@@ -3,7 +3,7 @@
 Sources: gABI chapters 4 and 5; ld.so(8); for a missing PT_GNU_STACK, glibc's DEFAULT_STACK_PERMS.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, TypeAlias
@@ -17,7 +17,16 @@ from libswap.elf.dynamic import (
     Tag,
     read_dynamic,
 )
-from libswap.elf.image import EM_386, EM_X86_64, FileType, Image, SegmentFlags, SegmentType
+from libswap.elf.image import (
+    EM_386,
+    EM_X86_64,
+    FileBytes,
+    FileType,
+    Image,
+    SegmentFlags,
+    SegmentType,
+    Target,
+)
 from libswap.elf.notes import X86Properties, build_id, x86_properties
 from libswap.elf.relocations import copied_symbols
 from libswap.elf.symbols import (
@@ -44,22 +53,6 @@ class Relro(Enum):
     NONE = "none"
     PARTIAL = "partial"
     FULL = "full"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Which machine a file is for; two files that differ here cannot live in one process."""
-
-    machine: int
-    machine_name: str
-    bits: int
-    little_endian: bool
-
-    def __str__(self) -> str:
-        return f"{self.machine_name}, {self.bits}-bit, {_END[self.little_endian]}-endian"
-
-
-_END: Final = {True: "little", False: "big"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +147,7 @@ def read_library(image: Image) -> Library:
     program = header.type == FileType.EXEC or image.segment(SegmentType.INTERP) is not None
     return Library(
         name=image.name,
-        target=Target(header.machine, header.machine_name, header.bits, header.little_endian),
+        target=image.target,
         type=header.type,
         os_abi=header.os_abi,
         abi_version=header.abi_version,
@@ -234,3 +227,21 @@ def _debug_info(image: Image) -> bool:
     except InvalidElf:
         return False  # the dynamic linker reads no section either: such a library still loads
     return bool(names & {".debug_info", ".zdebug_info"})
+
+
+class Libraries:
+    """Libraries that have been read, so that a file which many processes map is read once."""
+
+    def __init__(self) -> None:
+        self._read: dict[Hashable, Library] = {}
+
+    def of(self, image: Image) -> Library:
+        """The facts of a file, by what the kernel says of it.
+
+        Raises:
+            InvalidElf: it is damaged.
+        """
+        key = image.data.identity if isinstance(image.data, FileBytes) else image
+        if key not in self._read:
+            self._read[key] = read_library(image)
+        return self._read[key]
