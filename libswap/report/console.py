@@ -20,6 +20,11 @@ class ConsoleReporter:
         for part in import_module(f"libswap.report.views.{view}").render(result):
             self._out.print(part)
 
+    def announce(self, view: str, plan: object) -> None:
+        """Lay the plan out on stderr."""
+        for part in import_module(f"libswap.report.views.{view}").render(plan):
+            self._err.print(part)
+
     def note(self, text: str) -> None:
         """Print a line to stderr."""
         sys.stderr.write(f"{printable(text)}\n")
@@ -40,6 +45,15 @@ class ConsoleReporter:
 
     @cached_property
     def _out(self) -> "Console":
-        from rich.console import Console  # noqa: PLC0415  costs more than most commands
+        return _console(stderr=False)
 
-        return Console(highlight=False, soft_wrap=not sys.stdout.isatty(), markup=False)
+    @cached_property
+    def _err(self) -> "Console":
+        return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> "Console":
+    from rich.console import Console  # noqa: PLC0415  costs more than most commands
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, soft_wrap=not stream.isatty(), markup=False)

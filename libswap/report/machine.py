@@ -25,6 +25,9 @@ class JsonReporter:
         """Print the result."""
         self._print({"exit_code": exit_code, "result": plain(result), "error": None})
 
+    def announce(self, view: str, plan: object) -> None:
+        """Say nothing: the result holds its plan."""
+
     def note(self, text: str) -> None:
         """Say nothing: a program reads the result."""
 

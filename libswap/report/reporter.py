@@ -17,6 +17,9 @@ class Reporter(Protocol):
             exit_code: what the command will exit with.
         """
 
+    def announce(self, view: str, plan: object) -> None:
+        """Show a person what is about to be done; programs find the plan in the result."""
+
     def note(self, text: str) -> None:
         """Say something to a person while the work goes on; programs never see it."""
 
