@@ -122,6 +122,12 @@ class Directory:
         """Its own stat(2)."""
         return os.fstat(self.descriptor)
 
+    def free_space(self) -> int:
+        """Bytes that we could still write to its file system."""
+        status = os.fstatvfs(self.descriptor)
+        blocks = status.f_bfree if os.geteuid() == 0 else status.f_bavail
+        return blocks * status.f_frsize
+
     def names(self) -> tuple[str, ...]:
         """Every name in it, sorted."""
         with refusal("list", self.path):
@@ -307,13 +313,6 @@ def is_regular(status: os.stat_result) -> bool:
 def is_link(status: os.stat_result) -> bool:
     """Whether a stat is about a symbolic link."""
     return stat.S_ISLNK(status.st_mode)
-
-
-def free_space(descriptor: int) -> int:
-    """Bytes that we could still write to the file system of an open file."""
-    status = os.fstatvfs(descriptor)
-    blocks = status.f_bfree if os.geteuid() == 0 else status.f_bavail
-    return blocks * status.f_frsize
 
 
 def is_read_only(descriptor: int) -> bool:

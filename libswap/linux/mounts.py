@@ -87,19 +87,26 @@ def mounts_of(place: Place, mounts: Iterable[Mount]) -> tuple[Mount, ...]:
     return tuple(m for m in mounts if Place(m.device, m.root) == place)
 
 
-def namespaces(procfs: Procfs = PROC) -> dict[int, tuple[Mount, ...]]:
-    """The mounts of each mount namespace, by the lowest PID that lives in it.
+def own(procfs: Procfs = PROC) -> tuple[Mount, ...]:
+    """The mounts of our own namespace."""
+    return parse(procfs.read("self", "mountinfo"))
+
+
+def others(procfs: Procfs = PROC) -> dict[int, tuple[Mount, ...]]:
+    """The mounts of every other mount namespace, by the lowest PID that lives in it.
 
     Namespaces whose processes we may not look at, or which end meanwhile, are missing.
     """
+    ours = procfs.link("self", "ns/mnt")
     first: dict[str, int] = {}
     for pid in sorted(procfs.pids()):
         with suppress(OSError):
             first.setdefault(procfs.link(pid, "ns/mnt"), pid)
     found = {}
-    for pid in first.values():
-        with suppress(OSError):
-            found[pid] = parse(procfs.read(pid, "mountinfo"))
+    for namespace, pid in first.items():
+        if namespace != ours:
+            with suppress(OSError):
+                found[pid] = parse(procfs.read(pid, "mountinfo"))
     return found
 
 

@@ -1,4 +1,9 @@
-from libswap.linux.mounts import Mount, Place, mounts_of, namespaces, parse, place_of, points_at
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from libswap.linux.mounts import Mount, Place, mounts_of, others, own, parse, place_of, points_at
 
 HOST = parse(
     b"22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
@@ -37,5 +42,19 @@ def test_a_single_file_bind_mount_of_a_container_is_found_from_both_sides() -> N
     assert [m.id for m in points_at(place, container)] == [53]
 
 
-def test_our_own_namespace_is_among_the_namespaces() -> None:
-    assert any(any(m.point == "/" for m in mounts) for mounts in namespaces().values())
+def test_our_own_namespace_is_not_among_the_others() -> None:
+    assert any(m.point == "/" for m in own())
+
+
+@pytest.mark.namespaces
+def test_a_mount_in_the_namespace_of_another_process_is_found(tmp_path: Path) -> None:
+    script = f"mount -t tmpfs none {tmp_path} && echo ready && read _"
+    with subprocess.Popen(
+        ["unshare", "-m", "sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        points = {pid: {m.point for m in mounts} for pid, mounts in others().items()}
+        child.communicate(b"\n")
+    assert str(tmp_path) in points[child.pid]
+    assert str(tmp_path) not in {m.point for m in own()}
