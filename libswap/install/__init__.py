@@ -1,1 +1,1 @@
-"""Replace files so that a crash leaves the old or the new, never less."""
+"""Replaces files so that a crash at any moment leaves the old or the new, never less."""
