@@ -7,6 +7,7 @@ import pytest
 
 from libswap.linux import libc
 from support.compiler import Compiler, has
+from support.libraries import Site
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +56,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def state_dir(tmp_path: Path) -> Path:
     return tmp_path / "state"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)

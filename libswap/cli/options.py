@@ -20,3 +20,7 @@ StateDir: TypeAlias = Annotated[
         file_okay=False,
     ),
 ]
+Wait: TypeAlias = Annotated[
+    float | None,
+    typer.Option("--wait", min=0, help="Seconds to wait for another libswap. [default: 30]"),
+]

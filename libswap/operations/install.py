@@ -1,0 +1,254 @@
+"""Replace libraries, or add new ones: plan everything, say who is affected, then do it safely."""
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from libswap.abi.compare import compare
+from libswap.abi.finding import Finding, Severity
+from libswap.abi.verdict import Verdict, verdict
+from libswap.elf.image import Image
+from libswap.elf.library import read_library
+from libswap.errors import Incompatible, UsageError
+from libswap.install import linker_cache, notices, packages
+from libswap.install import plan as planning
+from libswap.install.commit import commit
+from libswap.install.history import Operation
+from libswap.install.notices import Notice
+from libswap.install.obstacles import Allowance, Asker, no_space, obstacles, source_obstacles
+from libswap.install.plan import Order, Pair
+from libswap.install.recover import recover_pending
+from libswap.install.state import State, locked, opened
+from libswap.install.survey import Source, require_unwritten, survey, survey_source
+from libswap.install.target import resolve
+from libswap.install.transaction import Caller, Strategy, Transaction, new_id
+from libswap.linux import mounts
+from libswap.linux.files import Directory, FileId
+from libswap.operations import prune
+from libswap.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        sources: the libraries to install.
+        destination: a file, a link, a directory or a free name.
+        strategy: how the new takes the place of the old.
+        dereference: whether a link as destination is followed to the file.
+        ldconfig: whether ldconfig may be run where it is needed.
+        allowance: what the caller takes upon himself.
+    """
+
+    sources: tuple[str, ...]
+    destination: str
+    strategy: Strategy = Strategy.RENAME
+    dereference: bool = True
+    ldconfig: bool = True
+    allowance: Allowance = field(default_factory=Allowance)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The old library against the new one.
+
+    Attributes:
+        path: the destination.
+        verdict: whether the new can stand in.
+        findings: all differences that matter, the worst first.
+    """
+
+    path: str
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be done, and what one should know before.
+
+    Attributes:
+        transaction: the changes.
+        unchanged: destinations that hold the same bytes already.
+        comparisons: each old library against its successor.
+        notices: what else one should know.
+    """
+
+    transaction: Transaction
+    unchanged: tuple[str, ...]
+    comparisons: tuple[Comparison, ...]
+    notices: tuple[Notice, ...]
+
+    @property
+    def needs_consent(self) -> bool:
+        """Whether there is anything that a person should have read before it is done."""
+        doubtful = any(
+            c.verdict in (Verdict.WARNINGS, Verdict.INCOMPATIBLE) for c in self.comparisons
+        )
+        return doubtful or bool(self.notices)
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What was done.
+
+    Attributes:
+        plan: what had been planned.
+        operation: how it ended; None where there was nothing to do.
+    """
+
+    plan: Plan
+    operation: Operation | None
+
+
+def plan(request: Request, settings: Settings) -> Plan:
+    """Look at everything and decide; nothing is changed.
+
+    Raises:
+        LibswapError: something forbids it.
+    """
+    sources = [survey_source(path) for path in request.sources]
+    with opened(settings.state_dir) as state:
+        pairs = _pairs(request, sources, state)
+    asker = Asker.current()
+    for pair in pairs:
+        planning.first(source_obstacles(pair.source, pair.survey, asker, request.allowance))
+        planning.first(obstacles(pair.survey, asker, request.allowance))
+    now = time.time()
+    order = Order(new_id(now), now, Caller.current(), request.strategy)
+    transaction = planning.transaction(pairs, order)
+    planning.first(no_space(_space(transaction, pairs, settings.state_dir)))
+    comparisons = _comparisons(pairs)
+    _require_compatible(pairs, comparisons, request.allowance)
+    changed = {change.path for change in transaction.changes}
+    return Plan(
+        replace(transaction, ldconfig=request.ldconfig and needs_ldconfig(transaction)),
+        tuple(p.survey.target.path for p in pairs if p.survey.target.path not in changed),
+        comparisons,
+        _notices([p for p in pairs if p.survey.target.path in changed], asker.uid),
+    )
+
+
+def carry_out(decided: Plan, settings: Settings) -> Installed:
+    """Do what was planned, all of it or nothing.
+
+    Raises:
+        LibswapError: something stopped it; every name stands for what it did before.
+    """
+    if not decided.transaction.changes:
+        return Installed(decided, None)
+    with locked(settings.state_dir, settings.lock_wait, "install") as state:
+        recover_pending(state)
+        operation = commit(decided.transaction, state)
+        prune.enforce_limits(state, settings)
+    return Installed(decided, operation)
+
+
+def needs_ldconfig(transaction: Transaction) -> bool:
+    """Whether the dynamic linker's cache would be out of date, and is ours to renew."""
+    return os.geteuid() == 0 and linker_cache.is_outdated_by(
+        transaction.changes, linker_cache.covered()
+    )
+
+
+def _pairs(request: Request, sources: Iterable[Source], state: State | None) -> list[Pair]:
+    ours, others = mounts.own(), mounts.others()
+    store = state.store if state is not None else None
+    pairs = []
+    for source in sources:
+        target = resolve(
+            request.destination,
+            source.path,
+            source.candidate.soname,
+            dereference=request.dereference,
+        )
+        pairs.append(Pair(source, survey(target, store, ours, others)))
+    return pairs
+
+
+def _comparisons(pairs: Iterable[Pair]) -> tuple[Comparison, ...]:
+    return tuple(_compare(pair) for pair in pairs if pair.survey.predecessor is not None)
+
+
+def _compare(pair: Pair) -> Comparison:
+    predecessor = pair.survey.predecessor
+    assert predecessor is not None  # noqa: S101  asked by the caller
+    old = read_library(Image.open(predecessor))
+    new = read_library(Image.open(pair.source.path))
+    findings = compare(old, new)
+    require_unwritten(pair.source)
+    return Comparison(pair.survey.target.path, verdict(old, new, findings), findings)
+
+
+def _require_compatible(
+    pairs: Sequence[Pair], comparisons: Sequence[Comparison], allowance: Allowance
+) -> None:
+    if allowance.force:
+        return
+    sources = {pair.survey.target.path: pair.source.path for pair in pairs}
+    for comparison in comparisons:
+        if not comparison.verdict.acceptable():
+            worst = [f for f in comparison.findings if f.severity is Severity.INCOMPATIBLE]
+            said = tuple(f"{f.rule} {f.subject}".strip() for f in worst)
+            raise Incompatible(sources[comparison.path], comparison.path, said)
+
+
+def _notices(pairs: Sequence[Pair], uid: int) -> tuple[Notice, ...]:
+    surveys = [pair.survey for pair in pairs]
+    owners = packages.owners(survey.target.path for survey in surveys if survey.old is not None)
+    return tuple(notices.notices(surveys, owners, uid))
+
+
+def _space(
+    transaction: Transaction, pairs: Iterable[Pair], state_dir: Path
+) -> list[tuple[str, int, int]]:
+    """What each file system needs and has."""
+    free = {p.survey.directory_id.device: p.survey.free for p in pairs}
+    with Directory(os.path.realpath(_existing(state_dir))) as directory:
+        store = FileId.of(directory.status)
+        free.setdefault(store.device, directory.free_space())
+    needed = planning.space_needed(transaction.changes, store)
+    return [(path, size, free[device]) for device, (path, size) in needed.items()]
+
+
+def _existing(path: Path) -> Path:
+    """The nearest directory on the way to a path that is there already."""
+    return next(p for p in (path.absolute(), *path.absolute().parents) if p.is_dir())
+
+
+def sources_and_destination(words: Sequence[str], into: Path | None) -> tuple[tuple[str, ...], str]:
+    """What is to be installed, and where, from the words of a command line.
+
+    Raises:
+        UsageError: the words do not say what goes where.
+    """
+    if into is not None:
+        if not into.is_dir():
+            raise UsageError(f"--into {into}: there is no such directory")
+        return tuple(words), str(into)
+    if len(words) == 1:
+        raise UsageError(
+            f"where is {words[0]} to be installed?", "libswap install SOURCE DEST, or --into DIR."
+        )
+    if len(words) > 2:
+        raise UsageError(
+            f"{len(words)} words, but one SOURCE and one DEST are expected",
+            "Several libraries are installed together with --into DIR.",
+        )
+    return (words[0],), words[1]
+
+
+def strategy_of(word: str) -> Strategy:
+    """The strategy that a word names.
+
+    Raises:
+        UsageError: it names none.
+    """
+    try:
+        return Strategy(word)
+    except ValueError:
+        known = " or ".join(strategy.value for strategy in Strategy)
+        raise UsageError(f"--strategy {word}: it can be {known}") from None
