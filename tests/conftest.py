@@ -7,7 +7,7 @@ import pytest
 
 from libswap.linux import libc
 from support.compiler import Compiler, has
-from support.libraries import Site
+from support.site import Site
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ from libswap.install.state import locked
 from libswap.install.transaction import Strategy
 from libswap.operations import install
 from support.compiler import Compiler, has
-from support.libraries import Site, library
+from support.site import Site, library
 
 pytestmark = pytest.mark.compiler
 

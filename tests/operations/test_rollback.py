@@ -9,7 +9,7 @@ from libswap.install.transaction import Kind
 from libswap.operations import history, prune
 from libswap.settings import Settings
 from support.compiler import Compiler
-from support.libraries import Site, library
+from support.site import Site, library
 
 pytestmark = pytest.mark.compiler
 

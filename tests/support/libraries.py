@@ -1,93 +1,43 @@
-"""Small libraries that differ in what one function returns, and a place to install them."""
+"""Two versions of a library as facts, compiled from C text or changed by hand."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from libswap.install.obstacles import Allowance
-from libswap.install.transaction import Strategy
-from libswap.operations import install as installing
-from libswap.operations import rollback as rolling
-from libswap.settings import Settings
+from libswap.abi.compare import compare
+from libswap.abi.finding import Finding
+from libswap.elf.image import Image
+from libswap.elf.library import Library, read_library
 from support.compiler import Compiler
-
-SOURCE = "int version(void) {{ return {version}; }}\nint {extra}(void) {{ return 0; }}\n"
-
-
-def library(
-    compiler: Compiler, version: int, *flags: str, soname: str = "libx.so.1", extra: str = "also"
-) -> Path:
-    """A library whose `version()` returns a number."""
-    text = SOURCE.format(version=version, extra=extra)
-    return compiler.library(text, "-Wl,--build-id", *flags, soname=soname)
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """A directory of libraries and a state directory of its own.
+class Makes:
+    """Compiles libraries and reads them."""
 
-    Attributes:
-        root: holds both.
-    """
+    compiler: Compiler
 
-    root: Path
+    def library(self, source: str, *flags: str, versions: str = "", cc: str = "cc") -> Library:
+        """The facts of a library made of C text; `versions` is a linker version script."""
+        return facts(self.path(source, *flags, versions=versions, cc=cc))
 
-    @property
-    def lib(self) -> Path:
-        """Where the libraries are."""
-        return self.root / "lib"
+    def path(self, source: str, *flags: str, versions: str = "", cc: str = "cc") -> Path:
+        if versions:
+            script = self.compiler.work / f"{abs(hash(versions))}.map"
+            script.write_text(versions)
+            flags = (*flags, f"-Wl,--version-script={script}")
+        name = "libfixture.so.1"
+        return self.compiler.library(source + "\n", *flags, name=name, soname=name, cc=cc)
 
-    @property
-    def settings(self) -> Settings:
-        """With the state directory of this site."""
-        return Settings(state_dir=self.root / "state", lock_wait=0)
 
-    def place(self, source: Path, name: str, *links: str) -> Path:
-        """Put a library there by hand, with a chain of links to it."""
-        self.lib.mkdir(exist_ok=True)
-        path = self.lib / name
-        path.write_bytes(source.read_bytes())
-        for link in links:
-            (self.lib / link).symlink_to(name)
-            name = link
-        return path
+def facts(path: str | Path) -> Library:
+    return read_library(Image.open(path))
 
-    def plan(self, *sources: Path, to: Path | None = None, **options: Any) -> installing.Plan:
-        """Plan an installation into the directory, or to one path."""
-        return installing.plan(self.request(*sources, to=to, **options), self.settings)
 
-    def install(
-        self, *sources: Path, to: Path | None = None, **options: Any
-    ) -> installing.Installed:
-        """Plan and carry out."""
-        return installing.carry_out(self.plan(*sources, to=to, **options), self.settings)
+def rules(findings: Collection[Finding]) -> set[tuple[str, str]]:
+    """What was found, without the words."""
+    return {(finding.rule, finding.subject) for finding in findings}
 
-    def rollback(self, what: str | None = None, **allowance: bool) -> rolling.RolledBack:
-        """Plan and carry out a rollback."""
-        plan = rolling.plan(what, self.settings, Allowance(**allowance))
-        return rolling.carry_out(plan, self.settings)
 
-    def request(
-        self,
-        *sources: Path,
-        to: Path | None = None,
-        strategy: Strategy = Strategy.RENAME,
-        dereference: bool = True,
-        **allowance: bool,
-    ) -> installing.Request:
-        """What to ask for."""
-        return installing.Request(
-            sources=tuple(map(str, sources)),
-            destination=str(to or self.lib),
-            strategy=strategy,
-            dereference=dereference,
-            allowance=Allowance(**allowance),
-        )
-
-    def names(self) -> list[str]:
-        """Everything in the directory of libraries, hidden names too."""
-        return sorted(path.name for path in self.lib.iterdir())
-
-    def store(self) -> list[str]:
-        """The names of the kept files."""
-        return sorted(path.name for path in (self.root / "state/store").iterdir())
+def difference(old: Library, new: Library) -> set[tuple[str, str]]:
+    return rules(compare(old, new))
