@@ -1,6 +1,7 @@
 """Raw text and links of proc(5), under a root that tests can move."""
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -40,6 +41,14 @@ class Procfs:
             return read_all(descriptor)
         finally:
             os.close(descriptor)
+
+    def hides_others(self) -> bool:
+        """Whether it is mounted so that other users' processes are not listed (hidepid)."""
+        for line in self.read("self", "mountinfo").split(b"\n"):
+            fields, _, kind = line.partition(b" - ")
+            if kind.startswith(b"proc ") and fields.split(b" ")[4] == os.fsencode(self.root):
+                return re.search(rb"\bhidepid=(?!0|off)", kind) is not None
+        return False
 
     def link(self, pid: int | str, name: str) -> str:
         """Where a link of a process leads, such as "exe", "root" or "ns/mnt"."""

@@ -2,7 +2,6 @@
 
 import errno
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -42,12 +41,12 @@ class Census:
     """What all processes map.
 
     Attributes:
-        mapped: the PIDs that map each file, in the order they were visited.
+        mapped: the PIDs that map each file, for each view from which files are seen.
         processes: how many were looked at (threads of the kernel and zombies are none).
         uninspected: those that could not be.
     """
 
-    mapped: dict[MappedFile, list[int]]
+    mapped: dict[View, dict[FileKey, list[int]]]
     processes: int
     uninspected: tuple[Uninspected, ...]
 
@@ -70,7 +69,7 @@ class CensusTaker:
             except OSError as error:
                 if error.errno not in NO_MEMORY:
                     self._uninspected.append(uninspected(pid, error, self._procfs))
-        return Census(dict(self._files()), processes, tuple(sorted(self._uninspected)))
+        return Census(self._mapped(), processes, tuple(sorted(self._uninspected)))
 
     def _visit(self, pid: int) -> bool:
         keys = self._keys(pid)
@@ -103,11 +102,11 @@ class CensusTaker:
         finally:
             os.close(descriptor)
 
-    def _files(self) -> Iterator[tuple[MappedFile, list[int]]]:
-        for (namespace, root), files in self._found.items():
-            view = View.read(namespace, root)
-            for raw, pids in files.items():
-                yield MappedFile(view, FileKey.unpack(raw)), pids
+    def _mapped(self) -> dict[View, dict[FileKey, list[int]]]:
+        return {
+            View.read(namespace, root): {FileKey.unpack(raw): pids for raw, pids in files.items()}
+            for (namespace, root), files in self._found.items()
+        }
 
 
 def uninspected(pid: int, error: OSError, procfs: Procfs = PROC) -> Uninspected:

@@ -56,10 +56,14 @@ class Lookup:
     def image(self, name: bytes) -> Image | None:
         """The ELF file that has this name now, or None for none that can be read."""
         try:
-            root, path = self._at(name)
-            return image_of(root.open_regular(path), path)
+            return image_of(self.open(name), self.path(name))
         except OSError:
             return None
+
+    def open(self, name: bytes) -> int:
+        """A descriptor of the regular file that has this name now; raises the kernel's OSError."""
+        root, path = self._at(name)
+        return root.open_regular(path)
 
     def image_seen(self, path: str) -> Image | None:
         """The ELF file at a path as the processes themselves say it."""

@@ -53,12 +53,12 @@ class Superseded:
     """The mapped file still has a name, but a process that started now would load another.
 
     Attributes:
-        since: when, in seconds since the epoch; None where it cannot be told.
+        since: when, in seconds since the epoch.
         by: the path that leads to the other file.
         evidence: how that is known.
     """
 
-    since: float | None
+    since: float
     by: str
     evidence: str
 

@@ -1,7 +1,7 @@
 """Who uses given files: every process that maps them, by device and inode and by path."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +11,14 @@ from libswap.errors import InvalidElf, ProcessGone
 from libswap.linux.files import FileId
 from libswap.linux.procfs import PROC, Procfs
 from libswap.linux.procmap import FileKey
-from libswap.process.identity import Identity
 from libswap.process.namespaces import View
 from libswap.scan.census import NO_MEMORY, MappedFile, Uninspected, uninspected
+from libswap.scan.examiner import Examiner
 from libswap.scan.lookup import Lookup, lookup_of
-from libswap.scan.owner import Process, Registry
-from libswap.scan.stale import Verdict
-from libswap.scan.use import Examiner, Use
-from libswap.scan.witness import Witness, mangled
+from libswap.scan.owner import Registry
+from libswap.scan.superseded import Record
+from libswap.scan.use import User
+from libswap.scan.witness import mangled
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,6 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class User:
-    """A process and what it maps of the files that are asked for."""
-
-    process: Process
-    uses: tuple[Use, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Usage:
     """Who uses what.
 
@@ -73,27 +65,33 @@ class Usage:
     uninspected: tuple[Uninspected, ...]
 
 
-def users_of(files: Collection[FileId | str | os.PathLike[str]], procfs: Procfs = PROC) -> Usage:
+def users_of(
+    files: Collection[FileId | str | os.PathLike[str]],
+    records: Sequence[Record] = (),
+    procfs: Procfs = PROC,
+) -> Usage:
     """Find the processes that map any of these files, as code or as data.
 
     A path also finds who maps a file that had this name and was deleted or replaced.
 
     Args:
         files: inodes and paths; a link stands for what it leads to.
-        procfs: where processes are looked for.
+        records: what a history of installations says was replaced.
+        procfs: where processes are looked at.
     """
-    return _Search(tuple(map(Wanted.of, files)), procfs).run()
+    return _Search(tuple(map(Wanted.of, files)), tuple(records), procfs).run()
 
 
 class _Search:
     """One pass over all processes: the text of maps first, and only its hits are looked into."""
 
-    def __init__(self, wanted: tuple[Wanted, ...], procfs: Procfs) -> None:
+    def __init__(
+        self, wanted: tuple[Wanted, ...], records: tuple[Record, ...], procfs: Procfs
+    ) -> None:
         self._wanted = wanted
         self._procfs = procfs
         self._needles = tuple({needle for file in wanted for needle in _needles(file)})
-        self._examiner = Examiner(procfs)
-        self._registry = Registry(procfs)
+        self._examiner = Examiner(records, procfs, registry=Registry(procfs))
         self._sonames = {_soname(file) for file in wanted} - {None}
 
     def run(self) -> Usage:
@@ -115,40 +113,40 @@ class _Search:
 
     def _users(self, pid: int) -> Iterator[User]:
         """The process as a user of what it maps of the wanted, or nothing."""
-        identity = Identity.of(pid, self._procfs)
-        witness, view = Witness(pid, self._procfs), View.of(pid, self._procfs)
+        examiner, view = self._examiner, View.of(pid, self._procfs)
+        examiner.identity(pid)  # before anything else is read, so that a reused PID shows
         with lookup_of(view, [pid], self._procfs) as lookup:
-            keys = {
-                FileKey(m.inode, m.major, m.minor, m.name) for m in witness.mappings() if m.inode
+            mapped = {
+                FileKey(m.inode, m.major, m.minor, m.name) for m in examiner.witness(pid).mappings()
             }
-            uses = tuple(
-                self._examiner.use(key, verdict, lookup, witness)
-                for key in sorted(filter(self._may_be_wanted, keys))
-                for verdict in [self._examiner.verdict(MappedFile(view, key), lookup, witness)]
-                if self._is_wanted(key, verdict, lookup, witness)
-            )
-        if uses:
-            yield User(self._registry.process(identity), uses)
+            verdicts = [
+                (key, examiner.verdict(MappedFile(view, key), lookup, pid))
+                for key in sorted(filter(self._may_be_wanted, mapped))
+                if self._is_wanted(MappedFile(view, key), lookup, pid)
+            ]
+            if verdicts:
+                yield examiner.user(pid, verdicts, lookup)
 
     def _may_be_wanted(self, key: FileKey) -> bool:
-        return any(
+        return key.inode != 0 and any(
             (file.file is not None and key.inode == file.file.inode)
             or (file.real and _stem(file.real) in mangled(key.name))
             for file in self._wanted
         )
 
-    def _is_wanted(self, key: FileKey, verdict: Verdict, lookup: Lookup, witness: Witness) -> bool:
-        if any(verdict.file is not None and verdict.file == file.file for file in self._wanted):
+    def _is_wanted(self, file: MappedFile, lookup: Lookup, pid: int) -> bool:
+        witness = self._examiner.witness(pid)
+        verdict = self._examiner.by_name(file, lookup, witness)
+        if verdict.file is not None and any(verdict.file == w.file for w in self._wanted):
             return True
         folder, _, name = verdict.name.rpartition(b"/")
-        here = [
-            f for f in self._wanted if f.directory and f.directory == _directory(folder, lookup)
-        ]
-        if any(os.fsencode(file.real).rpartition(b"/")[2] == name for file in here):
+        directory = _directory(folder, lookup)
+        here = [w for w in self._wanted if w.directory and w.directory == directory]
+        if any(os.fsencode(w.real).rpartition(b"/")[2] == name for w in here):
             return True
         if not here or not self._sonames:
             return False
-        module = self._examiner.modules.of(key, witness, lookup)
+        module = self._examiner.modules.of(file.key, witness, lookup)
         return module is not None and module.soname in self._sonames
 
 

@@ -1,15 +1,11 @@
-"""One file in one process: which file it really is, how it came there, whether it is stale."""
+"""One file in one process: which file it is, how it came there, whether a restart changes it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from libswap.linux.files import FileId
-from libswap.linux.procfs import PROC, Procfs
-from libswap.linux.procmap import FileKey
-from libswap.scan.census import MappedFile
-from libswap.scan.loading import Loading, how_loaded
-from libswap.scan.lookup import Lookup
-from libswap.scan.modules import Modules
+from libswap.scan.loading import Loading
+from libswap.scan.owner import Process
 from libswap.scan.stale import (
     Current,
     Deleted,
@@ -19,10 +15,7 @@ from libswap.scan.stale import (
     State,
     Superseded,
     Undecided,
-    Verdict,
-    judge,
 )
-from libswap.scan.witness import Witness, build_id_of
 
 Range: TypeAlias = tuple[int, int]
 """First address, and the first behind it."""
@@ -53,56 +46,12 @@ class Use:
     disk_build_id: str | None
 
 
-@dataclass(slots=True)
-class Examiner:
-    """Makes uses; remembers what is the same for every process that maps a file."""
+@dataclass(frozen=True, slots=True)
+class User:
+    """A process, and what it uses of the files in question."""
 
-    procfs: Procfs = PROC
-    modules: Modules = field(default_factory=Modules)
-    _verdicts: dict[MappedFile, Verdict] = field(default_factory=dict)
-
-    def verdict(self, file: MappedFile, lookup: Lookup, witness: Witness) -> Verdict:
-        """Whether a mapped file is current, found out once for all that share a view.
-
-        Raises:
-            OSError: the witness has ended or mapped something else meanwhile.
-        """
-        if file not in self._verdicts:
-            self._verdicts[file] = judge(file.key, lookup, witness)
-        return self._verdicts[file]
-
-    def use(self, key: FileKey, verdict: Verdict, lookup: Lookup, witness: Witness) -> Use:
-        """The use that a process makes of a file.
-
-        Raises:
-            OSError: the process has ended or unmapped the file.
-        """
-        mappings = witness.of(key)
-        if not mappings:
-            raise ProcessLookupError
-        running = witness.build_id(mappings[0])
-        on_disk = _build_id_on_disk(verdict, lookup, running)
-        return Use(
-            path=verdict.path,
-            file=verdict.file,
-            state=verdict.state,
-            stale=is_stale(verdict.state, running, on_disk),
-            ranges=tuple((m.start, m.end) for m in mappings),
-            loaded=how_loaded(key, witness, lookup, self.modules),
-            running_build_id=running,
-            disk_build_id=on_disk,
-        )
-
-
-def _build_id_on_disk(verdict: Verdict, lookup: Lookup, running: str | None) -> str | None:
-    match verdict.state:
-        case Current() | Overwritten():
-            return running
-        case Superseded(by=path):
-            image = lookup.image_seen(path)
-        case _:
-            image = lookup.image(verdict.name)
-    return None if image is None else build_id_of(image)
+    process: Process
+    uses: tuple[Use, ...]
 
 
 def is_stale(state: State, running: str | None, on_disk: str | None) -> bool:

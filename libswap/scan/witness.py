@@ -2,6 +2,7 @@
 
 import errno
 import os
+import struct
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,6 +15,7 @@ from libswap.linux.procmap import FileKey, ProcmapQuery
 from libswap.linux.rooted import reopen_regular
 from libswap.process.maps import Mapping, parse
 
+PAGE: Final = os.sysconf("SC_PAGESIZE")
 _REFUSED: Final = (errno.EPERM, errno.EACCES)
 
 
@@ -116,17 +118,25 @@ class Witness:
 
     def memory(self, address: int, size: int) -> bytes | None:
         """`size` bytes of the process's memory, or None where it may not be read."""
+        return self._read_at("mem", address, size)
+
+    def _read_at(self, name: str, offset: int, size: int) -> bytes | None:
         try:
-            descriptor = os.open(self.procfs.path(self.pid, "mem"), os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self.procfs.path(self.pid, name), os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return None
         try:
-            data = os.pread(descriptor, size, address)
+            data = os.pread(descriptor, size, offset)
         except (OSError, OverflowError):
             return None
         finally:
             os.close(descriptor)
         return data if len(data) == size else None
+
+    def page_flags(self, address: int, count: int) -> tuple[int, ...] | None:
+        """The pagemap entries of `count` pages (proc_pid_pagemap(5)), or None where refused."""
+        data = self._read_at("pagemap", address // PAGE * 8, count * 8)
+        return None if data is None else struct.unpack(f"={count}Q", data)
 
     def _queried_build_id(self, mapping: Mapping) -> str | None:
         descriptor = os.open(self.procfs.path(self.pid, "maps"), os.O_RDONLY | os.O_CLOEXEC)

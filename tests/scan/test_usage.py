@@ -134,6 +134,6 @@ def test_what_may_not_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "7").mkdir()
     (tmp_path / "7" / "maps").symlink_to("maps")  # ELOOP, as good as any refusal
     (tmp_path / "7" / "comm").write_text("secret\n")
-    (missed,) = users_of(["/lib/x.so"], Procfs(str(tmp_path))).uninspected
+    (missed,) = users_of(["/lib/x.so"], procfs=Procfs(str(tmp_path))).uninspected
     assert (missed.pid, missed.command) == (7, "secret")
     assert missed.reason

@@ -1,11 +1,14 @@
 """Processes that hold libraries mapped for as long as a test looks at them."""
 
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from libswap.process.identity import Identity
+from libswap.scan.overwritten import GRANULARITY
 from support.compiler import Compiler
 
 COUNTER = """
@@ -39,9 +42,16 @@ def hold(
         assert process.stdout is not None
         said = process.stdout.readline()
         assert said == "ready\n", said
+        _let_the_clock_move_on(process.pid)
         yield Held(process.pid, process)
     finally:
         process.communicate()
+
+
+def _let_the_clock_move_on(pid: int) -> None:
+    """Until what is written to a file from now on bears a time that is surely after the start."""
+    while time.time() < Identity.of(pid).started_at() + 2 * GRANULARITY:
+        time.sleep(GRANULARITY / 4)
 
 
 def holder(compiler: Compiler) -> Path:

@@ -1,0 +1,214 @@
+"""Examines single files in single processes, and remembers what holds for many of them."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from libswap.linux.files import FileId
+from libswap.linux.procfs import PROC, Procfs
+from libswap.linux.procmap import FileKey
+from libswap.process.identity import Identity
+from libswap.scan.census import MappedFile
+from libswap.scan.loading import how_loaded
+from libswap.scan.lookup import Lookup
+from libswap.scan.modules import Modules
+from libswap.scan.overwritten import GRANULARITY, TOLERANCE, FileNow, last_change, overwritten
+from libswap.scan.owner import Registry
+from libswap.scan.stale import Current, Overwritten, Superseded, Verdict, judge
+from libswap.scan.superseded import Record, by_record, by_soname
+from libswap.scan.use import Use, User, is_stale
+from libswap.scan.witness import Witness, build_id_of
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """What could make a file stale for those who loaded it early enough.
+
+    Attributes:
+        superseded: what it would be superseded by.
+        changed: when its contents or its attributes last changed, in seconds since the epoch.
+    """
+
+    superseded: Superseded | None
+    changed: float
+
+    @property
+    def since(self) -> float:
+        """Who loaded the file later has nothing to fear; seconds since the epoch."""
+        return max(self.changed + TOLERANCE, self.superseded.since if self.superseded else 0.0)
+
+
+@dataclass(slots=True)
+class Examiner:
+    """What is known so far.
+
+    Attributes:
+        records: what a history says was replaced.
+        procfs: where processes are looked at.
+        modules: what the dynamic linker reads in their files.
+        registry: who they are.
+    """
+
+    records: tuple[Record, ...] = ()
+    procfs: Procfs = PROC
+    modules: Modules = field(default_factory=Modules)
+    registry: Registry = field(default_factory=Registry)
+    _verdicts: dict[MappedFile, Verdict] = field(default_factory=dict)
+    _suspicions: dict[MappedFile, Suspicion] = field(default_factory=dict)
+    _now: dict[MappedFile, FileNow | None] = field(default_factory=dict)
+    _witnesses: dict[int, Witness] = field(default_factory=dict)
+    _identities: dict[int, Identity] = field(default_factory=dict)
+
+    def identity(self, pid: int) -> Identity:
+        """The process that had this PID when it was first asked about.
+
+        Raises:
+            ProcessGone: it has ended.
+        """
+        if pid not in self._identities:
+            self._identities[pid] = Identity.of(pid, self.procfs)
+        return self._identities[pid]
+
+    def witness(self, pid: int) -> Witness:
+        """The process as a witness, whose mappings are read once."""
+        return self._witnesses.setdefault(pid, Witness(pid, self.procfs))
+
+    def by_name(self, file: MappedFile, lookup: Lookup, witness: Witness) -> Verdict:
+        """Whether a mapped file's name still leads to it, the same for all that share a view.
+
+        Raises:
+            OSError: the witness has ended or mapped something else meanwhile.
+        """
+        if file not in self._verdicts:
+            self._verdicts[file] = judge(file.key, lookup, witness)
+        return self._verdicts[file]
+
+    def suspicion(self, file: MappedFile, lookup: Lookup, witness: Witness) -> Suspicion:
+        """What could make a file stale to which its name still leads.
+
+        Raises:
+            OSError: the witness has ended or mapped something else meanwhile.
+        """
+        if file not in self._suspicions:
+            verdict = self.by_name(file, lookup, witness)
+            status = lookup.status(verdict.name)
+            self._suspicions[file] = Suspicion(
+                self._superseded(file, verdict, lookup, witness),
+                last_change(status) if isinstance(status, os.stat_result) else 0.0,
+            )
+        return self._suspicions[file]
+
+    def first_start(self, pids: Iterable[int]) -> float:
+        """When the first of some processes started, in seconds since the epoch."""
+        return min((self.identity(p) for p in pids), key=_start).started_at()
+
+    def verdict(self, file: MappedFile, lookup: Lookup, pid: int) -> Verdict:
+        """Everything that can make a file stale for one process.
+
+        Raises:
+            ProcessGone: it has ended.
+            OSError: likewise, or it has unmapped the file.
+        """
+        witness = self.witness(pid)
+        verdict = self.by_name(file, lookup, witness)
+        if not isinstance(verdict.state, Current):
+            return verdict
+        suspicion = self.suspicion(file, lookup, witness)
+        loaded_by = self._loaded_by(pid, file.key)
+        superseded = suspicion.superseded
+        if superseded is not None and superseded.since > loaded_by + GRANULARITY:
+            return replace(verdict, state=superseded)
+        if suspicion.changed > loaded_by - TOLERANCE:
+            state = self._overwritten(file, verdict, lookup, witness, loaded_by)
+            return verdict if state is None else replace(verdict, state=state)
+        return verdict
+
+    def user(self, pid: int, verdicts: Iterable[tuple[FileKey, Verdict]], lookup: Lookup) -> User:
+        """A process together with its uses of some files.
+
+        Raises:
+            ProcessGone: it has ended.
+            OSError: likewise, or it has unmapped one of the files.
+        """
+        identity = self.identity(pid)
+        uses = tuple(self._use(key, verdict, lookup, pid) for key, verdict in verdicts)
+        return User(self.registry.process(identity), uses)
+
+    def _use(self, key: FileKey, verdict: Verdict, lookup: Lookup, pid: int) -> Use:
+        witness = self.witness(pid)
+        mappings = witness.of(key)
+        if not mappings:
+            raise ProcessLookupError
+        running = witness.build_id(mappings[0])
+        on_disk = _build_id_on_disk(verdict, lookup, running)
+        return Use(
+            path=verdict.path,
+            file=verdict.file,
+            state=verdict.state,
+            stale=is_stale(verdict.state, running, on_disk),
+            ranges=tuple((m.start, m.end) for m in mappings),
+            loaded=how_loaded(key, witness, lookup, self.modules),
+            running_build_id=running,
+            disk_build_id=on_disk,
+        )
+
+    def _loaded_by(self, pid: int, key: FileKey) -> float:
+        """No later than when a process got its mapping of a file, in seconds since the epoch.
+
+        What fork(2) handed down lies at the same address in the parent, which started earlier.
+        """
+        started = self.identity(pid).started_at()
+        mappings = self.witness(pid).of(key)
+        for parent in self.registry.ancestry(pid):
+            try:
+                if parent != pid and self.witness(parent).of(key)[:1] != mappings[:1]:
+                    return started
+                started = self.identity(parent).started_at()
+            except OSError:
+                return started
+        return started
+
+    def _superseded(
+        self, file: MappedFile, verdict: Verdict, lookup: Lookup, witness: Witness
+    ) -> Superseded | None:
+        module = self.modules.of(file.key, witness, lookup)
+        found = None if module is None else by_soname(verdict, module, lookup)
+        if found is None and any(record.file == verdict.file for record in self.records):
+            now = self._file_now(file, lookup, witness)
+            build_id = witness.build_id(witness.of(file.key)[0])
+            born = None if now is None else now.born
+            found = by_record(verdict, born, build_id, lookup, self.records)
+        return found
+
+    def _overwritten(
+        self, file: MappedFile, verdict: Verdict, lookup: Lookup, witness: Witness, loaded_by: float
+    ) -> Overwritten | None:
+        mappings = witness.of(file.key)
+        now = self._file_now(file, lookup, witness)
+        if now is None or not mappings or FileId.of(now.status) != verdict.file:
+            return None
+        return overwritten(now, mappings, witness, loaded_by)
+
+    def _file_now(self, file: MappedFile, lookup: Lookup, witness: Witness) -> FileNow | None:
+        if file not in self._now:
+            mappings = witness.of(file.key)
+            descriptor = witness.open(mappings[0]) if mappings else None
+            if descriptor is None:
+                descriptor = lookup.open(file.key.name)
+            self._now[file] = FileNow.of(descriptor, lookup.path(file.key.name))
+        return self._now[file]
+
+
+def _start(identity: Identity) -> int:
+    return identity.start_time
+
+
+def _build_id_on_disk(verdict: Verdict, lookup: Lookup, running: str | None) -> str | None:
+    match verdict.state:
+        case Current() | Overwritten():
+            return running
+        case Superseded(by=path):
+            image = lookup.image_seen(path)
+        case _:
+            image = lookup.image(verdict.name)
+    return None if image is None else build_id_of(image)
