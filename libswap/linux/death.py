@@ -7,25 +7,23 @@ target outlives us whatever was done to it last.
 
 import os
 import signal
-from typing import Final
 
-_die_at: Final = int(os.environ.get("LIBSWAP_TEST_DIE_AT", "0"))
-_count = 0
+_remaining = int(os.environ.get("LIBSWAP_TEST_DIE_AT", "0"))
 
 
 def step() -> None:
-    """Count one step, and die instead of making it when it is the one."""
-    if _die_at:
-        _count_step()
+    """Die instead of making this step when it is the one."""
+    if _remaining:
+        _count_down()
 
 
-def _count_step() -> None:
-    global _count  # noqa: PLW0603  the steps of the whole process are counted
-    _count += 1
-    if _count == _die_at:
+def arm(steps: int) -> None:
+    """Die at the `steps`-th step from now on."""
+    global _remaining  # noqa: PLW0603  the steps of the whole process are counted
+    _remaining = steps
+
+
+def _count_down() -> None:
+    arm(_remaining - 1)
+    if not _remaining:
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-def steps() -> int:
-    """How many steps were made so far; counted only where the variable is set."""
-    return _count

@@ -2,18 +2,21 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from libswap.errors import NoSafeThread, ThreadUnstoppable
 from libswap.linux import ptrace
 from libswap.linux.memory import ProcessMemory
 from libswap.linux.procfs import PROC
+from libswap.linux.scheduling import promptly
 from libswap.live import scratch, text_tail
 from libswap.live.arch import x86_64 as arch
+from libswap.live.loader_locks import LoaderLocks
 from libswap.live.remote import Borrowed, Disturbed
 from libswap.live.stacks import Areas, live_stack
 from libswap.live.thread import Thread, ThreadGone, live_threads, states
+from libswap.live.tracee import let_go
 from libswap.process.identity import Identity
 from libswap.process.maps import Mapping, maps_of
 
@@ -31,6 +34,7 @@ def borrow(
     avoid: Areas,
     deadline: float,
     errno_location: int = 0,
+    loader_locks: LoaderLocks | None = None,
     layout: scratch.Layout | None = None,
     lift_seccomp: bool = False,
 ) -> Iterator[Borrowed]:
@@ -46,6 +50,8 @@ def borrow(
         avoid: the code of ld.so, and of malloc and its family.
         deadline: until when to look for a thread, in monotonic seconds.
         errno_location: address of __errno_location, so that errno survives.
+        loader_locks: where the loader's locks are; a crash in a constructor leaves them held, and
+            they are given back then.
         layout: sizes of the scratch memory.
         lift_seccomp: suspend seccomp filters meanwhile.
 
@@ -56,33 +62,22 @@ def borrow(
     """
     maps = maps_of(live_threads(identity.pid)[0])
     tail = text_tail.roomiest(maps, memory, _DOORWAY_ROOM, identity.pid)
-    for thread in _safe_threads(identity, memory, avoid, deadline, lift_seccomp=lift_seccomp):
-        borrowed = Borrowed(
-            thread,
-            memory,
-            tail,
-            caught=_caught(thread),
-            errno_location=errno_location,
-            layout=layout,
-        )
-        try:
-            borrowed.__enter__()
-        except (Disturbed, ThreadGone):
-            continue
-        break
-    with _leaving(borrowed):
-        yield borrowed
-
-
-@contextmanager
-def _leaving(borrowed: Borrowed) -> Iterator[None]:
-    try:
-        yield
-    except BaseException as error:
-        borrowed.__exit__(type(error), error, error.__traceback__)
-        raise
-    else:
-        borrowed.__exit__(None, None, None)
+    with promptly():
+        for thread in _safe_threads(identity, memory, avoid, deadline, lift_seccomp=lift_seccomp):
+            borrowed = Borrowed(
+                thread,
+                memory,
+                tail,
+                caught=_caught(thread),
+                errno_location=errno_location,
+                loader_locks=loader_locks,
+                layout=layout,
+            )
+            with suppress(Disturbed, ThreadGone):
+                borrowed.enter()
+                break
+        with borrowed:
+            yield borrowed
 
 
 def _safe_threads(
@@ -103,24 +98,33 @@ def _safe_threads(
         maps = maps_of(tids[0]) if tids else ()
         for tid in tids:
             thread = Thread(identity.pid, tid)
-            try:
+            with suppress(ThreadGone):
                 thread.seize(lift_seccomp=lift_seccomp)
-                thread.stop(min(deadline, time.monotonic() + _FOR_ONE_THREAD))
-                why = unfit(thread, memory, maps, avoid)
-            except ThreadGone:
-                continue
-            except ThreadUnstoppable as error:
-                reasons[tid] = error.message
-                continue
-            if why is None:
-                yield thread
-            else:
-                reasons[tid] = f"thread {tid} {why}"
-                thread.detach()
+                why = _stopped(thread, memory, maps, avoid)
+                if why is None:
+                    yield thread
+                else:
+                    reasons[tid] = f"thread {tid} {why}"
         if time.monotonic() >= deadline:
             raise NoSafeThread(identity.pid, time.monotonic() - began, tuple(reasons.values()))
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _stopped(
+    thread: Thread, memory: ProcessMemory, maps: Sequence[Mapping], avoid: Areas
+) -> str | None:
+    """Stop a seized thread and judge it as `unfit` does; it is let go unless it is fit."""
+    why: str | None = "could not be stopped"
+    try:
+        thread.stop(time.monotonic() + _FOR_ONE_THREAD)
+        why = unfit(thread, memory, maps, avoid)
+    except ThreadUnstoppable:
+        pass
+    finally:
+        if why is not None:
+            let_go([thread])
+    return why
 
 
 def unfit(

@@ -25,10 +25,11 @@ from libswap.live import scratch, stops
 from libswap.live.arch import x86_64 as arch
 from libswap.live.arch import x86_64_code as code
 from libswap.live.calls import Crashed, Hung, LeftProcess, Outcome, Program, Returned
+from libswap.live.loader_locks import LoaderLocks, held, own_tid, release
 from libswap.live.thread import Thread, ThreadGone, state
 
-_EVERY_SIGNAL: Final = (1 << 64) - 1
 _FAULTS: Final = (
+    signal.SIGABRT,
     signal.SIGSEGV,
     signal.SIGBUS,
     signal.SIGFPE,
@@ -36,6 +37,9 @@ _FAULTS: Final = (
     signal.SIGTRAP,
     signal.SIGSYS,
 )
+# A blocked fault would make the kernel forget the process's handler (force_sig_info_to_task()), and
+# one that the code raises itself would wait for the thread's return.
+_BLOCKED: Final = ((1 << 64) - 1) & ~sum(1 << number - 1 for number in _FAULTS)
 _LEAVING: Final = frozenset(
     {
         arch.SystemCalls.EXIT,
@@ -71,6 +75,7 @@ class Borrowed:
         *,
         caught: int = 0,
         errno_location: int = 0,
+        loader_locks: LoaderLocks | None = None,
         layout: scratch.Layout | None = None,
     ) -> None:
         """Take a stopped thread that is fit for it.
@@ -81,6 +86,7 @@ class Borrowed:
             tail: room for the doorway (`text_tail.roomiest`).
             caught: signals for which the process has handlers.
             errno_location: address of __errno_location, 0 where it is not known.
+            loader_locks: where the loader's locks are, to be given back after a fault.
             layout: sizes of the scratch memory.
         """
         self.thread: Final = thread
@@ -88,6 +94,7 @@ class Borrowed:
         self._tail: Final = tail
         self._caught: Final = caught
         self._errno_location: Final = errno_location
+        self._loader_locks = loader_locks
         self._layout: Final = layout or scratch.Layout()
         self._home: arch.Registers = thread.registers
         self._old_tail: bytes = b""
@@ -102,12 +109,23 @@ class Borrowed:
         self._lost = False
 
     def __enter__(self) -> Self:
+        if self._scratch is None:
+            self.enter()
+        return self
+
+    def enter(self) -> None:
+        """Bring the thread into scratch memory; on any error it is home again.
+
+        Raises:
+            Disturbed: a signal came first; try another time.
+            RemoteCallRefused: the target may not have that memory.
+            ThreadGone: it ended.
+        """
         try:
             self._enter()
         except BaseException:
             self._go_home()
             raise
-        return self
 
     def __exit__(
         self,
@@ -186,12 +204,11 @@ class Borrowed:
         self._memory.write(place.epilogue, text)
 
     def _doorway(self, start: int) -> code.Doorway:
-        caught_faults = sum(1 << s - 1 for s in _FAULTS) & self._caught
         return code.Doorway(
             address=self._tail.start,
             home=arch.restarted(self._home),
             old_mask=self._mask,
-            blocked=_EVERY_SIGNAL & ~caught_faults,
+            blocked=_BLOCKED,
             guard=scratch.GUARD,
             data=self._layout.writable,
             code=self._layout.code,
@@ -210,6 +227,7 @@ class Borrowed:
         failure = self._until_last_call(self._last_call, deadline)
         results = self._words(place.frame + code.RESULTS, len(program))
         if failure is not None:
+            self._give_back_locks()
             return replace(failure, results=results)
         base = place.frame + place.blob
         return Returned(
@@ -218,6 +236,17 @@ class Borrowed:
             tuple(self._memory.read(base + at, size) for at, size in placed.buffers),
             {i: self._memory.read_string(results[i]) for i in read_strings if results[i]},
         )
+
+    def _give_back_locks(self) -> None:
+        """What the broken-off call still holds of the loader's locks, others would wait for."""
+        locks, self._loader_locks = self._loader_locks, None  # not again if this fails too
+        if locks is None:
+            return
+        owner = own_tid(self.thread.pid, self.thread.tid)
+        left = held(self._memory, locks.data, owner)
+        if left:
+            self._run(release(locks, left), time.monotonic() + _TO_COME_HOME, ())
+        self._loader_locks = locks
 
     def _words(self, address: int, count: int) -> tuple[int, ...]:
         return struct.unpack(f"<{count}Q", self._memory.read(address, 8 * count))
@@ -238,6 +267,7 @@ class Borrowed:
                 self._go_on(stop)
 
     def _failure(self, stop: stops.Stop | None) -> _Failure | None:
+        """What this stop means for the program; None where it means nothing."""
         match stop:
             case None:
                 self._interrupt()
@@ -247,8 +277,9 @@ class Borrowed:
                 return self._leaving() if self._in_call else None
             case stops.Signalled():
                 info = ptrace.signal_info(self.thread.tid)
-                if _is_fault(info):
-                    return Crashed(info.signo, info.address, self._registers().rip, ())
+                registers = self._registers()
+                if _is_fault(info, registers):
+                    return Crashed(info.signo, info.address, registers.rip, ())
                 return None
             case _:
                 return None
@@ -259,17 +290,21 @@ class Borrowed:
         return LeftProcess(number, ()) if number in _LEAVING else None
 
     def _interrupt(self) -> None:
-        """Stop the thread in whatever it hangs in."""
+        """Stop the thread in whatever it hangs in. Any stop will do, and only the first comes."""
         self.thread.interrupt()
         deadline = time.monotonic() + _TO_COME_HOME
-        while not isinstance(stop := stops.wait(self.thread.tid, deadline), stops.Trapped):
-            if stop is None:
+        match stops.wait(self.thread.tid, deadline):
+            case None:
                 self._lost = True
                 tid, pid = self.thread.tid, self.thread.pid
                 raise ThreadUnstoppable(pid, tid, state(pid, tid))
-            if isinstance(stop, stops.SystemCall):
+            case stops.SystemCall():
                 self._in_call = not self._in_call
-            self._go_on(stop)
+            case stops.Trapped():
+                pass
+            case stop:
+                self._go_on(stop)
+                self._interrupt()
 
     @property
     def _place(self) -> scratch.Scratch:
@@ -369,8 +404,10 @@ class Borrowed:
         raise Disturbed
 
 
-def _is_fault(info: ptrace.SignalInfo) -> bool:
-    """Whether the called code itself raised it; what another process sent is passed on."""
-    if info.signo == signal.SIGABRT:
-        return info.code == _SI_TKILL
-    return info.signo in _FAULTS and info.code > 0
+def _is_fault(info: ptrace.SignalInfo, registers: arch.Registers) -> bool:
+    """Whether the called code itself raised it; what others sent is passed on.
+
+    Its own raise() and abort() are seen as it comes out of tgkill(2).
+    """
+    raised = info.code == _SI_TKILL and registers.orig_rax == arch.SystemCalls.TGKILL
+    return info.signo in _FAULTS and (info.code > 0 or raised)

@@ -1,6 +1,5 @@
 """Why a traced thread stopped, and waiting for the next such moment with a deadline."""
 
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from libswap.linux import ptrace
+from libswap.linux.scheduling import give_way
 
 _GROUP_STOP_SIGNALS: Final = frozenset(
     {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
@@ -103,7 +103,7 @@ def until(
         if answer is not None or clock() >= deadline:
             return answer
         if round_ < _YIELDS_BEFORE_SLEEPING:
-            os.sched_yield()
+            give_way()
         else:
             time.sleep(_SLEEP)
     raise AssertionError("unreachable")

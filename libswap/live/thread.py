@@ -29,7 +29,6 @@ class Thread:
         pid: its process.
         at: its registers while it is stopped, None while it runs.
         group: whether its stop is one of job control too.
-        born: threads that it was seen to make, traced from their start, not yet looked after.
     """
 
     def __init__(self, pid: int, tid: int) -> None:
@@ -37,7 +36,7 @@ class Thread:
         self.tid: Final = tid
         self.at: arch.Registers | None = None
         self.group = False
-        self.born: list[int] = []
+        self._born: list[int] = []
 
     @property
     def stopped(self) -> bool:
@@ -108,15 +107,19 @@ class Thread:
         return False
 
     def pass_on(self, stop: stops.Stop) -> None:
-        """Let it go on from a stop that was not of our asking."""
+        """Let it go on from a stop that was not of our asking, up to the one that is.
+
+        Any stop uses up a pending interrupt (kernel/signal.c, ptrace_stop()): it is asked again.
+        """
         try:
+            ptrace.interrupt(self.tid)
             match stop:
                 case stops.Signalled(signo=signo):
                     # A traced thread is woken even by signals that it ignores.
                     self._mend()
                     ptrace.resume(self.tid, signo)
                 case stops.Cloned():
-                    self.born.append(ptrace.event_message(self.tid))
+                    self._born.append(ptrace.event_message(self.tid))
                     ptrace.resume(self.tid)
                 case _:
                     ptrace.resume(self.tid)
@@ -146,6 +149,12 @@ class Thread:
                 raise ThreadUnstoppable(self.pid, self.tid, state(self.pid, self.tid))
             case stops.Ended():
                 raise ThreadGone
+
+    def newborn(self) -> list["Thread"]:
+        """The threads that it was seen to make since the last time, seized from their start."""
+        made = [Thread(self.pid, tid) for tid in self._born]
+        self._born.clear()
+        return made
 
     def detach(self) -> None:
         """Let a stopped thread go for good; one that job control stopped stays stopped."""

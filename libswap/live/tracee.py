@@ -6,10 +6,11 @@ under our eyes: a traced thread that nobody waits for hangs at its next signal.
 """
 
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Final, Self
 
-from libswap.errors import ProcessGone, ThreadUnstoppable
+from libswap.errors import ProcessGone, ProcessReplaced, ThreadUnstoppable
 from libswap.live import stops
 from libswap.live.thread import Thread, ThreadGone, is_alive, live_threads, state
 from libswap.process.identity import Identity
@@ -80,17 +81,9 @@ class Tracee:
             ThreadUnstoppable: a thread in an uninterruptible wait is still ours; it is let go when
                 this program ends.
         """
-        running = []
-        for thread in self.threads.values():
-            if thread.stopped:
-                thread.detach()
-            else:
-                thread.interrupt()
-                running.append(thread)
-        left = self._detach_running(running)
+        threads = list(self.threads.values())
         self.threads.clear()
-        if left:
-            raise ThreadUnstoppable(self.identity.pid, left[0].tid, state(left[0].pid, left[0].tid))
+        let_go(threads)
 
     def _seize_all(self) -> None:
         """Until a pass finds no new thread; new ones of seized threads are seized by the kernel."""
@@ -141,33 +134,42 @@ class Tracee:
 
     def _newborn(self, parent: Thread) -> list[Thread]:
         """The threads that one made: they stop by themselves before their first instruction."""
-        made = []
-        while parent.born:
-            tid = parent.born.pop()
-            if tid not in self.threads:
-                self.threads[tid] = Thread(self.identity.pid, tid)
-                made.append(self.threads[tid])
+        made = [t for t in parent.newborn() if t.tid not in self.threads]
+        self.threads.update((t.tid, t) for t in made)
         return made
 
-    def _detach_running(self, running: list[Thread]) -> list[Thread]:
-        def ask() -> stops.Stop | None:
-            nonlocal running
-            running = [t for t in running if not self._let_go(t, running)]
-            return None if running else stops.Ended()
 
-        if running:
-            stops.until(ask, time.monotonic() + _PATIENCE_WITH_LETTING_GO)
-        return running
+def let_go(threads: Iterable[Thread]) -> None:
+    """Detach from threads; a running one is stopped for a moment, as ptrace wants it.
 
-    def _let_go(self, thread: Thread, running: list[Thread]) -> bool:
-        try:
-            stopped = thread.poll()
-        except ThreadGone:
-            return True
-        except Exception:  # noqa: BLE001  the program was replaced; nothing is left to let go
-            return True
-        running += self._newborn(thread)
-        if stopped:
+    Raises:
+        ThreadUnstoppable: one in an uninterruptible wait is still ours. The kernel lets it go when
+            this program ends.
+    """
+    running = []
+    for thread in threads:
+        if thread.stopped:
             thread.detach()
-            return True
-        return not is_alive(thread.pid, thread.tid)
+        else:
+            thread.interrupt()
+            running.append(thread)
+
+    def ask() -> stops.Stop | None:
+        nonlocal running
+        running = [left for thread in running for left in _still_held(thread)]
+        return None if running else stops.Ended()
+
+    if running and stops.until(ask, time.monotonic() + _PATIENCE_WITH_LETTING_GO) is None:
+        left = running[0]
+        raise ThreadUnstoppable(left.pid, left.tid, state(left.pid, left.tid))
+
+
+def _still_held(thread: Thread) -> list[Thread]:
+    try:
+        stopped = thread.poll()
+    except (ThreadGone, ProcessReplaced):
+        return []
+    if stopped:
+        thread.detach()
+        return thread.newborn()
+    return [thread, *thread.newborn()] if is_alive(thread.pid, thread.tid) else thread.newborn()

@@ -23,7 +23,7 @@ from libswap.errors import (
     ThreadUnstoppable,
 )
 from libswap.linux.memory import Memory, ProcessMemory, Range
-from libswap.linux.scheduling import alone_on_this_cpu
+from libswap.linux.scheduling import promptly
 from libswap.live.quiescence import Blocker, Forbidden, Watch
 from libswap.live.thread import states
 from libswap.live.tracee import Tracee
@@ -240,7 +240,7 @@ def _attempt(
             tracee.stop(time.monotonic() + _TO_STOP_ALL)
         except ThreadUnstoppable as error:
             return _NotNow(error)
-        with alone_on_this_cpu():
+        with promptly():
             threads = list(tracee.threads.values())
             if not tracee.threads.keys() <= known.keys():
                 maps = maps_of(threads[0].tid)

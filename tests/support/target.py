@@ -12,8 +12,11 @@ from libswap.elf.image import Image
 from libswap.elf.symbols import dynamic_symbols
 from libswap.linux.memory import ProcessMemory, Range
 from libswap.live.choice import borrow
+from libswap.live.loader_locks import LoaderLocks
 from libswap.live.remote import Borrowed
 from libswap.live.stacks import Areas
+from libswap.live.text_tail import roomiest
+from libswap.live.thread import Thread
 from libswap.process.identity import Identity
 from libswap.process.maps import maps_of
 
@@ -45,6 +48,10 @@ class Target(subprocess.Popen[str]):
         self.stdin.write(line + "\n")
         self.stdin.flush()
 
+    def tids(self) -> list[int]:
+        """Its threads, in ascending order."""
+        return sorted(int(p.name) for p in Path(f"/proc/{self.pid}/task").iterdir())
+
     def function(self, name: str, library: bytes = b"/libc.so.6") -> int:
         """The address of an exported function."""
         base, path = self._module(library)
@@ -55,13 +62,19 @@ class Target(subprocess.Popen[str]):
         return _exports(self._module(library)[1])[name][1]
 
     def _module(self, library: bytes) -> tuple[int, str]:
-        tid = max(int(p.name) for p in Path(f"/proc/{self.pid}/task").iterdir())
+        tid = self.tids()[-1]
         found = next(m for m in maps_of(tid) if m.name.endswith(library) and m.offset == 0)
         return found.start, found.name.decode()
 
+    def loader_locks(self) -> LoaderLocks:
+        """Where the dynamic linker keeps its locks."""
+        library = b"/ld-linux-x86-64.so.2"
+        start, size = self.function("_rtld_global", library), self.size("_rtld_global", library)
+        return LoaderLocks(Range(start, start + size), self.function("pthread_mutex_unlock"))
+
     def loader_and_malloc(self) -> Areas:
         """What a borrowed thread must be outside of."""
-        tid = max(int(p.name) for p in Path(f"/proc/{self.pid}/task").iterdir())
+        tid = self.tids()[-1]
         loader = [
             Range(m.start, m.end)
             for m in maps_of(tid)
@@ -89,7 +102,7 @@ def running(*words: str | Path) -> Iterator[Target]:
 @contextmanager
 def borrowed(target: Target, seconds: float = 10.0) -> Iterator[Borrowed]:
     """A thread of the target that works for us."""
-    tid = max(int(p.name) for p in Path(f"/proc/{target.pid}/task").iterdir())
+    tid = target.tids()[-1]
     with (
         ProcessMemory(tid) as memory,
         borrow(
@@ -98,9 +111,23 @@ def borrowed(target: Target, seconds: float = 10.0) -> Iterator[Borrowed]:
             avoid=target.loader_and_malloc(),
             deadline=time.monotonic() + seconds,
             errno_location=target.function("__errno_location"),
+            loader_locks=target.loader_locks(),
         ) as thread,
     ):
         yield thread
+
+
+@contextmanager
+def borrowed_thread(target: Target, tid: int) -> Iterator[Borrowed]:
+    """This very thread, safe place or not."""
+    with ProcessMemory(tid) as memory:
+        thread = Thread(target.pid, tid)
+        thread.seize()
+        thread.stop(time.monotonic() + 5)
+        tail = roomiest(maps_of(tid), memory, 320, target.pid)
+        errno_location = target.function("__errno_location")
+        with Borrowed(thread, memory, tail, errno_location=errno_location) as work:
+            yield work
 
 
 @cache

@@ -102,6 +102,7 @@ class SystemCalls:
     EXECVE = 59
     EXIT = 60
     RT_SIGPENDING = 127
+    TGKILL = 234
     RESTART_SYSCALL = 219
     EXIT_GROUP = 231
     MEMFD_CREATE = 319

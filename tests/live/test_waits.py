@@ -1,0 +1,49 @@
+"""No system call of the target ends early or with EINTR because of us."""
+
+import pytest
+
+from libswap.linux.memory import ProcessMemory
+from libswap.live.calls import Call, Returned
+from libswap.live.transaction import Prepared, commit
+from support.compiler import Compiler
+from support.target import RTLD_NOW, Target, borrowed_thread, running
+
+pytestmark = [pytest.mark.ptrace, pytest.mark.compiler]
+
+# A pipe write that has written a part gives that part when it is stopped.
+SHORT = {"write_pipe failed: -2 Success"}
+
+
+def what_became_of_them(target: Target) -> set[str]:
+    target.say("release")
+    said = set()
+    while (line := target.line()) != "end":
+        assert line, "the target has ended"
+        said.add(line)
+    return said
+
+
+def complaints(target: Target) -> set[str]:
+    return {line for line in what_became_of_them(target) if not line.endswith(" ok")} - SHORT
+
+
+def test_every_wait_outlives_twenty_stops(compiler: Compiler) -> None:
+    with (
+        running(compiler.program("live/waits.c", "-O1")) as target,
+        ProcessMemory(target.pid) as memory,
+    ):
+        for _ in range(20):
+            commit(target.identity, memory, Prepared(()), wait=5)
+        assert complaints(target) == set()
+
+
+def test_a_thread_in_any_wait_can_be_borrowed(compiler: Compiler) -> None:
+    addition = str(compiler.library("live/addition.c")).encode()
+    with running(compiler.program("live/waits.c", "-O1")) as target:
+        dlopen = target.function("dlopen")
+        for tid in target.tids():
+            with borrowed_thread(target, tid) as thread:
+                outcome = thread.run([Call(dlopen, (addition, RTLD_NOW))], timeout=5)
+            assert isinstance(outcome, Returned)
+            assert outcome.results[0]
+        assert complaints(target) == set()

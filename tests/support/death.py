@@ -1,0 +1,28 @@
+"""Run a piece of libswap in a child that kills itself at its N-th step, for every N in turn."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+
+from libswap.linux import death
+
+
+def deaths(work: Callable[[], None], *, stride: int = 1, first: int = 1) -> Iterator[int]:
+    """Yields after each death, so that the caller looks at the target; ends when `work` does."""
+    for step in range(first, 100_000, stride):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                death.arm(step)
+                work()
+                code = 0
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        if os.WIFEXITED(status):
+            assert os.WEXITSTATUS(status) == 0, "the work itself failed"
+            return
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        yield step
+    raise AssertionError("it never came to its end")
