@@ -718,3 +718,131 @@ class CommitUndoFailed(LibswapError):
     @property
     def hint(self) -> str:
         return f"What was written runs correctly as it is. Then: libswap revert {self.pid}"
+
+
+@dataclass(eq=False)
+class InvalidObject(LibswapError):
+    """A file that should be a compiler's relocatable object is not one, or is damaged."""
+
+    exit_code: ClassVar[int] = 90
+    path: str
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.path} is not an object that a patch can be made of: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return (
+            "A patch is made of what a compiler writes with -c, for example: cc -O2 -fPIC -c fix.c"
+        )
+
+
+@dataclass(eq=False)
+class SymbolsUnresolved(LibswapError):
+    """Symbols that a patch uses are not in its target, or stand for several things there."""
+
+    exit_code: ClassVar[int] = 91
+    target: str
+    problems: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        return f"the patch does not fit {self.target}: {'; '.join(self.problems)}"
+
+    @property
+    def hint(self) -> str:
+        return (
+            "Names of static functions and variables need the target's symbols: give the file that"
+            " was not stripped, or install its debug symbols. Say --use NAME=TARGET_NAME@file.c"
+            " where a name means several things, --library FILE where it comes from a library."
+        )
+
+
+@dataclass(eq=False)
+class PatchUnlinkable(LibswapError):
+    """A place in a patch cannot hold the value that belongs there."""
+
+    exit_code: ClassVar[int] = 92
+    problems: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        return f"the patch cannot be linked: {'; '.join(self.problems)}"
+
+    @property
+    def hint(self) -> str:
+        return "Compile it with -fPIC, which reaches everything from everywhere."
+
+
+@dataclass(eq=False)
+class PatchRefused(LibswapError):
+    """A patch would not do what it should, or would break its target."""
+
+    exit_code: ClassVar[int] = 93
+    target: str
+    problems: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        return f"the patch would not be safe in {self.target}: {'; '.join(self.problems)}"
+
+    @property
+    def hint(self) -> str:
+        return "Where only a risk is named, --force takes it. Nothing was changed."
+
+
+@dataclass(eq=False)
+class InvalidPatch(LibswapError):
+    """A patch file is damaged, or is none."""
+
+    exit_code: ClassVar[int] = 94
+    path: str
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.path} is not a usable patch file: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "Nothing was changed. Copy it again, or build it again with: libswap patch build"
+
+
+@dataclass(eq=False)
+class NothingToReplace(LibswapError):
+    """No function of an object is one of the target's."""
+
+    exit_code: ClassVar[int] = 95
+    target: str
+    functions: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        mine = ", ".join(self.functions[:8]) or "no function at all"
+        return f"nothing in {self.target} would be replaced: the object defines {mine}"
+
+    @property
+    def hint(self) -> str:
+        return (
+            "By default the functions that both have under one name are replaced. Say"
+            " --replace OLD=NEW for others; a stripped target needs its debug symbols."
+        )
+
+
+@dataclass(eq=False)
+class CompilerFailed(LibswapError):
+    """The compiler refused a source file."""
+
+    exit_code: ClassVar[int] = 96
+    source: str
+    said: str
+
+    @property
+    def message(self) -> str:
+        return f"the compiler refused {self.source}"
+
+    @property
+    def hint(self) -> str:
+        return self.said

@@ -113,6 +113,10 @@ class SectionType(IntEnum):
     NOBITS = 8
     REL = 9
     DYNSYM = 11
+    INIT_ARRAY = 14
+    FINI_ARRAY = 15
+    PREINIT_ARRAY = 16
+    GROUP = 17
     GNU_VERDEF = 0x6FFFFFFD
     GNU_VERNEED = 0x6FFFFFFE
     GNU_VERSYM = 0x6FFFFFFF
@@ -148,6 +152,7 @@ class Section:
     link: int
     info: int
     entsize: int
+    align: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +359,7 @@ class Image:
             strings = rows[header._shstrndx]  # noqa: SLF001
             names = self.at_offset(strings[4], strings[5], "the section name table")
         return tuple(
-            Section(string_at(names, r[0]), r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[9])
+            Section(string_at(names, r[0]), r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[9], r[8])
             for r in rows
         )
 

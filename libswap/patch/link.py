@@ -1,0 +1,314 @@
+"""Links relocatable objects against a target into a function patch."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from libswap.elf.relocatable import Kind as Type
+from libswap.elf.relocatable import ObjectSection, Relocatable
+from libswap.errors import PatchRefused, PatchUnlinkable
+from libswap.patch import replace
+from libswap.patch.findings import Finding, Severity
+from libswap.patch.layout import PAGE, UNWIND, Chosen, SectionKey, aligned, choose, place
+from libswap.patch.patch import (
+    ORIGINAL_ROOM,
+    Field,
+    Hooks,
+    Memory,
+    Original,
+    Patch,
+    Protection,
+    Region,
+    Replaced,
+    Unwind,
+)
+from libswap.patch.relocate import (
+    STUB_SIZE,
+    Content,
+    Places,
+    Slot,
+    slot_of,
+    stub_of,
+)
+from libswap.patch.resolve import ORIGINAL, Discarded, InPatch, Meaning, Names, OriginalOf
+from libswap.patch.target import Target
+
+_Item = TypeVar("_Item")
+_ALIGNMENT: Final = 16
+_UNWIND_END: Final = 4
+_INT3: Final = b"\xcc"
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What an author says besides the code.
+
+    Attributes:
+        description: what the patch is for.
+        replacements: target name -> name in the patch, see `replace.pairs`.
+        aliases: name used by the patch -> target name it stands for.
+        force: take the risks.
+    """
+
+    description: str = ""
+    replacements: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    force: bool = False
+
+
+def link(objects: Sequence[Relocatable], target: Target, wishes: Wishes) -> Patch:
+    """Make a patch.
+
+    Raises:
+        SymbolsUnresolved: names are absent or ambiguous; all of them are said.
+        NothingToReplace: no function of the objects is one of the target's.
+        PatchUnlinkable: a relocation cannot be satisfied, or a section not be mapped.
+        PatchRefused: a finding refuses, or is a risk that the author does not take.
+    """
+    linked = _Linked.of(objects, target, wishes, {})
+    patch = linked.patch(())
+    stopping = [
+        f
+        for f in patch.findings
+        if f.severity == Severity.REFUSE or (f.severity == Severity.RISK and not wishes.force)
+    ]
+    if stopping:
+        raise PatchRefused(target.image.name, tuple(map(str, stopping)))
+    return patch
+
+
+@dataclass(frozen=True)
+class _Linked:
+    """Objects laid out and relocated.
+
+    Attributes:
+        entries: name of a new function -> name of the thunk that leads to it.
+    """
+
+    names: Names
+    target: Target
+    wishes: Wishes
+    chosen: Chosen
+    pairs: tuple[replace.Pair, ...]
+    places: Places
+    regions: tuple[Region, ...]
+    unwind: Unwind | None
+    entries: Mapping[str, str]
+
+    @classmethod
+    def of(
+        cls,
+        objects: Sequence[Relocatable],
+        target: Target,
+        wishes: Wishes,
+        entries: Mapping[str, str],
+    ) -> "_Linked":
+        chosen = choose(objects)
+        kept = frozenset(
+            key for group in (*chosen.regions.values(), chosen.unwind) for key, _ in group
+        )
+        names = Names(objects, kept, target, wishes.aliases)
+        pairs = replace.pairs(names, wishes.replacements)
+        needs = _Needs.of(names, chosen, pairs)
+        names.check()
+        places, regions, unwind = _lay_out(chosen, needs, target)
+        _relocate(names, chosen, places)
+        places.fill_slots()
+        places.fill_stubs()
+        if places.problems:
+            raise PatchUnlinkable(tuple(places.problems))
+        return cls(names, target, wishes, chosen, pairs, places, regions, unwind, entries)
+
+    def patch_so_far(self) -> Patch:
+        """The patch without findings."""
+        return self._patch(())
+
+    def patch(self, more: Sequence[Finding]) -> Patch:
+        """The patch with everything that is known about it."""
+        found = replace.findings(self.names, self.target, self.pairs)
+        return self._patch((*found, *more))
+
+    def _patch(self, findings: tuple[Finding, ...]) -> Patch:
+        places = self.places
+        data = bytes(places.data)
+        return Patch(
+            description=self.wishes.description,
+            sources=tuple(o.name for o in self.names.objects if o.name),
+            pin=self.target.pin,
+            size=len(data),
+            regions=tuple(
+                Region(r.protection, r.offset, r.size, _trimmed(data, r)) for r in self.regions
+            ),
+            references=tuple(places.references),
+            fixups=tuple(sorted(places.fixups, key=lambda f: f.place)),
+            replaced=tuple(self._replaced(pair) for pair in self.pairs),
+            originals=tuple(
+                Original(at, self._index_of(name)) for name, at in places.originals.items()
+            ),
+            hooks=self._hooks(),
+            unwind=self.unwind,
+            uses=tuple(self.names.uses),
+            findings=findings,
+            near=any(
+                f.field in (Field.WORD32, Field.WORD32S)
+                and f.reference == places.references.get(Memory())
+                for f in places.fixups
+            ),
+        )
+
+    def _replaced(self, pair: replace.Pair) -> Replaced:
+        old = pair.old
+        code = self.places.sections[pair.new.section] + pair.new.value
+        thunk = self.names.definition(self.entries[pair.by]) if pair.by in self.entries else None
+        entry = self.places.sections[thunk.section] + thunk.value if thunk else code
+        return Replaced(
+            name=old.symbol.name,
+            unit=old.unit,
+            vaddr=old.symbol.value,
+            size=old.symbol.size,
+            room=replace.room(self.target, old),
+            first=replace.first_bytes(self.target, old),
+            parts=replace.parts(self.target, old),
+            by=pair.by,
+            entry=entry,
+            code=(code, pair.new.size),
+        )
+
+    def _index_of(self, name: str) -> int:
+        return next(i for i, p in enumerate(self.pairs) if _is_original(p, name))
+
+    def _hooks(self) -> Hooks:
+        found = {name: self._offset(name) for name in replace.HOOKS}
+        return Hooks(self._constructors(), *(found[name] for name in replace.HOOKS))
+
+    def _offset(self, name: str) -> int | None:
+        definition = self.names.definition(name)
+        return definition and self.places.sections[definition.section] + definition.value
+
+    def _constructors(self) -> tuple[int, ...]:
+        found = []
+        for key, section in self.chosen.constructors:
+            for relocation in sorted(section.relocations):
+                meaning = self.names.meaning(key.object, relocation.symbol)
+                if not isinstance(meaning, InPatch) or relocation.type != Type.R64:
+                    raise PatchUnlinkable((f"{section.name} names what is no function of it",))
+                found.append(self.places.value(meaning).addend + relocation.addend)
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """What the relocations ask for besides the sections."""
+
+    slots: Mapping[Slot, None]
+    stubs: Mapping[Meaning, None]
+    originals: tuple[str, ...]
+
+    @classmethod
+    def of(cls, names: Names, chosen: Chosen, pairs: tuple[replace.Pair, ...]) -> "_Needs":
+        slots: dict[Slot, None] = {}
+        stubs: dict[Meaning, None] = {}
+        originals: dict[str, None] = {}
+        for key, section in _every_section(chosen):
+            for relocation in section.relocations:
+                meaning = names.meaning(key.object, relocation.symbol)
+                if isinstance(meaning, OriginalOf):
+                    originals[meaning.name] = None
+                slot = slot_of(relocation, meaning)
+                stub = stub_of(relocation, meaning)
+                if slot is not None:
+                    slots[slot] = None
+                if stub is not None:
+                    stubs[stub] = None
+                    slots[Slot(Content.ADDRESS, stub)] = None
+        for name in originals:
+            if not any(_is_original(p, name) for p in pairs):
+                names.problems[f"{ORIGINAL}{name}: {name} is not replaced by this patch"] = None
+        return cls(slots, stubs, tuple(originals))
+
+
+def _lay_out(
+    chosen: Chosen, needs: _Needs, target: Target
+) -> tuple[Places, tuple[Region, ...], Unwind | None]:
+    """Code, stubs and originals; GOT, constants and unwind table; data."""
+    sections, end = place(chosen.regions[Protection.CODE], 0)
+    stubs, end = _row(needs.stubs, aligned(end, _ALIGNMENT), lambda _: STUB_SIZE)
+    describes = any(s.content is Content.DESCRIPTOR for s in needs.slots)
+    descriptor, end = (end, end + STUB_SIZE) if describes else (0, end)
+    originals, end = _row(needs.originals, aligned(end, _ALIGNMENT), lambda _: ORIGINAL_ROOM)
+    code = _region(Protection.CODE, 0, end)
+
+    got = code.size
+    slots, end = _row(needs.slots, got, lambda slot: slot.size)
+    constants, end = place(chosen.regions[Protection.CONSTANTS], end)
+    start = aligned(end, 8)
+    tables, end = place(chosen.unwind, start)
+    unwind = Unwind(start, end + _UNWIND_END - start) if tables else None
+    end += _UNWIND_END if tables else 0
+    read_only = _region(Protection.CONSTANTS, got, end)
+
+    data, end = place(chosen.regions[Protection.DATA], got + read_only.size)
+    common, end = _common(chosen, end)
+    writable = _region(Protection.DATA, got + read_only.size, end)
+
+    every = {**sections, **constants, **tables, **data}
+    memory = bytearray(_INT3 * code.size + bytes(read_only.size + writable.size))
+    for key, section in _every_section(chosen):
+        memory[every[key] : every[key] + len(section.data)] = section.data
+    places = Places(
+        every, common, originals, slots, stubs, got, descriptor, target.kind,
+        target.dynamic is not None and target.dynamic.static_tls,
+        target.thread_pointer_offset, memory,
+    )  # fmt: skip
+    return places, tuple(r for r in (code, read_only, writable) if r.size), unwind
+
+
+def _relocate(names: Names, chosen: Chosen, places: Places) -> None:
+    for key, section in _every_section(chosen):
+        start = places.sections[key]
+        for relocation in section.relocations:
+            meaning = names.meaning(key.object, relocation.symbol)
+            name = names.label(key.object, relocation.symbol)
+            if section.name == UNWIND and isinstance(meaning, Discarded):
+                continue  # a start of 0 tells the unwinder that the function is gone
+            places.relocate(start, relocation, meaning, name)
+
+
+def _every_section(chosen: Chosen) -> Iterator[tuple[SectionKey, ObjectSection]]:
+    for sections in chosen.regions.values():
+        yield from sections
+    yield from chosen.unwind
+
+
+def _row(
+    items: Iterable[_Item], start: int, size: Callable[[_Item], int]
+) -> tuple[dict[_Item, int], int]:
+    """Things one behind the other: each one's offset, and the offset behind the last."""
+    found = {}
+    for item in items:
+        found[item] = start
+        start += size(item)
+    return found, start
+
+
+def _common(chosen: Chosen, start: int) -> tuple[dict[str, int], int]:
+    found = {}
+    for name, (size, alignment) in chosen.common.items():
+        start = aligned(start, alignment)
+        found[name] = start
+        start += size
+    return found, start
+
+
+def _region(protection: Protection, start: int, end: int) -> Region:
+    return Region(protection, start, aligned(end - start, PAGE), b"")
+
+
+def _trimmed(data: bytes, region: Region) -> bytes:
+    """The region's bytes; for data without the zeros that fill up its last page."""
+    found = data[region.offset : region.offset + region.size]
+    return found if region.protection is Protection.CODE else found.rstrip(b"\0")
+
+
+def _is_original(pair: replace.Pair, name: str) -> bool:
+    return name in (pair.old.symbol.name, pair.by)
