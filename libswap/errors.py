@@ -47,6 +47,17 @@ class UsageError(LibswapError):
 
 
 @dataclass(eq=False)
+class ReaderGone(LibswapError):
+    """Whoever read the standard output has gone, as `head` does: nothing to say, nobody to tell."""
+
+    exit_code: ClassVar[int] = 141  # what a shell makes of an end by SIGPIPE
+
+    @property
+    def message(self) -> str:
+        return "nobody reads the output any more"
+
+
+@dataclass(eq=False)
 class InvalidElf(LibswapError):
     """A file that should be a shared library is not one, or is damaged."""
 

@@ -1,13 +1,13 @@
 """The typer application, made for one run with only the command that was asked for."""
 
-import sys
 from importlib import import_module
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 
+from libswap import __version__
 from libswap.cli.session import Session
-from libswap.errors import LibswapError, UsageError
+from libswap.errors import LibswapError, ReaderGone, UsageError
 
 # In the order in which --help shows them; each is the module libswap.cli.<name>.
 COMMANDS: Final[tuple[str, ...]] = ("install", "rollback", "history", "recover", "prune", "demo")
@@ -17,34 +17,38 @@ _WrongWords: Final[type[Exception]] = typer.BadParameter.__mro__[1]
 
 
 def run(words: list[str]) -> int:
-    """Run `libswap` with these words.
+    """Run `libswap` with these words; without any it shows what there is, as a usage error.
 
     Returns:
         The exit code; docs/reference/exit-codes.md says what each stands for.
     """
     session = Session.of(words)
     try:
-        result = _application(words)(words, prog_name="libswap", obj=session, standalone_mode=False)
-    except _WrongWords as error:
-        session.reporter.error(_usage(error))
-        return UsageError.exit_code
+        return _run(words, session)
+    except ReaderGone as gone:
+        return gone.exit_code
     except LibswapError as error:
         session.reporter.error(error)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 141
+
+
+def _run(words: list[str], session: Session) -> int:
+    app = application(words)
+    try:
+        result = app(words or ["--help"], prog_name="libswap", obj=session, standalone_mode=False)
+    except _WrongWords as error:
+        raise _usage(error) from None
+    if not words:
+        return UsageError.exit_code
     return result if isinstance(result, int) else 0
 
 
-def _application(words: list[str]) -> typer.Typer:
+def application(words: list[str]) -> typer.Typer:
     """One command where the first word names it, all of them otherwise (help, completion)."""
     app = typer.Typer(
         name="libswap",
-        help="Upgrade shared libraries on Linux without breaking the programs that use them.",
-        no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,  # plain help: sooner there, and readable at any width
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -60,12 +64,26 @@ def _application(words: list[str]) -> typer.Typer:
     return app
 
 
-def _root() -> None:
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"libswap {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", callback=_show_version, is_eager=True, help="Say which version."
+        ),
+    ] = False,
+) -> None:
     """Upgrade shared libraries on Linux without breaking the programs that use them."""
 
 
 def _usage(error: Exception) -> UsageError:
+    """A wrong word, in our terms; the command that it was said to tells the right ones."""
     text = error.format_message() if hasattr(error, "format_message") else str(error)
-    return UsageError(
-        problem=text, advice="libswap --help and libswap COMMAND --help list the words."
-    )
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "libswap"
+    return UsageError(problem=text, advice=f"See: {command} --help")

@@ -1,15 +1,22 @@
 """Results for people: rich tables on stdout, messages and errors on stderr."""
 
+import os
 import sys
-from functools import cached_property
+from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from libswap.errors import LibswapError
+from libswap.report import output
 from libswap.report.text import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from collections.abc import Iterable
+
+    from rich.console import Console, RenderableType
+
+_PIPE_COLUMNS: Final = 240
+"""Wide enough to leave a row on one line, where grep finds all of it."""
 
 
 class ConsoleReporter:
@@ -17,43 +24,46 @@ class ConsoleReporter:
 
     def show(self, view: str, result: object, *, exit_code: int = 0) -> None:  # noqa: ARG002
         """Lay the result out with `libswap.report.views.<view>.render`."""
-        for part in import_module(f"libswap.report.views.{view}").render(result):
-            self._out.print(part)
+        console = _console(stderr=False)
+        for part in _parts(view, result):
+            console.print(part)
+        sys.stdout.flush()
 
     def announce(self, view: str, plan: object) -> None:
         """Lay the plan out on stderr."""
-        for part in import_module(f"libswap.report.views.{view}").render(plan):
-            self._err.print(part)
+        if sys.stderr is None:
+            return
+        console = _console(stderr=True)
+        with suppress(OSError):  # as output.say: there is nobody to tell
+            for part in _parts(view, plan):
+                console.print(part)
 
     def note(self, text: str) -> None:
         """Print a line to stderr."""
-        sys.stderr.write(f"{printable(text)}\n")
+        output.say(f"{printable(text)}\n")
 
     def error(self, error: LibswapError) -> None:
         """Print the message and, below it, the hint, to stderr."""
-        sys.stderr.write(f"libswap: {printable(error.message)}\n")
+        output.say(f"libswap: {printable(error.message)}\n")
         if error.hint:
-            sys.stderr.write(f"  {printable(error.hint)}\n")
+            output.say(f"  {printable(error.hint)}\n")
 
     def confirm(self, question: str) -> bool:
         """Ask on the terminal; no terminal, or no answer, is a no."""
-        if not sys.stdin.isatty():
+        if sys.stdin is None or not sys.stdin.isatty():
             return False
-        sys.stderr.write(f"{printable(question)} [y/N] ")
-        sys.stderr.flush()
+        output.say(f"{printable(question)} [y/N] ")
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
-    @cached_property
-    def _out(self) -> "Console":
-        return _console(stderr=False)
 
-    @cached_property
-    def _err(self) -> "Console":
-        return _console(stderr=True)
+def _parts(view: str, result: object) -> "Iterable[RenderableType]":
+    parts: Iterable[RenderableType] = import_module(f"libswap.report.views.{view}").render(result)
+    return parts
 
 
 def _console(*, stderr: bool) -> "Console":
     from rich.console import Console  # noqa: PLC0415  costs more than most commands
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, soft_wrap=not stream.isatty(), markup=False)
+    width = None if stream.isatty() or "COLUMNS" in os.environ else _PIPE_COLUMNS
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)

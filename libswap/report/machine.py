@@ -16,7 +16,7 @@ FORMAT: Final = 1
 
 
 class JsonReporter:
-    """Prints the document that docs/reference/json.md describes."""
+    """Prints the document that docs/reference/json-schema.json describes."""
 
     def __init__(self, command: str) -> None:
         self._command = command
@@ -46,6 +46,7 @@ class JsonReporter:
     def _print(self, body: Mapping[str, object]) -> None:
         head = {"format": FORMAT, "libswap": __version__, "command": self._command}
         sys.stdout.write(json.dumps({**head, **body}, indent=2) + "\n")
+        sys.stdout.flush()
 
 
 def plain(value: object) -> object:
