@@ -4,7 +4,7 @@ PYTHON  ?= python3
 BIN     := $(VENV)/bin
 DEBIAN  := python3-venv gcc g++ libc6-dev binutils strace acl attr
 
-.PHONY: demo test lint types layers tests bench clean
+.PHONY: demo test lint types layers tests docs bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/libswap demo
@@ -23,6 +23,9 @@ layers: $(VENV)/.installed
 
 tests: $(VENV)/.installed
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+docs: $(VENV)/.installed
+	$(BIN)/python -m docs.generate
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m tests.bench

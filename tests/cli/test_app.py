@@ -1,0 +1,268 @@
+"""What every command owes its user, tried on every command."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import typer.main
+
+from libswap import errors
+from libswap.cli.app import COMMANDS, application
+from support.terminal import LIBSWAP, libswap, on_terminal
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "docs" / "reference"
+CHANGE_NOTHING = {"check", "demo", "history", "scan", "status"}
+HEAVY = {"rich", "elftools", "watchdog", "psutil", "iced_x86", "jinja2"}
+
+
+def leaves(path: tuple[str, ...], command: Any) -> Iterator[tuple[str, Any]]:
+    """Every command that does something, with its full name."""
+    if not hasattr(command, "commands"):
+        yield " ".join(path), command
+        return
+    for name, child in command.commands.items():
+        yield from leaves((*path, name), child)
+
+
+EVERY = dict(leaves((), typer.main.get_command(application([]))))
+every_command = pytest.mark.parametrize("name", EVERY)
+
+
+def options(name: str) -> set[str]:
+    return {option for parameter in EVERY[name].params for option in parameter.opts}
+
+
+def document(text: str) -> dict[str, Any]:
+    """The one JSON document that `text` is, checked against the published schema."""
+    parsed = json.loads(text)
+    jsonschema.validate(parsed, json.loads((REFERENCE / "json-schema.json").read_text()))
+    return parsed
+
+
+def harmless(name: str, state_dir: Path) -> list[str]:
+    """The command with no more words than keep it from changing anything."""
+    extra = {"--state-dir": ["--state-dir", str(state_dir)], "--dry-run": ["--dry-run"]}
+    chosen = [word for option, words in extra.items() if option in options(name) for word in words]
+    return [*name.split(), *chosen]
+
+
+def modules_after(words: list[str]) -> set[str]:
+    """The top-level modules that a run has imported."""
+    code = (
+        "import sys; from libswap.__main__ import main; sys.argv[1:] = sys.argv[1:]\n"
+        "try: main()\n"
+        "finally: sys.stderr.write('\\n' + ' '.join({m.partition('.')[0] for m in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+    )
+    return set(done.stderr.splitlines()[-1].split())
+
+
+# --- words ---
+
+
+@every_command
+def test_help_fits_a_narrow_terminal(name: str) -> None:
+    shown = on_terminal(*name.split(), "--help", columns=60)
+    assert shown.code == 0
+    assert max(map(len, shown.out.splitlines())) <= 60
+    assert "--json" in shown.out
+
+
+@every_command
+def test_every_word_of_every_command_is_explained(name: str) -> None:
+    assert EVERY[name].help
+    for parameter in EVERY[name].params:
+        assert parameter.help, f"{name}: {parameter.name} has no help text"
+
+
+@every_command
+def test_what_changes_something_can_be_tried_dry(name: str) -> None:
+    assert name.split(maxsplit=1)[0] in CHANGE_NOTHING or "--dry-run" in options(name)
+
+
+@every_command
+def test_a_wrong_option_is_a_usage_error_and_no_traceback(name: str) -> None:
+    seen = libswap(*name.split(), "--no-such-option")
+    assert (seen.code, seen.out) == (2, "")
+    assert seen.err.startswith("libswap: No such option")
+    assert f"libswap {name} --help" in seen.err
+
+
+def test_a_wrong_command_is_a_usage_error() -> None:
+    seen = libswap("sacn")
+    assert (seen.code, seen.out) == (2, "")
+    assert "No such command 'sacn'" in seen.err
+
+
+def test_no_words_show_what_there_is() -> None:
+    seen = libswap()
+    assert seen.code == 2
+    assert all(name in seen.out for name in COMMANDS)
+
+
+def test_a_word_from_a_stranger_reaches_the_terminal_escaped() -> None:
+    seen = libswap("\x1b[2J\nroot")
+    assert seen.code == 2
+    assert "\x1b" not in seen.err
+
+
+# --- documents ---
+
+
+@every_command
+def test_a_wrong_option_with_json_is_one_document(name: str) -> None:
+    seen = libswap(*name.split(), "--no-such-option", "--json")
+    said = document(seen.out)
+    assert (seen.err, seen.code, said["exit_code"]) == ("", 2, 2)
+    assert (said["command"], said["error"]["class"]) == (name.split(maxsplit=1)[0], "UsageError")
+
+
+@every_command
+def test_json_is_one_document_that_the_schema_describes(name: str, state_dir: Path) -> None:
+    seen = libswap(*harmless(name, state_dir), "--json")
+    said = document(seen.out)
+    assert said["exit_code"] == seen.code
+    assert seen.err == ""
+
+
+def test_the_generated_reference_is_what_the_program_is() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "docs.generate", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_exit_codes_are_documented_as_the_error_classes_have_them() -> None:
+    text = (REFERENCE / "exit-codes.md").read_text()
+    documented = dict(re.findall(r"^\| ([0-9]+) \| `(\w+)`", text, re.MULTILINE))
+
+    def tree(root: type[errors.LibswapError]) -> Iterator[type[errors.LibswapError]]:
+        for child in root.__subclasses__():
+            yield child
+            yield from tree(child)
+
+    # A class that only other classes are made of has no code of its own.
+    classes = {
+        str(c.exit_code): c.__name__ for c in tree(errors.LibswapError) if "exit_code" in vars(c)
+    }
+    del classes["2"]  # described in words, together with the parser's own
+    assert documented == classes
+
+
+# --- terminals, pipes, and what is wrong with them ---
+
+
+def test_a_terminal_gets_colours_and_may_refuse_them() -> None:
+    assert "\x1b[" in on_terminal("demo").out
+    assert "\x1b[3" not in on_terminal("demo", environment={"NO_COLOR": "1"}).out
+    assert "\x1b[" not in on_terminal("demo", environment={"TERM": "dumb"}).out
+    assert "\x1b[" not in libswap("demo").out
+
+
+def test_a_narrow_terminal_gets_narrow_tables() -> None:
+    coloured = on_terminal("demo", columns=50).out
+    assert max(map(len, re.sub("\x1b\\[[0-9;]*m", "", coloured).splitlines())) <= 50
+    assert max(map(len, libswap("demo", environment={"COLUMNS": "50"}).out.splitlines())) <= 50
+
+
+def test_an_output_that_knows_only_ascii_gets_escapes() -> None:
+    seen = libswap("demo", environment={"PYTHONIOENCODING": "ascii"})
+    assert seen.code == 0
+    assert seen.out.isascii()
+
+
+@pytest.mark.parametrize("words", ["demo", "demo --json", "--help", "--version", "-V"])
+def test_a_reader_that_has_gone_ends_it_quietly(words: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    seen = libswap(*words.split(), stdout=write)
+    os.close(write)
+    assert (seen.code, seen.err) == (errors.ReaderGone.exit_code, "")
+
+
+@pytest.mark.parametrize("words", ["demo", "demo --json", "--help", "--version"])
+def test_a_full_output_is_an_error_in_words(words: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        seen = libswap(*words.split(), stdout=full)
+    assert seen.code == errors.SystemRefused.exit_code
+    assert "Traceback" not in seen.err
+
+
+@pytest.mark.parametrize("words", ["demo", "demo --json", "--help", "--version"])
+def test_a_closed_output_is_an_error_in_words(words: str) -> None:
+    line = 'exec "$@" >&-'
+    done = subprocess.run(
+        ["sh", "-c", line, "sh", *LIBSWAP, *words.split()],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == errors.SystemRefused.exit_code
+    assert "Traceback" not in done.stderr
+
+
+def test_an_interrupt_ends_it_without_a_traceback(tmp_path: Path) -> None:
+    """The compiler of this demo says that it runs, and does not end."""
+    fifo = tmp_path / "running"
+    os.mkfifo(fifo)
+    code = (
+        "import sys\n"
+        "from libswap.operations.demo import workshop\n"
+        "from libswap.__main__ import main\n"
+        f"line = 'echo > {fifo}; exec tail -f /dev/null'\n"
+        "workshop._compiler = lambda: ('/bin/sh', '-c', line, 'sh')\n"
+        "sys.argv[1:] = ['demo']; sys.exit(main())"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    running = os.open(fifo, os.O_RDWR)  # so that neither side waits for the other to open it
+    with process, os.fdopen(running, "rb", buffering=0) as compiler:
+        assert compiler.read(1) == b"\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "")
+
+
+# --- what is not needed is not there ---
+
+
+def test_version_is_answered_before_typer_or_rich_is_imported() -> None:
+    assert not modules_after(["--version"]) & {"typer", "click", *HEAVY}
+    assert libswap("--version").out == libswap("-V").out != ""
+
+
+@every_command
+def test_help_imports_nothing_heavy(name: str) -> None:
+    assert not modules_after([*name.split(), "--help"]) & HEAVY
+
+
+def test_bash_completes_commands_and_options() -> None:
+    script = (
+        'PATH="$1:$PATH"; eval "$(_LIBSWAP_COMPLETE=source_bash libswap)"\n'
+        'COMP_WORDS=(libswap "$2" "$3"); COMP_CWORD=$4; _libswap_completion libswap\n'
+        'printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+
+    def complete(*typed: str, word: int) -> list[str]:
+        bash = ["bash", "-c", script, "bash", str(Path(sys.executable).parent), *typed, str(word)]
+        done = subprocess.run(bash, capture_output=True, text=True, check=False)
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    assert complete("de", "", word=1) == ["demo"]
+    assert set(complete("", "", word=1)) >= set(COMMANDS)
+    assert "--json" in complete("demo", "--", word=2)
