@@ -34,13 +34,15 @@ def _chapters(path: str, command: Any) -> Iterator[str]:
     options = [p for p in command.params if p.param_type_name == "option"]
     words = " ".join(["[OPTIONS]", *(_argument(p) for p in arguments)])
     yield f"## {path}\n\n`{path} {words}`\n\n{inspect.cleandoc(command.help or '')}\n"
-    rows = [f"| `{_argument(p)}` | {_cell(p.help)} |" for p in arguments]
+    rows = [f"| {_cell(f'`{_argument(p)}`')} | {_cell(p.help)} |" for p in arguments]
     rows += [f"| {_option(p)} | {_cell(p.help)} |" for p in options if p.opts != ["--help", "-h"]]
     yield "\n".join(["| word | meaning |", "|---|---|", *rows, ""])
 
 
 def _argument(parameter: Any) -> str:
-    name = (parameter.metavar or parameter.name).upper() + ("" if parameter.nargs == 1 else "…")
+    if parameter.metavar:
+        return parameter.metavar
+    name = parameter.name.upper() + ("" if parameter.nargs == 1 else "...")
     return name if parameter.required else f"[{name}]"
 
 

@@ -14,7 +14,11 @@ def command(
     context: typer.Context,
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE DEST | --into DIR SOURCE...", show_default=False),
+        typer.Argument(
+            metavar="SOURCE DEST | --into DIR SOURCE...",
+            help="The new library, and what it replaces or where it goes.",
+            show_default=False,
+        ),
     ],
     into: Annotated[
         Path | None, typer.Option("--into", metavar="DIR", help="Install all sources into DIR.")
