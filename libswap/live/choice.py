@@ -15,10 +15,10 @@ from libswap.live.arch import x86_64 as arch
 from libswap.live.loader_locks import LoaderLocks
 from libswap.live.remote import Borrowed, Disturbed
 from libswap.live.stacks import Areas, live_stack
-from libswap.live.thread import Thread, ThreadGone, live_threads, states
+from libswap.live.thread import Thread, ThreadGone, maps_through, states
 from libswap.live.tracee import let_go
 from libswap.process.identity import Identity
-from libswap.process.maps import Mapping, maps_of
+from libswap.process.maps import Mapping
 
 _DOORWAY_ROOM: Final = 320
 _FIRST_PAUSE: Final = 0.0005
@@ -60,7 +60,7 @@ def borrow(
         ProcessGone: the process ended.
         SystemRefused: the kernel does not let us trace it.
     """
-    maps = maps_of(live_threads(identity.pid)[0])
+    maps = maps_through(identity.pid)
     tail = text_tail.roomiest(maps, memory, _DOORWAY_ROOM, identity.pid)
     with promptly():
         for thread in _safe_threads(identity, memory, avoid, deadline, lift_seccomp=lift_seccomp):
@@ -95,7 +95,7 @@ def _safe_threads(
     while True:
         identity.check()
         tids = _sleepers_first(identity.pid)
-        maps = maps_of(tids[0]) if tids else ()
+        maps = maps_through(identity.pid)
         for tid in tids:
             thread = Thread(identity.pid, tid)
             with suppress(ThreadGone):

@@ -2,13 +2,16 @@
 
 import errno
 import os
+from contextlib import suppress
 from typing import Final
 
 from libswap.errors import ProcessGone, ProcessReplaced, SystemRefused, ThreadUnstoppable
 from libswap.linux import ptrace
+from libswap.linux.memory import ProcessMemory
 from libswap.linux.procfs import PROC
 from libswap.live import stops
 from libswap.live.arch import x86_64 as arch
+from libswap.process.maps import Mapping, maps_of
 
 _OPTIONS: Final = ptrace.Options.TRACESYSGOOD | ptrace.Options.TRACECLONE | ptrace.Options.TRACEEXEC
 _DEAD: Final = frozenset({"Z", "X", ""})
@@ -243,3 +246,28 @@ def states(pid: int) -> dict[int, str]:
     if not living:
         raise ProcessGone(pid)
     return living
+
+
+def maps_through(pid: int) -> tuple[Mapping, ...]:
+    """The mappings of a process, seen through a thread that has not exited.
+
+    Raises:
+        ProcessGone: there is none.
+    """
+    for tid in live_threads(pid):
+        with suppress(ProcessGone):
+            if maps := maps_of(tid):
+                return maps
+    raise ProcessGone(pid)
+
+
+def memory_through(pid: int) -> ProcessMemory:
+    """The memory of a process, opened through a thread that has not exited.
+
+    Raises:
+        ProcessGone: there is none.
+    """
+    for tid in live_threads(pid):
+        with suppress(ProcessGone):
+            return ProcessMemory(tid)
+    raise ProcessGone(pid)

@@ -25,10 +25,9 @@ from libswap.errors import (
 from libswap.linux.memory import Memory, ProcessMemory, Range
 from libswap.linux.scheduling import promptly
 from libswap.live.quiescence import Blocker, Forbidden, Watch
-from libswap.live.thread import states
+from libswap.live.thread import maps_through, states
 from libswap.live.tracee import Tracee
 from libswap.process.identity import Identity
-from libswap.process.maps import maps_of
 
 _GAP: Final = 256
 _FIRST_PAUSE: Final = 0.001
@@ -229,7 +228,7 @@ def _attempt(
     done: tuple[Write, ...],
 ) -> Committed | _NotNow:
     known = states(identity.pid)
-    maps = maps_of(next(iter(known)))
+    maps = maps_through(identity.pid)
     stuck = [tid for tid, letter in known.items() if letter == "D"]
     if stuck:
         return _NotNow(ThreadUnstoppable(identity.pid, stuck[0], "D"))
@@ -243,7 +242,7 @@ def _attempt(
         with promptly():
             threads = list(tracee.threads.values())
             if not tracee.threads.keys() <= known.keys():
-                maps = maps_of(threads[0].tid)
+                maps = maps_through(identity.pid)
             blockers = watch.blockers(threads, memory, maps)
             if blockers:
                 return _NotNow(blockers)

@@ -1,12 +1,16 @@
 """Nothing of the target is disturbed by a borrow or a stop."""
 
+import os
+import signal
+
 import pytest
 
 from libswap.linux.memory import ProcessMemory
-from libswap.live.calls import Call, Returned
+from libswap.live.calls import Call, Result, Returned
+from libswap.live.thread import state
 from libswap.live.transaction import Prepared, commit
 from support.compiler import Compiler
-from support.target import RTLD_NOW, borrowed_thread, running
+from support.target import RTLD_NOW, Target, Traced, borrowed, borrowed_thread, running
 
 pytestmark = [pytest.mark.ptrace, pytest.mark.compiler]
 
@@ -31,3 +35,83 @@ def test_every_register_and_errno_survive_forty_borrows(compiler: Compiler) -> N
             commit(target.identity, memory, Prepared(()), wait=5)
         target.say("report")
         assert target.line().startswith("intact")
+
+
+@pytest.mark.parametrize("threads", [0, 8])
+def test_no_queued_signal_is_lost_at_two_kilohertz(compiler: Compiler, threads: int) -> None:
+    path = str(compiler.library("live/addition.c")).encode()
+    program = compiler.program("live/queued.c", "-O1")
+    with (
+        running(program, "3000", "400", str(threads)) as target,
+        ProcessMemory(target.pid) as memory,
+    ):
+        dlopen, dlclose = target.function("dlopen"), target.function("dlclose")
+        target.say("go")
+        for _ in range(25):
+            with borrowed(target) as thread:
+                outcome = thread.run(
+                    [Call(dlopen, (path, RTLD_NOW)), Call(dlclose, (Result(0),))], timeout=5
+                )
+            assert isinstance(outcome, Returned)
+            commit(target.identity, memory, Prepared(()), wait=5)
+        assert target.line() == "3000 0"
+
+
+def test_a_parent_that_watches_its_child_is_told_nothing(compiler: Compiler) -> None:
+    path = str(compiler.library("live/addition.c")).encode()
+    with running(compiler.program("live/watched.c")) as parent:
+        child = Traced(int(parent.line()))
+
+        def disturb() -> None:
+            for _ in range(5):
+                with borrowed(child) as thread:
+                    dlopen = child.function("dlopen")
+                    outcome = thread.run([Call(dlopen, (path, RTLD_NOW))], timeout=5)
+                assert isinstance(outcome, Returned)
+                with ProcessMemory(child.pid) as memory:
+                    commit(child.identity, memory, Prepared(()), wait=5)
+
+        disturb()
+        os.kill(child.pid, signal.SIGSTOP)
+        assert parent.line() == f"stopped {signal.SIGSTOP:d}"
+        disturb()
+        assert state(child.pid, child.pid) == "T"
+        os.kill(child.pid, signal.SIGCONT)
+        assert parent.line() == "continued"
+        disturb()
+        os.kill(child.pid, signal.SIGKILL)
+        assert parent.line() == f"killed {signal.SIGKILL:d}"
+
+
+def test_a_process_whose_group_leader_has_exited(compiler: Compiler) -> None:
+    path = str(compiler.library("live/addition.c")).encode()
+    with running(compiler.program("live/leaderless.c")) as target:
+        with borrowed(target) as thread:
+            outcome = thread.run([Call(target.function("dlopen"), (path, RTLD_NOW))], timeout=5)
+        assert isinstance(outcome, Returned)
+        with ProcessMemory(target.tids()[-1]) as memory:
+            assert commit(target.identity, memory, Prepared(()), wait=5).threads == 1
+        target.say("hello")
+        assert target.line() == "here"
+
+
+def test_threads_that_come_and_go(compiler: Compiler) -> None:
+    path = str(compiler.library("live/addition.c")).encode()
+    with (
+        running(compiler.program("live/churn.c")) as target,
+        ProcessMemory(target.pid) as memory,
+    ):
+        for _ in range(30):
+            with borrowed(target) as thread:
+                outcome = thread.run([Call(target.function("dlopen"), (path, RTLD_NOW))], timeout=5)
+            assert isinstance(outcome, Returned)
+            commit(target.identity, memory, Prepared(()), wait=5)
+        target.say("report")
+        before = int(target.line())
+        while int(_said(target)) < before + 100:
+            pass
+
+
+def _said(target: Target) -> str:
+    target.say("report")
+    return target.line()

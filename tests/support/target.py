@@ -16,7 +16,7 @@ from libswap.live.loader_locks import LoaderLocks
 from libswap.live.remote import Borrowed
 from libswap.live.stacks import Areas
 from libswap.live.text_tail import roomiest
-from libswap.live.thread import Thread
+from libswap.live.thread import Thread, maps_through, memory_through
 from libswap.process.identity import Identity
 from libswap.process.maps import maps_of
 
@@ -25,28 +25,12 @@ MALLOC_FAMILY = ("malloc", "free", "calloc", "realloc", "memalign", "aligned_all
                  "posix_memalign", "valloc", "pvalloc", "malloc_trim")  # fmt: skip
 
 
-class Target(subprocess.Popen[str]):
-    """A running fixture that has said "ready"."""
+class Traced:
+    """A process that tests may trace."""
 
-    def __init__(self, *words: str | Path) -> None:
-        super().__init__(
-            [str(w) for w in words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.line() == "ready"
-        self.identity = Identity.of(self.pid)
-
-    def line(self) -> str:
-        """The next line that it says."""
-        assert self.stdout is not None
-        return self.stdout.readline().rstrip("\n")
-
-    def say(self, line: str) -> None:
-        assert self.stdin is not None
-        self.stdin.write(line + "\n")
-        self.stdin.flush()
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.identity = Identity.of(pid)
 
     def tids(self) -> list[int]:
         """Its threads, in ascending order."""
@@ -62,8 +46,9 @@ class Target(subprocess.Popen[str]):
         return _exports(self._module(library)[1])[name][1]
 
     def _module(self, library: bytes) -> tuple[int, str]:
-        tid = self.tids()[-1]
-        found = next(m for m in maps_of(tid) if m.name.endswith(library) and m.offset == 0)
+        found = next(
+            m for m in maps_through(self.pid) if m.name.endswith(library) and m.offset == 0
+        )
         return found.start, found.name.decode()
 
     def loader_locks(self) -> LoaderLocks:
@@ -74,10 +59,9 @@ class Target(subprocess.Popen[str]):
 
     def loader_and_malloc(self) -> Areas:
         """What a borrowed thread must be outside of."""
-        tid = self.tids()[-1]
         loader = [
             Range(m.start, m.end)
-            for m in maps_of(tid)
+            for m in maps_through(self.pid)
             if m.executable and m.name.rpartition(b"/")[2].startswith(b"ld-")
         ]
         base, path = self._module(b"/libc.so.6")
@@ -88,6 +72,30 @@ class Target(subprocess.Popen[str]):
         return Areas([*loader, malloc])
 
 
+class Target(Traced):
+    """A running fixture that has said "ready"."""
+
+    def __init__(self, *words: str | Path) -> None:
+        self.process = subprocess.Popen(
+            [str(w) for w in words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.line() == "ready"
+        super().__init__(self.process.pid)
+
+    def line(self) -> str:
+        """The next line that it says."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().rstrip("\n")
+
+    def say(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+
 @contextmanager
 def running(*words: str | Path) -> Iterator[Target]:
     """A target that is killed in the end, if it has not ended by itself."""
@@ -95,16 +103,15 @@ def running(*words: str | Path) -> Iterator[Target]:
     try:
         yield target
     finally:
-        target.kill()
-        target.communicate()
+        target.process.kill()
+        target.process.communicate()
 
 
 @contextmanager
-def borrowed(target: Target, seconds: float = 10.0) -> Iterator[Borrowed]:
+def borrowed(target: Traced, seconds: float = 10.0) -> Iterator[Borrowed]:
     """A thread of the target that works for us."""
-    tid = target.tids()[-1]
     with (
-        ProcessMemory(tid) as memory,
+        memory_through(target.pid) as memory,
         borrow(
             target.identity,
             memory,
@@ -118,7 +125,7 @@ def borrowed(target: Target, seconds: float = 10.0) -> Iterator[Borrowed]:
 
 
 @contextmanager
-def borrowed_thread(target: Target, tid: int) -> Iterator[Borrowed]:
+def borrowed_thread(target: Traced, tid: int) -> Iterator[Borrowed]:
     """This very thread, safe place or not."""
     with ProcessMemory(tid) as memory:
         thread = Thread(target.pid, tid)
