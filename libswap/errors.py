@@ -857,3 +857,111 @@ class CompilerFailed(LibswapError):
     @property
     def hint(self) -> str:
         return self.said
+
+
+@dataclass(eq=False)
+class ProcessZombie(LibswapError):
+    """A process has ended; only its entry in the process table is left."""
+
+    exit_code: ClassVar[int] = 70
+    pid: int
+    parent: int
+
+    @property
+    def message(self) -> str:
+        return f"process {self.pid} is a zombie: it has ended, and its parent has not taken note"
+
+    @property
+    def hint(self) -> str:
+        return f"It maps no library any more. Its parent is process {self.parent}."
+
+
+@dataclass(eq=False)
+class TracedByAnother(LibswapError):
+    """A process has a tracer already, and the kernel allows one."""
+
+    exit_code: ClassVar[int] = 71
+    pid: int
+    tracer: int
+    name: str
+
+    @property
+    def message(self) -> str:
+        return f"process {self.pid} is traced by process {self.tracer} ({self.name})"
+
+    @property
+    def hint(self) -> str:
+        return "Nothing was touched. End that (gdb, strace, another libswap) and try again."
+
+
+@dataclass(eq=False)
+class TracingForbidden(LibswapError):
+    """We may not trace a process."""
+
+    exit_code: ClassVar[int] = 72
+    pid: int
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"process {self.pid} may not be traced: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return (
+            "Nothing was touched. Run as root in the initial user namespace; where even that is"
+            " forbidden, restart the process to move it onto the new library."
+        )
+
+
+@dataclass(eq=False)
+class WrongProgramClass(LibswapError):
+    """A process runs no 64-bit x86-64 program."""
+
+    exit_code: ClassVar[int] = 73
+    pid: int
+    program_class: str
+
+    @property
+    def message(self) -> str:
+        return f"process {self.pid} runs a {self.program_class} program; live mode knows x86-64"
+
+    @property
+    def hint(self) -> str:
+        return "Nothing was touched. Restart the process to move it onto the new library."
+
+
+@dataclass(eq=False)
+class ShadowStackActive(LibswapError):
+    """A process uses user shadow stacks, which a borrowed thread would break."""
+
+    exit_code: ClassVar[int] = 74
+    pid: int
+
+    @property
+    def message(self) -> str:
+        return f"process {self.pid} runs with a user shadow stack (CET)"
+
+    @property
+    def hint(self) -> str:
+        return (
+            "Nothing was touched. Restart the process; started with"
+            " GLIBC_TUNABLES=glibc.cpu.x86_shstk=off it can be changed live next time."
+        )
+
+
+@dataclass(eq=False)
+class SeccompForbids(LibswapError):
+    """A seccomp filter of the target forbids what would have to be done in it."""
+
+    exit_code: ClassVar[int] = 75
+    pid: int
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"process {self.pid} is confined by seccomp: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "Nothing was touched. Run as root, or restart the process."

@@ -108,7 +108,9 @@ def running(*words: str | Path) -> Iterator[Target]:
 
 
 @contextmanager
-def borrowed(target: Traced, seconds: float = 10.0) -> Iterator[Borrowed]:
+def borrowed(
+    target: Traced, seconds: float = 10.0, *, lift_seccomp: bool = False
+) -> Iterator[Borrowed]:
     """A thread of the target that works for us."""
     with (
         memory_through(target.pid) as memory,
@@ -119,6 +121,7 @@ def borrowed(target: Traced, seconds: float = 10.0) -> Iterator[Borrowed]:
             deadline=time.monotonic() + seconds,
             errno_location=target.function("__errno_location"),
             loader_locks=target.loader_locks(),
+            lift_seccomp=lift_seccomp,
         ) as thread,
     ):
         yield thread
