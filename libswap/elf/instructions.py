@@ -3,6 +3,8 @@
 Source: Intel SDM volume 2; decoding and encoding are iced-x86's.
 """
 
+import re
+import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +19,8 @@ JUMP_SIZE: Final = 5
 """jmp rel32."""
 _LONGEST: Final = 15
 _MAX_DISTANCE: Final = 1 << 31
+_BRANCH: Final = re.compile(rb"[\xe8\xe9]|\x0f[\x80-\x8f]")
+_DISTANCE: Final = struct.Struct("<i")
 
 
 def decoder() -> "ModuleType":
@@ -106,3 +110,16 @@ def relocated_beginning(code: bytes, address: int, place: int) -> bytes | None:
     if not -_MAX_DISTANCE <= distance < _MAX_DISTANCE:
         return None
     return moved + b"\xe9" + distance.to_bytes(4, "little", signed=True)
+
+
+def branches_and_calls(text: bytes, vaddr: int) -> Iterator[tuple[int, int]]:
+    """(place, target) of everything that looks like a near call or jump with 32 bits.
+
+    It is looked for at every byte: data in the text or a wrong start of decoding cannot hide one,
+    and a chance match only makes whoever asks more careful.
+    """
+    unpack = _DISTANCE.unpack_from
+    for match in _BRANCH.finditer(text, 0, max(len(text) - 4, 0)):
+        end = match.end()
+        if end + 4 <= len(text):
+            yield vaddr + match.start(), vaddr + end + 4 + unpack(text, end)[0]

@@ -32,6 +32,7 @@ from libswap.patch.relocate import (
 )
 from libswap.patch.resolve import ORIGINAL, Discarded, InPatch, Meaning, Names, OriginalOf
 from libswap.patch.target import Target
+from libswap.patch.thunk import thunks
 
 _Item = TypeVar("_Item")
 _ALIGNMENT: Final = 16
@@ -66,7 +67,10 @@ def link(objects: Sequence[Relocatable], target: Target, wishes: Wishes) -> Patc
         PatchRefused: a finding refuses, or is a risk that the author does not take.
     """
     linked = _Linked.of(objects, target, wishes, {})
-    patch = linked.patch(())
+    kept = thunks(target, linked.patch_so_far(), linked.pairs)
+    if kept.entries:
+        linked = _Linked.of((*objects, kept.code), target, wishes, kept.entries)
+    patch = linked.patch(kept.findings)
     stopping = [
         f
         for f in patch.findings

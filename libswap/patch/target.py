@@ -176,6 +176,19 @@ class Target:
                 return self.image.at_vaddr(vaddr, min(size, room), "a function")
         return b""
 
+    def is_open(self, vaddr: int, size: int) -> bool:  # noqa: ARG002  see registers.Code
+        """Nothing is: the linker filled in everything that its code refers to."""
+        return False
+
+    @cached_property
+    def texts(self) -> tuple[tuple[int, bytes], ...]:
+        """(address, bytes) of the executable segments."""
+        return tuple(
+            (s.vaddr, self.image.at_offset(s.offset, s.filesz, "a segment of code"))
+            for s in self.image.loads
+            if s.flags & SegmentFlags.X
+        )
+
     def executable(self, vaddr: int) -> bool:
         """Whether an address lies in code that the file maps."""
         return any(s.flags & SegmentFlags.X and s.holds(vaddr) for s in self.image.loads)

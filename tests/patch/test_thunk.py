@@ -1,0 +1,100 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from libswap.patch.patch import Patch
+from libswap.patch.stack_arguments import MOST, stack_arguments
+from support.compiler import Compiler
+from support.host import host, linked
+
+pytestmark = pytest.mark.compiler
+
+LIBC = Path("/lib/x86_64-linux-gnu/libc.so.6")
+
+
+def expected(n: int) -> int:
+    """What fixtures/patch/kept.c computes with the functions of kept_fix.c."""
+    b, c, d, e = n * 3, n * 5, n * 7, n * 11
+    x, y = n * 0.5, n * 0.25
+    few = n + 1000
+    many = n + b + c + d + e + 6 + 7 + 8
+    middle = (n + 1000) + (n + 1001)
+    mean = int((x + y) / 4 * 100 + x + y)
+    return few + b + many + c + 69 + d + mean + middle + e + b * c + b + d
+
+
+def without_thunks(patch: Patch) -> Patch:
+    return replace(patch, replaced=tuple(replace(r, entry=r.code[0]) for r in patch.replaced))
+
+
+def test_callers_keep_what_their_callee_used_to_leave_alone(compiler: Compiler) -> None:
+    kept = compiler.object("patch/kept.c", "-O2")
+    program = compiler.program("patch/host.c", str(kept))
+    patch = linked(program, compiler.object("patch/kept_fix.c", "-O2", "-fPIC"))
+    assert {f.word for f in patch.findings} == {"registers-kept"}
+    with host(program) as process:
+        process.apply(without_thunks(patch))
+        assert process.scenario(17) != expected(17), "the plain redirect shows what is at stake"
+    with host(program) as process:
+        process.apply(patch)
+        for n in (0, 1, 17, 100000):
+            assert process.scenario(n) == expected(n)
+
+
+@pytest.mark.parametrize("flags", [["-O2", "-fno-ipa-ra"], ["-O1"]])
+def test_callers_that_rely_on_nothing_get_a_plain_jump(
+    compiler: Compiler, flags: list[str]
+) -> None:
+    program = compiler.program("patch/host.c", str(compiler.object("patch/shop.c", *flags)))
+    patch = linked(program, compiler.object("patch/shop_fix.c", "-O2", "-fPIC"), libraries=[LIBC])
+    price = next(r for r in patch.replaced if r.name == "price_of")
+    assert price.entry == price.code[0], "what calls libc may change every register anyway"
+
+
+def test_wide_vectors_are_kept_whole(compiler: Compiler) -> None:
+    source = """
+    typedef double four __attribute__((vector_size(32)));
+    static __attribute__((noinline, noclone)) long inner(long n) { return n * 2; }
+    four table[2] = {{1, 2, 3, 4}, {5, 6, 7, 8}};
+    long scenario(long n) {
+        four sum = table[n & 1] * (double)n;
+        long kept = inner(n);
+        sum += (double)kept;
+        return (long)(sum[0] + sum[1] * 10 + sum[2] * 100 + sum[3] * 1000);
+    }
+    """
+    fix = """
+    long inner(long n) {
+        __asm__ volatile("vzeroall" ::: "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6");
+        return n * 2;
+    }
+    """
+    if "avx" not in Path("/proc/cpuinfo").read_text().split():
+        pytest.skip("this CPU has no AVX")
+    code = compiler.object(source, "-O2", "-mavx")
+    program = compiler.program("patch/host.c", str(code))
+    patch = linked(program, compiler.object(fix, "-O2", "-fPIC", "-mavx"))
+    with host(program) as process:
+        before = [process.scenario(n) for n in range(5)]
+        process.apply(without_thunks(patch))
+        assert [process.scenario(n) for n in range(5)] != before
+    with host(program) as process:
+        process.apply(patch)
+        assert [process.scenario(n) for n in range(5)] == before
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("488b442408 c3", 1),  # mov 8(%rsp),%rax
+        ("55 4889e5 488b4518 c9 c3", 2),  # push %rbp; mov %rsp,%rbp; mov 24(%rbp),%rax
+        ("4883ec28 8b442430 4883c428 c3", 1),  # sub $40,%rsp; mov 48(%rsp),%eax
+        ("4883ec28 8b442420 4883c428 c3", 0),  # a local variable
+        ("488d442408 c3", MOST),  # lea 8(%rsp),%rax
+        ("4885ff 7405 4883c408 c3 488b442410 c3", 2),  # behind a return, with the jump's depth
+        ("c3", 0),
+    ],
+)  # fmt: skip
+def test_arguments_on_the_stack_are_counted(code: str, words: int) -> None:
+    assert stack_arguments(bytes.fromhex(code), 0x1000) == words
