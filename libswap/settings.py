@@ -27,9 +27,11 @@ class Settings:
         lock_wait: seconds to wait for another libswap that holds the lock.
         store_max_files: how many replaced files are kept, beyond those the next rollback needs.
         store_max_bytes: how many bytes of them.
+        abidiff_time: seconds that libabigail's abidiff may take to compare types.
     """
 
     state_dir: Path = field(default_factory=default_state_dir)
     lock_wait: float = 30.0
     store_max_files: int = 200
     store_max_bytes: int = 4 << 30
+    abidiff_time: float = 60.0

@@ -12,9 +12,13 @@ _NOTE: Final = Severity.NOTE
 MACHINE: Final = Rule(
     "machine", _BAD, "no process can load both; nothing else was compared"
 )  # fmt: skip
-NOT_SHARED: Final = Rule("file-type", _BAD, "the dynamic linker loads only shared objects")
+NOT_SHARED: Final = Rule(
+    "file-type", _BAD, "the dynamic linker loads only shared objects; nothing else was compared"
+)
 PROGRAM: Final = Rule(
-    "program", _BAD, "it is a position-independent program; the dynamic linker refuses to load it"
+    "program",
+    _BAD,
+    "the dynamic linker refuses to load a program as a library; nothing else was compared",
 )
 OS_ABI: Final = Rule(
     "os-abi", _BAD, "the dynamic linker checks these bytes and may refuse the file"

@@ -9,8 +9,10 @@ from libswap.elf.library import Library
 
 Comparison: TypeAlias = Callable[[Library, Library], Iterator[Finding]]
 
+FIRST: Final[tuple[Comparison, ...]] = (identity.machine, identity.file_type)
+"""What rules out every process; nothing else is worth saying then."""
+
 RULES: Final[tuple[Comparison, ...]] = (
-    identity.file_type,
     identity.os_abi,
     identity.machine_flags,
     identity.soname,
@@ -27,7 +29,7 @@ RULES: Final[tuple[Comparison, ...]] = (
     loading.control_flow,
     loading.instructions,
 )
-"""What two files tell of themselves; files for different machines are not compared further."""
+"""What two files tell of themselves."""
 
 _ORDER: Final = {severity: place for place, severity in enumerate(Severity)}
 
@@ -39,8 +41,11 @@ def compare(old: Library, new: Library) -> tuple[Finding, ...]:
         old: what programs on this machine are bound to.
         new: what would take its place.
     """
-    stranger = tuple(identity.machine(old, new))
-    return stranger or in_order(finding for rule in RULES for finding in rule(old, new))
+    return _all(FIRST, old, new) or _all(RULES, old, new)
+
+
+def _all(rules: Iterable[Comparison], old: Library, new: Library) -> tuple[Finding, ...]:
+    return in_order(finding for rule in rules for finding in rule(old, new))
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

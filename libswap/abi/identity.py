@@ -25,6 +25,9 @@ def file_type(old: Library, new: Library) -> Iterator[Finding]:
     """Only a shared object that is not a program can be loaded into a process."""
     if new.type != FileType.DYN:
         yield catalogue.NOT_SHARED.finding("", _type_name(old.type), _type_name(new.type))
+    elif not new.dynamic:
+        missing = "no dynamic section, as in a separate debug file"
+        yield catalogue.NOT_SHARED.finding("", _type_name(old.type), missing)
     elif new.pie and not old.pie:
         yield catalogue.PROGRAM.finding("", "a shared library", "a program (DF_1_PIE)")
 

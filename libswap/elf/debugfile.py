@@ -8,7 +8,7 @@ import os
 import posixpath
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from libswap.elf.image import Image, SectionType
@@ -38,15 +38,26 @@ def with_symbols(image: Image, path: str, roots: Iterable[Root]) -> Image | None
     Returns:
         None where no symbol table is found.
     """
-    if _has_symbols(image):
+    return _separate(image, path, roots, _has_symbols) or _embedded(image)
+
+
+def with_debug_info(image: Image, path: str, roots: Iterable[Root]) -> Image | None:
+    """The file that holds the DWARF of `image`; otherwise as `with_symbols`."""
+    return _separate(image, path, roots, _has_debug_info)
+
+
+def _separate(
+    image: Image, path: str, roots: Iterable[Root], has: Callable[[Image], bool]
+) -> Image | None:
+    if has(image):
         return image
     places = [*_by_build_id(image), *_by_link(image, path)]
     for root in roots:
         for place, checksum in places:
             found = _open(root, place)
-            if found and _has_symbols(found) and _belongs(found, image, checksum):
+            if found and has(found) and _belongs(found, image, checksum):
                 return found
-    return _embedded(image)
+    return None
 
 
 def debug_link(image: Image) -> tuple[str, int] | None:
@@ -125,6 +136,16 @@ def _open(root: Root, path: str) -> Image | None:
 def _has_symbols(image: Image) -> bool:
     try:
         return any(s.type == SectionType.SYMTAB and s.size for s in image.sections)
+    except InvalidElf:
+        return False
+
+
+def _has_debug_info(image: Image) -> bool:
+    try:
+        return any(
+            s.name in (".debug_info", ".zdebug_info") and s.type != SectionType.NOBITS
+            for s in image.sections
+        )
     except InvalidElf:
         return False
 

@@ -234,8 +234,10 @@ class Image:
         Raises:
             InvalidElf: it is no regular file, or no ELF file.
         """
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise InvalidElf(name, "it is not a regular file")
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            what = "it is a directory" if stat.S_ISDIR(mode) else "it is not a regular file"
+            raise InvalidElf(name, what)
         return cls(FileBytes(descriptor), name)
 
     def bad(self, reason: str) -> InvalidElf:

@@ -72,6 +72,7 @@ class Library:
         name: what to call the file.
         target: machine, class and byte order.
         type: e_type.
+        dynamic: whether it has a dynamic section, without which it cannot be loaded.
         os_abi, abi_version: EI_OSABI and EI_ABIVERSION.
         flags: e_flags.
         interpreter: PT_INTERP, which programs have; None for nearly all libraries.
@@ -102,6 +103,7 @@ class Library:
     name: str
     target: Target
     type: int
+    dynamic: bool
     os_abi: int
     abi_version: int
     flags: int
@@ -149,6 +151,7 @@ def read_library(image: Image) -> Library:
         name=image.name,
         target=image.target,
         type=header.type,
+        dynamic=bool(dynamic.entries),
         os_abi=header.os_abi,
         abi_version=header.abi_version,
         flags=header.flags,

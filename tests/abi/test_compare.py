@@ -6,7 +6,7 @@ from libswap.abi.compare import compare
 from libswap.abi.finding import Severity
 from libswap.abi.verdict import Verdict, verdict
 from support.compiler import Compiler
-from support.libraries import Makes, difference
+from support.facts import Makes, difference
 
 pytestmark = pytest.mark.compiler
 

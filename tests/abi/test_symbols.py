@@ -2,7 +2,7 @@ import pytest
 
 from libswap.elf.symbols import SymbolKey
 from support.compiler import Compiler
-from support.libraries import Makes, difference
+from support.facts import Makes, difference
 
 pytestmark = pytest.mark.compiler
 
