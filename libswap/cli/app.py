@@ -10,7 +10,9 @@ from libswap.cli.session import Session
 from libswap.errors import LibswapError, ReaderGone, UsageError
 
 # In the order in which --help shows them; each is the module libswap.cli.<name>.
-COMMANDS: Final[tuple[str, ...]] = ("install", "rollback", "history", "recover", "prune", "demo")
+COMMANDS: Final[tuple[str, ...]] = (
+    "check", "install", "rollback", "history", "recover", "prune", "demo",
+)  # fmt: skip
 
 # typer exports one of its click's usage errors; their common base is what a wrong word raises.
 _WrongWords: Final[type[Exception]] = typer.BadParameter.__mro__[1]

@@ -1,0 +1,105 @@
+"""Where the new library would be loaded: a program started now, and each kind of running one."""
+
+import posixpath
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from libswap.abi.scope import Scope, Surroundings
+from libswap.elf.closure import closure
+from libswap.elf.library import Libraries, Library
+from libswap.elf.search import Requester, Search
+from libswap.errors import ProcessGone, ProcessUnreadable
+from libswap.linux.cpu import x86_level
+from libswap.linux.rooted import Root
+from libswap.operations.check.processes import Process
+from libswap.process.namespaces import root_of
+
+_C_LIBRARY: Final = ("libc.so.6",)
+"""In every process of glibc, whether or not a library asks for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The two libraries, and where the old one lies."""
+
+    old: Library
+    new: Library
+    path: str
+
+
+def places(
+    pair: Pair, processes: Sequence[Process], libraries: Libraries
+) -> Iterator[Surroundings]:
+    """A process started now in our own root, then one place for each kind of running process."""
+    level = x86_level()
+    with Root.open("/") as root:
+        builder = _Builder(pair, libraries, level)
+        yield builder.place("a program started now", root, pair.path)
+        kinds: dict[object, list[Process]] = defaultdict(list)
+        for process in processes:
+            program = process.program.name if process.program else process.pid
+            kinds[process.view, process.path, program, process.library_path].append(process)
+        for alike in kinds.values():
+            yield from builder.kind(alike)
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    pair: Pair
+    libraries: Libraries
+    level: int | None
+
+    def kind(self, alike: Sequence[Process]) -> Iterator[Surroundings]:
+        """The place that processes of one program share, as the first that still lives sees it."""
+        label = f"{alike[0].name} (PID {', '.join(str(p.pid) for p in alike)})"
+        for process in alike:
+            try:
+                with root_of(process.pid) as root:
+                    modules = tuple({m: None for p in alike for m in p.modules})
+                    yield self.place(label, root, process.path, replace(process, modules=modules))
+                    return
+            except (ProcessGone, ProcessUnreadable):
+                continue
+
+    def place(
+        self, label: str, root: Root, path: str, process: Process | None = None
+    ) -> Surroundings:
+        """The scopes of both libraries in one place."""
+        search = self._search(root, process)
+        old, new = (
+            self._scope(label, search, Requester(posixpath.dirname(path), library), process)
+            for library in (self.pair.old, self.pair.new)
+        )
+        return Surroundings(old, new)
+
+    def _scope(
+        self, label: str, search: Search, library: Requester, process: Process | None
+    ) -> Scope:
+        chain = [library]
+        if process and process.program:
+            chain.append(Requester(posixpath.dirname(process.program.name), process.program))
+        modules = process.modules if process else ()
+        found = closure(search, chain, self.libraries, () if search.musl else _C_LIBRARY)
+        return Scope(
+            label,
+            tuple(dict.fromkeys((*modules, *found.libraries))),
+            missing=tuple(m.name for m in found.missing if not m.damage),
+            damaged=tuple((m.name, m.damage) for m in found.missing if m.damage),
+            isa_level=self.level,
+        )
+
+    def _search(self, root: Root, process: Process | None) -> Search:
+        target = self.pair.new.target
+        library_path = process.library_path if process else ""
+        interpreter = process.program.interpreter if process and process.program else None
+        if "ld-musl-" in (interpreter or "") or _is_for_musl(self.pair.new):
+            return Search.of_musl(root, target, library_path=library_path)
+        level = self.level or 1
+        return Search.glibc(root, target, library_path=library_path, level=level)
+
+
+def _is_for_musl(library: Library) -> bool:
+    """Whether it asks for musl's C library by one of the names that distributions gave it."""
+    return any(n == "libc.so" or n.startswith("libc.musl-") for n in library.needed)
