@@ -1,15 +1,23 @@
 # Two commands do everything: `make demo` and `make test`. Both set up what they need.
-VENV    ?= .venv
-PYTHON  ?= python3
-BIN     := $(VENV)/bin
-DEBIAN  := python3-venv gcc g++ libc6-dev binutils strace acl attr
+VENV   ?= .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
 
-.PHONY: demo test lint types layers tests docs bench clean
+# What comes from Debian: a compiler for the demo, and what the tests try libswap with and against.
+DEBIAN_DEMO := gcc libc6-dev
+DEBIAN_TEST := gcc g++ libc6-dev gcc-multilib clang lld musl-tools binutils gdb strace lsof \
+	abigail-tools acl attr libcap2-bin e2fsprogs btrfs-progs xfsprogs mount util-linux \
+	dpkg-dev nginx-light memcached
 
-demo: $(VENV)/.installed
+.PHONY: demo test check lint types layers tests packages docs bench clean
+
+demo: $(VENV)/.run
+	@command -v cc >/dev/null || .ci/packages $(DEBIAN_DEMO) || $(BIN)/pip install -q -e '.[demo]'
 	$(BIN)/libswap demo
 
-test: lint types layers tests
+test: check packages tests
+
+check: lint types layers
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -22,24 +30,28 @@ layers: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 tests: $(VENV)/.installed
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest --durations=15 $(PYTEST_ARGS)
+
+packages:
+	@.ci/packages $(DEBIAN_TEST) || echo "tests that need them will be skipped, each with its reason"
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m docs.generate
 
 bench: $(VENV)/.installed
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench --write
 
-# Debian's packages that are missing: installed when root, named with the exact line when not.
-$(VENV)/.installed: pyproject.toml
-	@missing=; for p in $(DEBIAN); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
-	if [ -n "$$missing" ] && command -v apt-get >/dev/null; then \
-	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && \
-	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
-	  else echo "missing Debian packages; run: sudo apt-get install$$missing"; exit 1; fi; fi
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[live]'
 	@touch $@
 
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || .ci/packages python3-venv
+	$(PYTHON) -m venv $(VENV)
+
 clean:
-	rm -rf $(VENV) build dist fixtures/build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
