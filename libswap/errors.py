@@ -91,6 +91,103 @@ class LinkMapUnreadable(LibswapError):
 
 
 @dataclass(eq=False)
+class NotSwappable(LibswapError):
+    """A process, or a library in it, is of a kind that cannot be changed while it runs."""
+
+    exit_code: ClassVar[int] = 81
+    word: str
+    reason: str
+    instead: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.word}: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return f"Nothing was changed. What works: {self.instead}." if self.instead else ""
+
+
+@dataclass(eq=False)
+class RecordDamaged(LibswapError):
+    """The record of earlier swaps that a process carries cannot be trusted."""
+
+    exit_code: ClassVar[int] = 82
+    pid: int
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"the record of earlier swaps in process {self.pid} is damaged: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "The process was not touched and goes on as it is. Restart it to change anything."
+
+
+@dataclass(eq=False)
+class LoadFailed(LibswapError):
+    """The new library could not be loaded in a process."""
+
+    exit_code: ClassVar[int] = 83
+    pid: int
+    path: str
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"process {self.pid} cannot load {self.path}: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "It goes on with the old library."
+
+
+@dataclass(eq=False)
+class NothingSwapped(LibswapError):
+    """There is nothing to take back."""
+
+    exit_code: ClassVar[int] = 84
+    pid: int
+    what: str = ""
+
+    @property
+    def message(self) -> str:
+        return f"process {self.pid} has no {self.what or 'swapped library'} to take back"
+
+
+@dataclass(eq=False)
+class NotAllMoved(LibswapError):
+    """Some processes were moved onto the new library and some were not."""
+
+    exit_code: ClassVar[int] = 85
+    moved: int
+    left: int
+
+    @property
+    def message(self) -> str:
+        return f"{self.moved} processes were moved, {self.left} were not"
+
+
+@dataclass(eq=False)
+class AbiBroken(LibswapError):
+    """Programs that use the old library can fail with the new one."""
+
+    exit_code: ClassVar[int] = 86
+    library: str
+    findings: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        more = f" and {len(self.findings) - 3} more" if len(self.findings) > 3 else ""
+        return f"{self.library} is incompatible: {'; '.join(self.findings[:3])}{more}"
+
+    @property
+    def hint(self) -> str:
+        return "Nothing was changed. Rebuild the programs that use it, then restart them."
+
+
+@dataclass(eq=False)
 class SystemRefused(LibswapError):
     """The kernel refused a call that the work cannot do without."""
 

@@ -90,9 +90,18 @@ class Entries:
         """Bytes from the entry that no other code uses: the function and padding behind it."""
         index = bisect_right(self.starts, entry)
         after = self.starts[index] if index < len(self.starts) else entry + size + 16
-        text = self.bytes_at(entry + size, min(after - entry - size, 16))
+        end = entry + size
+        text = self.bytes_at(end, min(after - end, 16))
         padding = _PADDING.match(text)
-        return size + (padding.end() if padding and size else 0)
+        free = padding.end() if padding and size else 0
+        if any(s.addr + s.size == end + free for s in self.library.image.sections if s.addr):
+            free = min(len(text), self._until_next_section(end + free) - end)
+        return size + free
+
+    def _until_next_section(self, address: int) -> int:
+        """Where the next section begins: what lies between two belongs to neither."""
+        return min((s.addr for s in self.library.image.sections if s.addr >= address),
+                   default=address)  # fmt: skip
 
     def jumps_into(self, entry: int, size: int) -> bool:
         """Whether the function itself branches to the bytes that a redirect overwrites."""

@@ -9,7 +9,7 @@ straight to its new function, one by one, which changes nothing any more.
     entry:  jmp stub                     later: jmp new function
     stub:   cmp dword [word], 0
             je  first                    first: (the first instructions of the function)
-            jmp [new function]                  jmp entry + their length
+            jmp [target]                        jmp entry + their length
 """
 
 import struct
@@ -29,9 +29,12 @@ _HEAD: Final = 64
 _STUB: Final = 32
 _FAR_PART: Final = 13
 """Where in a stub the jump to the new function begins."""
+_TARGET: Final = 24
+"""Where in a stub the new function's address lies: aligned, so that it changes as a whole."""
 _JUMP_BACK: Final = 14
 _ALIGNMENT: Final = 16
 _REACH: Final = 1 << 31
+_ANYWHERE: Final = 1 << 30
 
 
 class Unmovable(Exception):
@@ -56,6 +59,11 @@ class Gate(NamedTuple):
     def closed(self) -> bytes:
         """The jump to the stub."""
         return jump(self.entry, self.stub)
+
+    @property
+    def target(self) -> int:
+        """Where the address that the stub leads to lies."""
+        return self.stub + _TARGET
 
     def open(self, target: int) -> bytes:
         """The jump straight to a target, or through the stub where that is too far away."""
@@ -104,56 +112,53 @@ def room(redirects: Sequence[Redirect]) -> int:
 
 def build(
     library: Library, base: int, redirects: Sequence[Redirect], targets: Mapping[int, int], at: int
-) -> tuple[Area, dict[int, str]]:
+) -> Area:
     """Make the contents of an area.
 
     Args:
         library: whose entries get gates.
         base: its load base.
         redirects: the entries.
-        targets: for each `Redirect.old`, the absolute address to lead to.
+        targets: for each entry, absolute, the address to lead to.
         at: where the area will be, within 2 GiB of the library.
-
-    Returns:
-        The area, and for each entry that cannot have a gate the reason.
 
     Raises:
         MissingTool: iced-x86 is not installed.
     """
     contents = bytearray(_HEAD)
     gates: dict[int, Gate] = {}
-    reasons: dict[int, str] = {}
     firsts = at + _HEAD + _STUB * len(redirects)
     moved = bytearray()
     for redirect in redirects:
         stub, first = at + len(contents), firsts + len(moved)
         entry = base + redirect.old
-        try:
-            code = _moved(library, redirect, entry, first)
-        except Unmovable as why:
-            reasons[redirect.old] = str(why)
-            contents += bytes(_STUB)
-            continue
-        contents += _stub(stub, at, first, targets[redirect.old])
+        code = _moved(library, redirect, entry, first)
+        contents += _stub(stub, at, first, targets[entry])
         moved += code + b"\xcc" * (-len(code) % _ALIGNMENT)
         gates[entry] = Gate(entry, _code(library, redirect.old, JUMP_SIZE), first, stub)
-    return Area(at, bytes(contents + moved), gates), reasons
+    return Area(at, bytes(contents + moved), gates)
 
 
-def retarget(area: Area, targets: Mapping[int, int]) -> dict[int, bytes]:
-    """Writes that make the stubs of an area lead elsewhere; entry -> target, all absolute."""
-    return {
-        area.gates[entry].stub + _FAR_PART + 6: struct.pack("<Q", target)
-        for entry, target in targets.items()
-        if entry in area.gates
-    }
+def unmovable(library: Library, redirects: Sequence[Redirect]) -> dict[int, str]:
+    """Entries that cannot have a gate, with the reason.
+
+    Raises:
+        MissingTool: iced-x86 is not installed.
+    """
+    reasons = {}
+    for redirect in redirects:
+        try:
+            _moved(library, redirect, _ANYWHERE + redirect.old, 2 * _ANYWHERE)
+        except Unmovable as why:
+            reasons[redirect.old] = str(why)
+    return reasons
 
 
 def _stub(stub: int, word: int, first: int, target: int) -> bytes:
     ask = b"\x83\x3d" + struct.pack("<ib", word - (stub + 7), 0)
     own = b"\x0f\x84" + struct.pack("<i", first - (stub + 13))
-    other = b"\xff\x25\0\0\0\0" + struct.pack("<Q", target)
-    return (ask + own + other).ljust(_STUB, b"\xcc")
+    other = b"\xff\x25" + struct.pack("<i", _TARGET - _FAR_PART - 6)
+    return (ask + own + other).ljust(_TARGET, b"\xcc") + struct.pack("<Q", target)
 
 
 def _moved(library: Library, redirect: Redirect, entry: int, first: int) -> bytes:

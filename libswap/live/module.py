@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from libswap.elf.debugfile import with_symbols
 from libswap.elf.image import Image
 from libswap.errors import InvalidElf
 from libswap.linux.memory import Range
 from libswap.linux.procfs import PROC, Procfs
+from libswap.linux.rooted import Root
 from libswap.live.library import Library
 from libswap.live.link_map import LinkMap
 from libswap.process.maps import Mapping
@@ -65,9 +67,9 @@ Opener = Callable[[Mapping], Library]
 class LibraryCache:
     """Facts of files by what the file is, shared by all processes of one run."""
 
-    def __init__(self, find_debug: Callable[[Image], Image | None] = lambda _: None) -> None:
-        """Begin empty; `find_debug` looks for the symbols that were split off."""
-        self._find_debug = find_debug
+    def __init__(self, roots: Sequence[Root] = ()) -> None:
+        """Begin empty; symbols that were split off are looked for below `roots`."""
+        self._roots = roots
         self._known: dict[tuple[int, int, int, int], Library] = {}
 
     def open(self, path: str) -> Library:
@@ -85,7 +87,8 @@ class LibraryCache:
             if len(self._known) >= _CACHED_LIBRARIES:
                 self._known.pop(next(iter(self._known)))
             image = Image.open(path)
-            self._known[key] = Library(image, self._find_debug(image))
+            debug = with_symbols(image, os.path.realpath(path), self._roots)
+            self._known[key] = Library(image, debug)
         return self._known[key]
 
     def opener(self, pid: int, procfs: Procfs = PROC) -> Opener:

@@ -31,8 +31,8 @@ def test_functions_and_state_pair_by_name(compiler: Compiler) -> None:
              found.labels.items()}  # fmt: skip
     assert named["count"] == new_at["count"]
     assert named["local_add"] == new_at["local_add"]
-    assert named["only_old"] is None
-    assert [n.name for n in found.gone] == ["only_old"]
+    assert not found.gone
+    assert [n.name for n in pair(new, old).gone] == ["only_new"]
     assert {o.name.rpartition(":")[2] for o in found.objects} == {
         "exported_count", "hidden_count", "method",
     }  # fmt: skip

@@ -1,0 +1,386 @@
+"""Load the new library beside the old one in a process, and reserve what its swap needs there."""
+
+import errno
+import os
+import shutil
+import signal
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from libswap.errors import LibswapError, LoadFailed
+from libswap.linux.memory import ProcessMemory, Range
+from libswap.live.calls import (
+    Buffer,
+    Call,
+    Crashed,
+    Hung,
+    LeftProcess,
+    Program,
+    Result,
+    Returned,
+    SystemCall,
+)
+from libswap.live.choice import borrow
+from libswap.live.library import Name
+from libswap.live.remote import Borrowed
+from libswap.live.runtime import (
+    RTLD_DI_LMID,
+    RTLD_DI_TLS_MODID,
+    RTLD_GLOBAL,
+    RTLD_NOLOAD,
+    RTLD_NOW,
+    Runtime,
+)
+from libswap.process.identity import Identity
+from libswap.process.maps import Mapping
+
+_MMAP: Final = 9
+_MUNMAP: Final = 11
+_CLOSE: Final = 3
+_FTRUNCATE: Final = 77
+_MEMFD_CREATE: Final = 319
+_READ: Final = 1
+_READ_EXECUTE: Final = 5
+_PRIVATE: Final = 0x02
+_PRIVATE_ANONYMOUS: Final = 0x22
+_FIXED_NOREPLACE: Final = 0x100000
+_CLOEXEC: Final = 1
+_REACH: Final = 1 << 30
+_PAGE: Final = 4096
+_HANDED_OVER: Final = b"libswap-library"
+_MOST_QUESTIONS: Final = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is wanted in the process.
+
+    Attributes:
+        path: the new library as the process sees it; "" where it is loaded already.
+        hand_over: our own path of a file that the process cannot see: it gets a copy in memory.
+        taken: names that the dynamic linker has given to what it loaded.
+        keep: l_name of the copy in use, of which a reference is taken so that it stays.
+        neighbour: the handle of the copy in use, where its namespace is not the first.
+        everywhere: whether later modules may bind to what only the new library has.
+        questions: exported names whose address only an IFUNC resolver knows.
+        tls: whether the TLS module ids of both are wanted.
+        area: bytes of executable memory near `near`; 0 for none.
+        near: the extent of the copy in use.
+        record: bytes for a new record; 0 where there is one that is large enough.
+        handle: the copy to move to, where it is loaded already.
+        source: the handle of the copy in use.
+    """
+
+    path: str
+    keep: str
+    near: Range
+    neighbour: int = 0
+    everywhere: bool = False
+    questions: tuple[Name, ...] = ()
+    tls: bool = False
+    area: int = 0
+    record: int = 0
+    handle: int = 0
+    source: int = 0
+    hand_over: str = ""
+    taken: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What there is now.
+
+    Attributes:
+        handle: of the new copy: the address of its link map.
+        kept: the handle by which the copy in use is kept; 0 where it was not asked for.
+        area: address of the executable memory, 0 for none.
+        record: address of the mapping for the record, 0 for none.
+        answers: for each question the address in the old copy and in the new one.
+    """
+
+    handle: int
+    kept: int
+    area: int
+    record: int
+    answers: dict[Name, tuple[int, int]] = field(default_factory=dict)
+    tls: tuple[int, int] = (0, 0)
+
+
+def load(
+    identity: Identity,
+    memory: ProcessMemory,
+    runtime: Runtime,
+    mappings: Sequence[Mapping],
+    request: Request,
+    *,
+    wait: float,
+    timeout: float,
+) -> Loaded:
+    """Do it on one borrowed thread; on a failure what was made is taken back.
+
+    Args:
+        identity: the process.
+        memory: its memory.
+        runtime: its C library.
+        mappings: its mappings.
+        request: what is wanted.
+        wait: seconds to wait for a thread that may be borrowed.
+        timeout: seconds that the library's constructors may take.
+
+    Raises:
+        LoadFailed: the dynamic linker refused, or a constructor crashed, hung or left.
+        NoSafeThread: no thread could be borrowed.
+        ProcessGone: it ended.
+    """
+    with borrow(
+        identity,
+        memory,
+        avoid=runtime.avoid,
+        deadline=time.monotonic() + wait,
+        errno_location=runtime.errno_location,
+        lift_seccomp=_filtered(identity.pid) and os.geteuid() == 0,
+    ) as thread:
+        visit = _Visit(thread, runtime, request, identity.pid, timeout)
+        return visit.load(mappings)
+
+
+@dataclass(slots=True)
+class _Visit:
+    """The calls on the borrowed thread, with what must be taken back so far."""
+
+    thread: Borrowed
+    runtime: Runtime
+    request: Request
+    pid: int
+    timeout: float
+    handles: list[int] = field(default_factory=list)
+    made: list[tuple[int, int]] = field(default_factory=list)
+
+    def load(self, mappings: Sequence[Mapping]) -> Loaded:
+        try:
+            return self._load(mappings)
+        except LoadFailed:
+            self._take_back()
+            raise
+
+    def _load(self, mappings: Sequence[Mapping]) -> Loaded:
+        request = self.request
+        space = self._space() if request.neighbour else None
+        handle, kept = request.handle, 0
+        if request.path:
+            kept = self._open(request.keep, RTLD_NOW | RTLD_NOLOAD, space)
+            self.handles.append(kept)
+            flags = RTLD_NOW | (RTLD_GLOBAL if request.everywhere else 0)
+            with self._handed_over() as path:
+                handle = self._open(path, flags, space)
+            self.handles.append(handle)
+        area = self._area(mappings) if request.area else 0
+        record = self._record() if request.record else 0
+        answers: dict[Name, tuple[int, int]] = {}
+        for start in range(0, len(request.questions), _MOST_QUESTIONS):
+            some = request.questions[start : start + _MOST_QUESTIONS]
+            answers |= self._ask(some, handle, request.source)
+        tls = self._tls(request.source, handle) if request.tls else (0, 0)
+        return Loaded(handle, kept, area, record, answers, tls)
+
+    def _open(self, path: str, flags: int, space: int | None) -> int:
+        name = os.fsencode(path)
+        if space is None:
+            opening = Call(self.runtime.dlopen, (name, flags))
+        else:
+            opening = Call(self.runtime.dlmopen, (space, name, flags))
+        program: Program = [opening]
+        if self.runtime.dlerror:
+            program.append(Call(self.runtime.dlerror, (), unless=Result(0)))
+        returned = self._run(program, path, strings=(1,) if len(program) == 2 else ())
+        if returned.results[0] == 0:
+            words = returned.strings.get(1, b"the dynamic linker gives no reason")
+            raise LoadFailed(self.pid, path, words.decode("utf-8", "surrogateescape"))
+        return returned.results[0]
+
+    @contextmanager
+    def _handed_over(self) -> Iterator[str]:
+        """The path to load from: the file's, or that of a memfd in the process with its bytes."""
+        request = self.request
+        if not request.hand_over:
+            yield request.path
+            return
+        made = self._run([SystemCall(_MEMFD_CREATE, (_HANDED_OVER, _CLOEXEC))], "").results[0]
+        if _failed(made):
+            raise LoadFailed(self.pid, request.path, f"memfd_create: {os.strerror(_errno(made))}")
+        try:
+            with (
+                Path(request.hand_over).open("rb") as source,
+                Path(f"/proc/{self.pid}/fd/{made}").open("wb") as sink,
+            ):
+                shutil.copyfileobj(source, sink)
+            yield spelled(f"/proc/self/fd/{made}", request.taken)
+        except OSError as error:
+            raise LoadFailed(self.pid, request.path, f"handing it over: {error}") from None
+        finally:
+            self._run([SystemCall(_CLOSE, (made,))], "")
+
+    def _space(self) -> int:
+        """The id of the namespace (LM_ID_*) that the copy in use lives in."""
+        call = Call(self.runtime.dlinfo, (self.request.neighbour, RTLD_DI_LMID, Buffer(8)))
+        return int.from_bytes(self._run([call], "").buffers[0], "little")
+
+    def _tls(self, old: int, new: int) -> tuple[int, int]:
+        calls: Program = [
+            Call(self.runtime.dlinfo, (handle, RTLD_DI_TLS_MODID, Buffer(8)))
+            for handle in (old, new)
+        ]
+        first, second = self._run(calls, "").buffers
+        return int.from_bytes(first, "little"), int.from_bytes(second, "little")
+
+    def _ask(self, names: Sequence[Name], new: int, old: int) -> dict[Name, tuple[int, int]]:
+        calls: Program = [
+            Call(self.runtime.dlvsym, (handle, _text(name.name), _text(name.version)))
+            if name.version and self.runtime.dlvsym
+            else Call(self.runtime.dlsym, (handle, _text(name.name)))
+            for name in names
+            for handle in (old, new)
+        ]
+        results = self._run(calls, "").results
+        return {
+            name: (results[2 * i], results[2 * i + 1])
+            for i, name in enumerate(names)
+            if results[2 * i] and results[2 * i + 1]
+        }
+
+    def _area(self, mappings: Sequence[Mapping]) -> int:
+        size = _pages(self.request.area)
+        for place in gaps(mappings, self.request.near, size):
+            flags = _PRIVATE_ANONYMOUS | _FIXED_NOREPLACE
+            call = SystemCall(_MMAP, (place, size, _READ_EXECUTE, flags, (1 << 64) - 1, 0))
+            got = self._run([call], "").results[0]
+            if not _failed(got):
+                self.made.append((got, size))
+            if got == place:
+                return place
+            if _failed(got) and _errno(got) != errno.EEXIST:
+                break
+        raise LoadFailed(self.pid, self.request.path, "no executable memory near the old library")
+
+    def _record(self) -> int:
+        size = _pages(self.request.record)
+        program: Program = [
+            SystemCall(_MEMFD_CREATE, (b"libswap", _CLOEXEC)),
+            SystemCall(_FTRUNCATE, (Result(0), size)),
+            SystemCall(_MMAP, (0, size, _READ, _PRIVATE, Result(0), 0)),
+            SystemCall(_CLOSE, (Result(0),)),
+        ]
+        results = self._run(program, "").results
+        if _failed(results[2]):
+            reason = os.strerror(_errno(results[2]))
+            raise LoadFailed(self.pid, self.request.path, f"no memory for the record: {reason}")
+        self.made.append((results[2], size))
+        return results[2]
+
+    def _take_back(self) -> None:
+        """Close and unmap; what a crashed constructor left behind stays."""
+        program: Program = [Call(self.runtime.dlclose, (h,)) for h in reversed(self.handles)]
+        program += [SystemCall(_MUNMAP, part) for part in self.made]
+        if program:
+            self.thread.run(program, timeout=self.timeout)
+
+    def _run(self, program: Program, path: str, strings: Sequence[int] = ()) -> Returned:
+        outcome = self.thread.run(program, timeout=self.timeout, read_strings=strings)
+        if isinstance(outcome, Returned):
+            return outcome
+        raise LoadFailed(self.pid, path or self.request.path, _words(outcome, self.timeout))
+
+
+def unload(
+    identity: Identity,
+    memory: ProcessMemory,
+    runtime: Runtime,
+    request: Request,
+    there: Loaded,
+    *,
+    wait: float,
+) -> None:
+    """Take back what `load` did, where the swap came to nothing.
+
+    Where that is not possible now, the copy stays loaded: it takes memory, and nobody reaches it.
+    """
+    program: Program = [Call(runtime.dlclose, (h,)) for h in (there.handle, there.kept) if h]
+    if there.area:
+        program.append(SystemCall(_MUNMAP, (there.area, _pages(request.area))))
+    if there.record:
+        program.append(SystemCall(_MUNMAP, (there.record, _pages(request.record))))
+    with (
+        suppress(LibswapError),
+        borrow(
+            identity,
+            memory,
+            avoid=runtime.avoid,
+            deadline=time.monotonic() + wait,
+            errno_location=runtime.errno_location,
+        ) as thread,
+    ):
+        thread.run(program, timeout=wait)
+
+
+def gaps(mappings: Sequence[Mapping], near: Range, size: int) -> list[int]:
+    """Addresses of free memory within reach of a jump from anywhere in `near`, closest first."""
+    found = []
+    edges = [0x10000, *(a for m in mappings for a in (m.start, m.end)), 1 << 47]
+    for low, high in zip(edges[::2], edges[1::2], strict=True):
+        if high - low < size + 2 * _PAGE:
+            continue
+        found += [
+            place
+            for place in (high - size - _PAGE, low + _PAGE)
+            if near.end - _REACH < place < near.start + _REACH
+        ]
+    return sorted(found, key=lambda place: abs(place - near.start))[:8]
+
+
+def spelled(path: str, taken: Collection[str]) -> str:
+    """Another spelling of an absolute path, which the dynamic linker does not know yet.
+
+    It looks for a name among those it has loaded before it looks for the file (dl-load.c).
+    """
+    directory, _, name = path.rpartition("/")
+    for count in range(2, len(taken) + 3):
+        candidate = f"{directory}{'/' * count}{name}"
+        if candidate not in taken:
+            return candidate
+    raise AssertionError("more spellings than names")
+
+
+def _filtered(pid: int) -> bool:
+    """Whether a seccomp filter looks at its system calls (proc_pid_status(5), Seccomp)."""
+    with open(f"/proc/{pid}/status", "rb") as status:  # noqa: PTH123
+        return any(line.split()[1] != b"0" for line in status if line.startswith(b"Seccomp:"))
+
+
+def _words(outcome: Crashed | Hung | LeftProcess, timeout: float) -> str:
+    match outcome:
+        case Crashed(signo=signo, address=address):
+            return f"its constructor raised {signal.Signals(signo).name} at {address:#x}"
+        case Hung():
+            return f"its constructor did not come back within {timeout:g} s"
+        case LeftProcess():
+            return "its constructor tried to end the process"
+
+
+def _text(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _pages(size: int) -> int:
+    return -(-size // _PAGE) * _PAGE
+
+
+def _failed(result: int) -> bool:
+    return result >= (1 << 64) - 4095
+
+
+def _errno(result: int) -> int:
+    return (1 << 64) - result

@@ -1,0 +1,292 @@
+"""The record that a swapped process carries: what was done to it, and how to undo it.
+
+It lies in a private mapping of a memfd called libswap: found by its name in maps, copied to the
+children of a fork with the memory that it describes. It has two halves that are written in turn;
+the one with the higher number and a right checksum counts, so that being killed while writing
+leaves the one before.
+"""
+
+import json
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final, Self
+
+from libswap.errors import MemoryUnreachable, RecordDamaged
+from libswap.linux.memory import Memory
+from libswap.live.transaction import Write
+from libswap.process.maps import Mapping
+
+NAME: Final = b"libswap"
+MAGIC: Final = b"libswap\0"
+FORMAT: Final = 1
+_HEADER: Final = struct.Struct("<8sII")
+_HALF: Final = struct.Struct("<QII")
+_MOST: Final = 1 << 26
+_MOST_UNPACKED: Final = 1 << 28
+
+
+@dataclass(frozen=True, slots=True)
+class GateRecord:
+    """One entry that was changed. `entry` is relative to the load base, the others are absolute."""
+
+    entry: int
+    original: str
+    first: int
+    stub: int
+
+
+@dataclass(frozen=True, slots=True)
+class CopyRecord:
+    """One loaded copy of a library.
+
+    Attributes:
+        link: address of its link map, which is also its handle.
+        base: load base.
+        path: under which it was loaded.
+        build_id: of its file.
+        area: address of its gates, 0 for none.
+        area_size: in bytes.
+        gates: its entries that lead to the copy in use, where that is another one.
+    """
+
+    link: int
+    base: int
+    path: str
+    build_id: str
+    area: int = 0
+    area_size: int = 0
+    gates: tuple[GateRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The copies of one library in one namespace.
+
+    Attributes:
+        copies: in the order in which they were loaded.
+        current: the index of the one in use.
+    """
+
+    copies: tuple[CopyRecord, ...]
+    current: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One swap or its undoing.
+
+    Attributes:
+        id: which one, unique in this process and its forks.
+        when: seconds since the epoch.
+        what: "swap" or "revert".
+        library: path of the library.
+        old: build id before.
+        new: build id after.
+        old_base: load base of the copy that was in use.
+        new_base: load base of the copy that came into use.
+        state: "begun", "switched" (all but speed is done), "done", "abandoned" or "reverted".
+    """
+
+    id: str
+    when: float
+    what: str
+    library: str
+    old: str
+    new: str
+    old_base: int
+    new_base: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A commit that has begun.
+
+    Attributes:
+        family: index in the record.
+        source: index of the copy that was in use.
+        target: index of the copy that will be.
+        fresh: address and bytes in hexadecimal of the target's own data before the exchange.
+    """
+
+    family: int
+    source: int
+    target: int
+    fresh: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Everything."""
+
+    families: tuple[Family, ...] = ()
+    events: tuple[Event, ...] = ()
+    pending: Pending | None = None
+
+    def family_of(self, base: int) -> int | None:
+        """The index of the family that a module at this load base belongs to."""
+        return next(
+            (i for i, f in enumerate(self.families) if any(c.base == base for c in f.copies)), None
+        )
+
+    def with_family(self, index: int | None, family: Family) -> tuple[Self, int]:
+        """The record with a family replaced or added, and its index."""
+        if index is None:
+            return replace(self, families=(*self.families, family)), len(self.families)
+        families = list(self.families)
+        families[index] = family
+        return replace(self, families=tuple(families)), index
+
+    def with_event(self, event: Event, keep: int = 64) -> Self:
+        """The record with an event added or replaced; the oldest are forgotten."""
+        others = [e for e in self.events if e.id != event.id]
+        return replace(self, events=(*others[-keep:], event))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a process keeps its record, and what it says.
+
+    Attributes:
+        address: of the mapping.
+        size: in bytes.
+        number: of the half that counts.
+        record: its contents.
+    """
+
+    address: int
+    size: int
+    number: int
+    record: Record
+
+    def writes(self, record: Record) -> tuple["Place", Write]:
+        """The write that replaces the record, into the half that does not count.
+
+        Raises:
+            RecordTooLarge: it does not fit.
+        """
+        payload = encode(record)
+        half = half_size(self.size)
+        if len(payload) + _HALF.size > half:
+            raise RecordTooLarge(len(payload))
+        number = self.number + 1
+        at = self.address + _HEADER.size + (number % 2) * half
+        head = _HALF.pack(number, len(payload), zlib.crc32(payload))
+        return replace(self, number=number, record=record), Write(at, b"", head + payload)
+
+
+class RecordTooLarge(Exception):
+    """The mapping is too small; a larger one is needed."""
+
+
+def half_size(size: int) -> int:
+    """Bytes that one half of a mapping has."""
+    return (size - _HEADER.size) // 2 & ~7
+
+
+def size_for(record: Record) -> int:
+    """Bytes for a mapping with room to spare."""
+    return max(1 << 16, 8 * len(encode(record)) + (1 << 14) & ~0xFFF)
+
+
+def blank(address: int, size: int) -> tuple[Place, Write]:
+    """A new record in a fresh mapping."""
+    place = Place(address, size, 0, Record())
+    return place, Write(address, b"", _HEADER.pack(MAGIC, FORMAT, size))
+
+
+def encode(record: Record) -> bytes:
+    """As it lies in memory."""
+    return zlib.compress(json.dumps(asdict(record), separators=(",", ":")).encode())
+
+
+def decode(payload: bytes) -> Record:
+    """The inverse of `encode`.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        unpacker = zlib.decompressobj()
+        text = unpacker.decompress(payload, _MOST_UNPACKED)
+        return _record(json.loads(text))
+    except (zlib.error, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(str(error)) from None
+
+
+def find(memory: Memory, mappings: Sequence[Mapping], pid: int) -> Place | None:
+    """The record of a process, None where libswap has never changed it.
+
+    Raises:
+        RecordDamaged: there is one that cannot be read.
+    """
+    found = [m for m in mappings if m.name == b"/memfd:libswap (deleted)" and not m.executable]
+    places = [p for m in found if m.offset == 0 and (p := _read(memory, m, pid)) is not None]
+    return max(places, key=lambda p: p.number, default=None)
+
+
+def _read(memory: Memory, mapping: Mapping, pid: int) -> Place | None:
+    try:
+        magic, version, size = _HEADER.unpack(memory.read(mapping.start, _HEADER.size))
+    except MemoryUnreachable:
+        raise RecordDamaged(pid, "it cannot be read") from None
+    if not any(magic):
+        return None  # we were killed before it became a record
+    if magic != MAGIC:
+        raise RecordDamaged(pid, "it does not begin as a record does")
+    if version != FORMAT:
+        raise RecordDamaged(pid, f"it has format {version}; this libswap knows {FORMAT}")
+    if not _HEADER.size + 2 * _HALF.size <= size <= min(_MOST, mapping.end - mapping.start):
+        raise RecordDamaged(pid, f"it claims {size} bytes")
+    halves = [h for i in range(2) if (h := _half(memory, mapping.start, size, i)) is not None]
+    if not halves:
+        if not any(_started(memory, mapping.start, size, i) for i in range(2)):
+            return Place(mapping.start, size, 0, Record())
+        raise RecordDamaged(pid, "neither half has a right checksum")
+    number, record = max(halves, key=lambda h: h[0])
+    return Place(mapping.start, size, number, record)
+
+
+def _half(memory: Memory, address: int, size: int, index: int) -> tuple[int, Record] | None:
+    at = address + _HEADER.size + index * half_size(size)
+    number, length, checksum = _HALF.unpack(memory.read(at, _HALF.size))
+    if not number or length > half_size(size) - _HALF.size:
+        return None
+    payload = memory.read(at + _HALF.size, length)
+    if zlib.crc32(payload) != checksum:
+        return None
+    try:
+        return number, decode(payload)
+    except ValueError:
+        return None
+
+
+def _started(memory: Memory, address: int, size: int, index: int) -> bool:
+    at = address + _HEADER.size + index * half_size(size)
+    return any(_HALF.unpack(memory.read(at, _HALF.size)))
+
+
+def _record(data: Any) -> Record:  # noqa: ANN401  what JSON holds is checked here
+    return Record(
+        families=tuple(
+            Family(tuple(_copy(c) for c in f["copies"]), int(f["current"]))
+            for f in data["families"]
+        ),
+        events=tuple(Event(**e) for e in data["events"]),
+        pending=_pending(data["pending"]) if data["pending"] else None,
+    )
+
+
+def _pending(data: dict[str, Any]) -> Pending:
+    fresh = tuple((int(at), str(content)) for at, content in data["fresh"])
+    return Pending(int(data["family"]), int(data["source"]), int(data["target"]), fresh)
+
+
+def _copy(data: dict[str, Any]) -> CopyRecord:
+    return CopyRecord(**{**data, "gates": tuple(_gates(data["gates"]))})
+
+
+def _gates(rows: Iterable[dict[str, Any]]) -> Iterable[GateRecord]:
+    return (GateRecord(**row) for row in rows)

@@ -1,0 +1,129 @@
+"""The C library of a process: what loads libraries there, and what a borrowed thread must avoid."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from libswap.elf.image import EM_X86_64
+from libswap.errors import NotSwappable
+from libswap.linux.memory import Range
+from libswap.live.module import Module
+from libswap.live.redirect import code_ranges
+from libswap.live.stacks import Areas
+
+RTLD_LAZY: Final = 1
+RTLD_NOW: Final = 2
+RTLD_NOLOAD: Final = 4
+RTLD_GLOBAL: Final = 0x100
+RTLD_DI_LMID: Final = 1
+RTLD_DI_TLS_MODID: Final = 9
+
+_MALLOC: Final = ("malloc", "free", "calloc", "realloc", "memalign", "aligned_alloc",
+                  "posix_memalign", "valloc", "pvalloc", "malloc_trim")  # fmt: skip
+_LOADER: Final = ("dlopen", "dlsym", "dlclose", "dlvsym", "dl_iterate_phdr", "dladdr")
+_BEFORE: Final = 0x4000
+_BEHIND: Final = 0x1000
+"""malloc.c's static functions lie beside its exported ones, which strip leaves named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Addresses in the process; 0 for what it does not have.
+
+    Attributes:
+        avoid: code of the loader and of the allocator.
+    """
+
+    dlopen: int
+    dlmopen: int
+    dlclose: int
+    dlerror: int
+    dlsym: int
+    dlvsym: int
+    dlinfo: int
+    errno_location: int
+    avoid: Areas
+
+
+def runtime_of(modules: Sequence[Module]) -> Runtime:
+    """Find them among the loaded modules.
+
+    Raises:
+        NotSwappable: the process has no dlopen, or none that is known to work from outside.
+    """
+    _check_machine(modules)
+    found = {name: _address(modules, name) for name in (
+        "dlopen", "dlmopen", "dlclose", "dlerror", "dlsym", "dlvsym", "dlinfo", "__errno_location",
+    )}  # fmt: skip
+    if not found["dlopen"]:
+        raise NotSwappable(
+            "no-dlopen", "the C library of the process has no dlopen", "restart the process"
+        )
+    return Runtime(
+        found["dlopen"], found["dlmopen"], found["dlclose"], found["dlerror"], found["dlsym"],
+        found["dlvsym"], found["dlinfo"], found["__errno_location"], Areas(_avoid(modules)),
+    )  # fmt: skip
+
+
+def is_loader(module: Module) -> bool:
+    """Whether it is the dynamic linker."""
+    soname = (module.library.dynamic.soname if module.library else "") or ""
+    return soname.startswith(("ld-linux", "ld-musl")) or "/ld-musl-" in module.path
+
+
+def is_c_library(module: Module) -> bool:
+    """Whether it is the C library or a part of it."""
+    soname = (module.library.dynamic.soname if module.library else "") or ""
+    return soname in _PARTS_OF_LIBC or is_loader(module)
+
+
+_PARTS_OF_LIBC: Final = frozenset({"libc.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1",
+                                   "libm.so.6", "libc.so"})  # fmt: skip
+
+
+def _check_machine(modules: Sequence[Module]) -> None:
+    if not modules or modules[0].library is None:
+        reason = modules[0].reason if modules else "nothing is loaded"
+        raise NotSwappable("unreadable-program", f"the program cannot be read: {reason}",
+                           "run libswap as root")  # fmt: skip
+    header = modules[0].library.image.header
+    if header.bits != 64 or header.machine != EM_X86_64:
+        raise NotSwappable(
+            "other-machine",
+            f"it is a {header.bits}-bit {header.machine_name} program",
+            "restart the process",
+        )
+
+
+def _address(modules: Sequence[Module], name: str) -> int:
+    for module in modules:
+        if module.library is None or not is_c_library(module) or module.link.namespace:
+            continue
+        found = [s for n, s in module.library.exported.items() if n.name == name and s.is_function]
+        found.sort(key=lambda s: not s.default)
+        if found:
+            return module.base + found[0].value
+    return 0
+
+
+def _avoid(modules: Sequence[Module]) -> Iterator[Range]:
+    for module in modules:
+        if module.library is None:
+            continue
+        named = {n.name: s.value for n, s in module.library.exported.items() if s.is_function}
+        if is_loader(module) and "malloc" not in named:
+            for code in code_ranges(module.library):
+                yield Range(module.base + code.start, module.base + code.end)
+        if "malloc" in named and "free" in named:
+            yield from _around(module, [named[n] for n in _MALLOC if n in named])
+            if is_loader(module):  # musl: the loader is in the C library
+                yield from _around(module, [named[n] for n in _LOADER if n in named])
+
+
+def _around(module: Module, places: list[int]) -> Iterator[Range]:
+    if is_c_library(module):
+        low, high = min(places) - _BEFORE, max(places) + _BEHIND
+        yield Range(module.base + low, module.base + high)
+    else:  # an allocator of its own: all of it
+        for code in code_ranges(module.facts):
+            yield Range(module.base + code.start, module.base + code.end)
