@@ -26,6 +26,7 @@ from libswap.live.calls import (
 )
 from libswap.live.choice import borrow
 from libswap.live.library import Name
+from libswap.live.refusal import needs_lifting
 from libswap.live.remote import Borrowed
 from libswap.live.runtime import (
     RTLD_DI_LMID,
@@ -142,7 +143,8 @@ def load(
         avoid=runtime.avoid,
         deadline=time.monotonic() + wait,
         errno_location=runtime.errno_location,
-        lift_seccomp=_filtered(identity.pid) and os.geteuid() == 0,
+        loader_locks=runtime.loader_locks,
+        lift_seccomp=needs_lifting(identity.pid),
     ) as thread:
         visit = _Visit(thread, runtime, request, identity.pid, timeout)
         return visit.load(mappings)
@@ -321,6 +323,8 @@ def unload(
             avoid=runtime.avoid,
             deadline=time.monotonic() + wait,
             errno_location=runtime.errno_location,
+            loader_locks=runtime.loader_locks,
+            lift_seccomp=needs_lifting(identity.pid),
         ) as thread,
     ):
         thread.run(program, timeout=wait)
@@ -352,12 +356,6 @@ def spelled(path: str, taken: Collection[str]) -> str:
         if candidate not in taken:
             return candidate
     raise AssertionError("more spellings than names")
-
-
-def _filtered(pid: int) -> bool:
-    """Whether a seccomp filter looks at its system calls (proc_pid_status(5), Seccomp)."""
-    with open(f"/proc/{pid}/status", "rb") as status:  # noqa: PTH123
-        return any(line.split()[1] != b"0" for line in status if line.startswith(b"Seccomp:"))
 
 
 def _words(outcome: Crashed | Hung | LeftProcess, timeout: float) -> str:

@@ -7,6 +7,7 @@ from typing import Final
 from libswap.elf.image import EM_X86_64
 from libswap.errors import NotSwappable
 from libswap.linux.memory import Range
+from libswap.live.loader_locks import LoaderLocks
 from libswap.live.module import Module
 from libswap.live.redirect import code_ranges
 from libswap.live.stacks import Areas
@@ -32,6 +33,7 @@ class Runtime:
 
     Attributes:
         avoid: code of the loader and of the allocator.
+        loader_locks: what a constructor that crashes leaves held; None where it is not known.
     """
 
     dlopen: int
@@ -43,6 +45,7 @@ class Runtime:
     dlinfo: int
     errno_location: int
     avoid: Areas
+    loader_locks: LoaderLocks | None = None
 
 
 def runtime_of(modules: Sequence[Module]) -> Runtime:
@@ -62,6 +65,7 @@ def runtime_of(modules: Sequence[Module]) -> Runtime:
     return Runtime(
         found["dlopen"], found["dlmopen"], found["dlclose"], found["dlerror"], found["dlsym"],
         found["dlvsym"], found["dlinfo"], found["__errno_location"], Areas(_avoid(modules)),
+        _loader_locks(modules),
     )  # fmt: skip
 
 
@@ -79,6 +83,17 @@ def is_c_library(module: Module) -> bool:
 
 _PARTS_OF_LIBC: Final = frozenset({"libc.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1",
                                    "libm.so.6", "libc.so"})  # fmt: skip
+
+
+def _loader_locks(modules: Sequence[Module]) -> LoaderLocks | None:
+    unlock = _address(modules, "pthread_mutex_unlock")
+    for module in modules:
+        if unlock and is_loader(module) and module.library is not None:
+            for name, symbol in module.library.exported.items():
+                if name.name == "_rtld_global":
+                    at = module.base + symbol.value
+                    return LoaderLocks(Range(at, at + symbol.size), unlock)
+    return None
 
 
 def _check_machine(modules: Sequence[Module]) -> None:

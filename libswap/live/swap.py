@@ -28,6 +28,7 @@ from libswap.live.outlook import (
 from libswap.live.plan import Leading, Side
 from libswap.live.quiescence import Forbidden
 from libswap.live.redirect import redirects
+from libswap.live.refusal import require_fit
 from libswap.live.registry import CopyRecord, Event, Family, GateRecord, Pending, Place, Record
 from libswap.live.runtime import runtime_of
 from libswap.live.subject import Subject
@@ -92,6 +93,7 @@ def swap(
         CommitBlocked: there was no safe moment; the process is as it was.
         ProcessGone: it ended.
     """
+    require_fit(subject.identity)
     progress("look")
     work = look(subject, source, library, options)
     stoppers = work.outlook.stoppers(force=options.force)

@@ -1,0 +1,89 @@
+"""`libswap live`."""
+
+import shlex
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from libswap.cli.options import DryRun, Json, StateDir
+from libswap.cli.session import reporter_of
+
+
+class StateMode(StrEnum):
+    """What becomes of the library's own data."""
+
+    AUTO = "auto"
+    CARRY = "carry"
+    FRESH = "fresh"
+
+
+SafeMoment = Annotated[
+    float, typer.Option("--wait", min=0, help="Seconds to wait for a safe moment.")
+]
+Relaxed = Annotated[
+    bool, typer.Option("--relaxed", help="Let calls that are running end in the old code.")
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Go on in spite of risks; what is refused stays refused.")
+]
+
+
+def command(
+    context: typer.Context,
+    library: Annotated[
+        Path, typer.Argument(metavar="LIB", help="The library, by the name that processes know.")
+    ],
+    pid: Annotated[
+        list[int] | None, typer.Option("--pid", help="Only this process; may be repeated.")
+    ] = None,
+    everyone: Annotated[
+        bool, typer.Option("--all", help="Every process that uses it (the default).")
+    ] = False,
+    new: Annotated[
+        Path | None,
+        typer.Option("--new", help="Use this file instead of what LIB leads to now."),
+    ] = None,
+    wait: SafeMoment = 5.0,
+    relaxed: Relaxed = False,
+    state: Annotated[
+        StateMode,
+        typer.Option(
+            help="The library's own data: auto carries what has a name and refuses to lose the "
+            "rest; carry also moves nameless data of the same layout; fresh begins anew."
+        ),
+    ] = StateMode.AUTO,
+    check: Annotated[
+        str,
+        typer.Option(
+            "--check",
+            metavar="CMD",
+            help="Run after each process (LIBSWAP_PID is set); if it fails, that one is moved "
+            "back.",
+        ),
+    ] = "",
+    force: Force = False,
+    dry_run: DryRun = False,
+    state_dir: StateDir = None,
+    as_json: Json = False,  # noqa: ARG001  the session's
+) -> None:
+    """Move running processes onto the new library, without a restart.
+
+    After an install, LIB leads to the new file and processes still run the old one. Each is moved
+    in a stop of well under a millisecond, or left as it is with the reason.
+    """
+    from libswap.errors import UsageError
+    from libswap.live.outlook import Options
+    from libswap.operations.swap import Request, swap_library
+
+    if pid and everyone:
+        raise UsageError("--pid and --all say different things")
+    reporter = reporter_of(context)
+    options = Options(state=state.value, relaxed=relaxed, force=force, wait=wait)
+    request = Request(
+        library, new, tuple(pid or ()), options, dry_run, tuple(shlex.split(check)), state_dir
+    )
+    report = swap_library(request)
+    reporter.show("live", report, exit_code=report.exit_code)
+    raise typer.Exit(report.exit_code)

@@ -1,0 +1,80 @@
+"""Take swaps back, each process to the copy of the library that it used before."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from libswap.errors import LibswapError, NotAllMoved, NothingSwapped, ProcessGone
+from libswap.linux.rooted import Root
+from libswap.live import swap as live
+from libswap.live.module import LibraryCache
+from libswap.live.outlook import Options
+from libswap.live.registry import Event, Record
+from libswap.live.subject import Subject
+from libswap.operations.swap import (
+    Moved,
+    ProcessResult,
+    Refused,
+    Skipped,
+    as_refused,
+    move_back,
+    process_name,
+)
+from libswap.process.identity import Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of each process."""
+
+    processes: tuple[ProcessResult, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 where everything was taken back."""
+        codes = {p.outcome.exit_code for p in self.processes if isinstance(p.outcome, Refused)}
+        done = any(isinstance(p.outcome, Moved) for p in self.processes)
+        if not codes:
+            return 0
+        return codes.pop() if len(codes) == 1 and not done else NotAllMoved.exit_code
+
+
+def revert(pids: Sequence[int], id_: str, options: Options) -> Report:
+    """Take back the last swap of each process, or the one that is named."""
+    with Root.open("/") as here:
+        cache = LibraryCache((here,))
+        return Report(tuple(map(partial(_one, id_=id_, options=options, cache=cache), pids)))
+
+
+def _one(pid: int, *, id_: str, options: Options, cache: LibraryCache) -> ProcessResult:
+    name, library = process_name(pid), ""
+    try:
+        with Subject.open(Identity.of(pid), cache) as found:
+            subject = live.finish(found, options)
+            event = last_swap(subject.place.record if subject.place else Record(), pid, id_)
+            library = event.library
+            done = move_back(subject, event.id, options)
+            moved = Moved(done.id, done.stopped_for, done.attempts, done.threads, done.outlook)
+            return ProcessResult(pid, name, library, moved)
+    except ProcessGone as error:
+        return ProcessResult(pid, name, library, Skipped(error.message))
+    except LibswapError as error:
+        return ProcessResult(pid, name, library, as_refused(error))
+
+
+def last_swap(record: Record, pid: int, id_: str = "") -> Event:
+    """The swap to take back: still in force, the one that is named or the last.
+
+    Raises:
+        NothingSwapped: there is none, or a later swap of that library stands on it.
+    """
+    undone = {e.what.removeprefix("revert ") for e in record.events if e.what.startswith("revert ")}
+    in_use = {f.copies[f.current].base for f in record.families}
+    standing = [
+        e for e in record.events
+        if e.state in ("switched", "done") and e.what == "swap" and e.id not in undone
+    ]  # fmt: skip
+    for event in reversed(standing):
+        if id_ in ("", event.id) and event.new_base in in_use:
+            return event
+    raise NothingSwapped(pid, f"swap {id_}" if id_ else "swapped library")

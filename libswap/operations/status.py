@@ -1,0 +1,71 @@
+"""What was swapped in running processes, read from the record that each carries."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from libswap.errors import LibswapError
+from libswap.linux.procfs import PROC
+from libswap.live.module import LibraryCache
+from libswap.live.registry import Event, Family, Record
+from libswap.live.subject import Subject
+from libswap.operations.swap import process_name
+from libswap.process.identity import Identity
+
+_NEEDLE = b"/memfd:libswap (deleted)"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStatus:
+    """One process that libswap has changed.
+
+    Attributes:
+        families: the copies of each library, and which is in use.
+        events: what was done, oldest first.
+        unfinished: whether a commit was begun and not ended.
+        trouble: why the record could not be read, "" where it could.
+    """
+
+    pid: int
+    name: str
+    families: tuple[Family, ...]
+    events: tuple[Event, ...]
+    unfinished: bool
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All of them."""
+
+    processes: tuple[ProcessStatus, ...]
+
+
+def status(pids: Sequence[int] = ()) -> Status:
+    """Read the records.
+
+    Args:
+        pids: these processes; none for every process that carries a record.
+    """
+    cache = LibraryCache()
+    return Status(tuple(_one(pid, cache) for pid in (pids or sorted(_carriers(PROC.pids())))))
+
+
+def _carriers(pids: Iterable[int]) -> Iterable[int]:
+    for pid in pids:
+        try:
+            if _NEEDLE in PROC.read(pid, "maps"):
+                yield pid
+        except OSError:
+            continue
+
+
+def _one(pid: int, cache: LibraryCache) -> ProcessStatus:
+    name = process_name(pid)
+    try:
+        with Subject.open(Identity.of(pid), cache) as subject:
+            record = subject.place.record if subject.place else Record()
+            return ProcessStatus(
+                pid, name, record.families, record.events, record.pending is not None
+            )
+    except LibswapError as error:
+        return ProcessStatus(pid, name, (), (), unfinished=False, trouble=error.message)

@@ -1,0 +1,361 @@
+"""Move the processes that use a library onto the file that its name leads to now."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from libswap.abi.compare import compare
+from libswap.abi.finding import Severity
+from libswap.elf.library import read_library
+from libswap.errors import AbiBroken, LibswapError, LoadFailed, NotAllMoved, ProcessGone
+from libswap.linux.command import run
+from libswap.linux.rooted import Root
+from libswap.live import swap as live
+from libswap.live.findings import risk
+from libswap.live.library import Library
+from libswap.live.module import LibraryCache, Module
+from libswap.live.outlook import Options, Outlook, look
+from libswap.live.registry import Record
+from libswap.live.subject import Subject
+from libswap.process.identity import Identity
+from libswap.process.namespaces import root_of
+from libswap.scan.usage import users_of
+
+_MOST_ROUNDS: Final = 50
+_CHECK_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        library: the name that processes know.
+        new: the file to use instead; where None, what `library` leads to now.
+        pids: only these processes; empty for all that use it.
+        options: how.
+        dry_run: make the plans and change nothing.
+        check: a command that must succeed after each process, else that one is moved back.
+        state_dir: where a copy of each process's record is kept; None for nowhere.
+    """
+
+    library: Path
+    new: Path | None = None
+    pids: tuple[int, ...] = ()
+    options: Options = field(default_factory=Options)
+    dry_run: bool = False
+    check: tuple[str, ...] = ()
+    state_dir: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What would be done; nothing was."""
+
+    outlook: Outlook
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """It runs on the new library now."""
+
+    id: str
+    stopped_for: float
+    attempts: int
+    threads: int
+    outlook: Outlook
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """There was nothing to do."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """It goes on as before."""
+
+    error: str
+    reason: str
+    instead: str
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class MovedBack:
+    """It was moved, the check failed, and it was moved back."""
+
+    id: str
+    reason: str
+
+
+Outcome: TypeAlias = Planned | Moved | Skipped | Refused | MovedBack
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessResult:
+    """What became of one library in one process."""
+
+    pid: int
+    name: str
+    library: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of all of them.
+
+    Attributes:
+        library: the name that was asked for.
+        new: the file that is to be used.
+        build_id: of that file.
+        processes: one result per process and copy of the library.
+        uninspected: processes that could not be looked at.
+    """
+
+    library: str
+    new: str
+    build_id: str
+    processes: tuple[ProcessResult, ...]
+    uninspected: int
+
+    @property
+    def exit_code(self) -> int:
+        """0 where every process runs on the new library; see docs/reference/exit-codes.md."""
+        codes = {p.outcome.exit_code for p in self.processes if isinstance(p.outcome, Refused)}
+        back = any(isinstance(p.outcome, MovedBack) for p in self.processes)
+        moved = any(isinstance(p.outcome, Moved) for p in self.processes)
+        if not codes and not back:
+            return 0
+        return codes.pop() if len(codes) == 1 and not moved and not back else NotAllMoved.exit_code
+
+
+Progress = Callable[[int, str], None]
+"""Told of a process and of the step that begins for it."""
+
+
+def swap_library(request: Request, progress: Progress = lambda *_: None) -> Report:
+    """Move processes, parents before children, until a scan finds none that is left.
+
+    Raises:
+        InvalidElf: the new file is no library.
+        OSError: it cannot be opened.
+    """
+    file = Path(os.path.realpath(request.new or request.library))
+    with Root.open("/") as here:
+        cache = LibraryCache((here,))
+        run_ = _Run(request, file, cache, cache.open(str(file)), progress)
+        results = run_.all()
+        return Report(
+            str(request.library), str(file), run_.new.build_id, tuple(results), run_.uninspected
+        )
+
+
+@dataclass(slots=True)
+class _Run:
+    request: Request
+    file: Path
+    cache: LibraryCache
+    new: Library
+    progress: Progress
+    uninspected: int = 0
+
+    def all(self) -> list[ProcessResult]:
+        results: list[ProcessResult] = []
+        seen: set[Identity] = set()
+        for _ in range(_MOST_ROUNDS):
+            found = [i for i in self._users() if i not in seen]
+            for identity in found:
+                seen.add(identity)
+                results += self._one(identity)
+            if not found or self.request.pids:
+                break
+        return results
+
+    def _users(self) -> list[Identity]:
+        """Parents before children: whoever started earlier."""
+        if self.request.pids:
+            return [Identity.of(pid) for pid in self.request.pids]
+        usage = users_of([str(self.request.library)])
+        self.uninspected = len(usage.uninspected)
+        found = [user.process.identity for user in usage.users]
+        return sorted(
+            (i for i in found if i.pid != os.getpid()), key=lambda i: (i.start_time, i.pid)
+        )
+
+    def _one(self, identity: Identity) -> Iterator[ProcessResult]:
+        name = process_name(identity.pid)
+        try:
+            with Subject.open(identity, self.cache) as found:
+                yield from self._libraries(self._ready(found), name)
+        except ProcessGone as error:
+            skipped = Skipped(error.message)
+            yield ProcessResult(identity.pid, name, str(self.request.library), skipped)
+        except LibswapError as error:
+            yield ProcessResult(identity.pid, name, str(self.request.library), as_refused(error))
+
+    def _ready(self, subject: Subject) -> Subject:
+        """What an earlier libswap left unfinished comes first."""
+        if self.request.dry_run:
+            return subject
+        return live.finish(subject, self.request.options)
+
+    def _libraries(self, subject: Subject, name: str) -> Iterator[ProcessResult]:
+        pid = subject.identity.pid
+        sources = affected(subject, self.request.library, self.new)
+        if not sources:
+            skipped = Skipped("it does not use the old library")
+            yield ProcessResult(pid, name, str(self.request.library), skipped)
+        for source in sources:
+            outcome = self._outcome(subject.again(), source)
+            yield ProcessResult(pid, name, source.path, outcome)
+
+    def _outcome(self, subject: Subject, source: Module) -> Outcome:
+        try:
+            return self._move(subject, source)
+        except ProcessGone:
+            raise
+        except LibswapError as error:
+            return as_refused(error)
+
+    def _move(self, subject: Subject, source: Module) -> Outcome:
+        options = self.request.options
+        broken = abi_breaks(source.facts, self.new)
+        if self.request.dry_run:
+            outlook = look(subject, source, self.new, options).outlook
+            found = tuple(risk("abi", str(self.file), text) for text in broken)
+            return Planned(replace(outlook, findings=(*found, *outlook.findings)))
+        if broken and not options.force:
+            raise AbiBroken(str(self.file), broken)
+        loaded = copy_of(subject, source, self.new)
+        visible = loaded is not None or sees(subject, self.file)
+        pid = subject.identity.pid
+        done = live.swap(
+            subject, source, self.new, str(self.file), options, loaded=loaded,
+            hand_over="" if visible else str(self.file),
+            progress=lambda step: self.progress(pid, step),
+        )  # fmt: skip
+        if self.request.check:
+            failure = self._complaint(pid)
+            if failure:
+                move_back(subject.again(), done.id, options)
+                return MovedBack(done.id, failure)
+        return Moved(done.id, done.stopped_for, done.attempts, done.threads, done.outlook)
+
+    def _complaint(self, pid: int) -> str:
+        """Why the user's check is not content; "" where it is."""
+        try:
+            done = run(
+                self.request.check, timeout=_CHECK_SECONDS, environment={"LIBSWAP_PID": str(pid)}
+            )
+        except LibswapError as error:
+            return error.message
+        return f"the check failed: {done.complaint}" if done.status else ""
+
+
+def move_back(subject: Subject, id_: str, options: Options) -> live.Swapped:
+    """Take a swap back.
+
+    Raises:
+        LoadFailed: the copy that was in use before is no longer loaded.
+        LibswapError: see `libswap.live.swap.swap`.
+    """
+    record = subject.place.record if subject.place else Record()
+    event = next(e for e in record.events if e.id == id_)
+    source = next((m for m in subject.modules if m.base == event.new_base), None)
+    target = next((m for m in subject.modules if m.base == event.old_base), None)
+    if source is None or target is None or target.library is None or source.library is None:
+        raise LoadFailed(subject.identity.pid, event.library, "its copy is no longer loaded")
+    return live.swap(
+        subject, source, target.facts, target.path, options, what=f"revert {id_}", loaded=target
+    )
+
+
+def affected(subject: Subject, library: Path, new: Library) -> list[Module]:
+    """The copies in use that the new file is to replace, one in each namespace.
+
+    A module is meant if its name leads to the same file as `library`, or if it has the same path.
+    """
+    real = os.path.realpath(library)
+    try:
+        wanted = Path(real).stat()
+    except OSError:
+        wanted = None
+    record = subject.place.record if subject.place else Record()
+    found: dict[int, Module] = {}
+    with root_of(subject.memory.tid) as root:
+        for module in subject.modules:
+            if module.library is None or module is subject.modules[0]:
+                continue
+            if module.path == real or _leads_to(root, module.link.name, wanted):
+                base = live.library_in_use(record, module.base)
+                current = next((m for m in subject.modules if m.base == base), module)
+                if current.library is not None and not live.same(current.facts, new):
+                    found[base] = current
+    return list(found.values())
+
+
+def _leads_to(root: Root, name: str, wanted: os.stat_result | None) -> bool:
+    if wanted is None or not name.startswith("/"):
+        return False
+    try:
+        status = root.stat(name)
+    except OSError:
+        return False
+    return (status.st_dev, status.st_ino) == (wanted.st_dev, wanted.st_ino)
+
+
+def copy_of(subject: Subject, source: Module, new: Library) -> Module | None:
+    """A copy of the new build that an earlier swap loaded, and that is not in use."""
+    record = subject.place.record if subject.place else Record()
+    index = record.family_of(source.base)
+    if index is None:
+        return None
+    bases = {(c.base, c.link) for c in record.families[index].copies} - {
+        (source.base, source.link.address)
+    }
+    return next(
+        (m for m in subject.modules if (m.base, m.link.address) in bases and m.library
+         and live.same(m.facts, new)), None,
+    )  # fmt: skip
+
+
+def sees(subject: Subject, file: Path) -> bool:
+    """Whether a path leads the process to the same file as us."""
+    wanted = file.stat()
+    with root_of(subject.memory.tid) as root:
+        return _leads_to(root, str(file), wanted)
+
+
+@cache
+def abi_breaks(old: Library, new: Library) -> tuple[str, ...]:
+    """What makes the new library incompatible, in words."""
+    found = compare(read_library(old.image), read_library(new.image))
+    return tuple(
+        f"{f.subject}: {f.meaning}" for f in found
+        if f.severity is Severity.INCOMPATIBLE
+    )  # fmt: skip
+
+
+def as_refused(error: LibswapError) -> Refused:
+    """An error as a result."""
+    return Refused(type(error).__name__, error.message, error.hint, error.exit_code)
+
+
+def process_name(pid: int) -> str:
+    """Its short name, "" where it has gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(errors="surrogateescape").rstrip("\n")
+    except OSError:
+        return ""
+
+
+def counted(results: Sequence[ProcessResult], kind: type[Outcome]) -> int:
+    """How many results are of a kind."""
+    return sum(isinstance(r.outcome, kind) for r in results)

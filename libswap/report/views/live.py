@@ -1,0 +1,94 @@
+"""What became of each process in a live swap."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import assert_never
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from libswap.live.findings import Finding, Severity
+from libswap.live.outlook import Outlook
+from libswap.operations.swap import (
+    Moved,
+    MovedBack,
+    Outcome,
+    Planned,
+    ProcessResult,
+    Refused,
+    Report,
+    Skipped,
+)
+from libswap.report.text import printable
+
+_COLOURS = {Severity.REFUSE: "red", Severity.RISK: "yellow", Severity.NOTE: "dim"}
+
+
+def render(result: Report) -> Iterable[RenderableType]:
+    """A table of processes, and what to know about those that were not moved."""
+    if not result.processes:
+        yield Text(f"No process uses an older {printable(result.library)}.")
+    else:
+        yield processes(result.processes)
+    if result.uninspected:
+        yield Text(
+            f"{result.uninspected} processes could not be looked at; run as root to see them.",
+            "yellow",
+        )
+
+
+def processes(results: Sequence[ProcessResult]) -> Table:
+    """One row per process and copy of the library."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("pid", "process", "outcome"):
+        table.add_column(heading, overflow="fold")
+    for row in results:
+        table.add_row(str(row.pid), printable(row.name), _outcome(row.outcome))
+    return table
+
+
+def _outcome(outcome: Outcome) -> Text:
+    match outcome:
+        case Moved():
+            text = Text("moved", "green")
+            text.append(
+                f" in {outcome.stopped_for * 1000:.2f} ms ({outcome.threads} threads,"
+                f" attempt {outcome.attempts}); id {outcome.id}",
+                "default",
+            )
+        case Skipped(reason=reason):
+            text = Text(f"nothing to do: {printable(reason)}", "dim")
+        case Refused(reason=reason, instead=instead):
+            text = Text(f"left as it is: {printable(reason)}", "red")
+            if instead:
+                text.append(f"\n  {printable(instead)}", "default")
+        case MovedBack(reason=reason):
+            text = Text(f"moved back: {printable(reason)}", "yellow")
+        case Planned(outlook=outlook):
+            text = _plan(outlook)
+        case _:
+            assert_never(outcome)
+    return text
+
+
+def _plan(outlook: Outlook) -> Text:
+    slots = sum(outlook.modules.values())
+    text = Text(
+        f"{slots} slots in {len(outlook.modules)} modules, {outlook.redirects} entries,"
+        f" {len(outlook.state)} objects"
+    )
+    for path, count in outlook.modules.items():
+        text.append(f"\n  {count} slots in {printable(path)}", "dim")
+    for part in _findings(outlook.findings):
+        text.append(part)
+    return text
+
+
+def _findings(findings: Sequence[Finding]) -> Iterator[Text]:
+    for finding in findings:
+        yield Text(
+            f"\n  {finding.severity.value}: {finding.word}: {printable(finding.subject)}:"
+            f" {printable(finding.detail)}",
+            _COLOURS[finding.severity],
+        )

@@ -1,0 +1,78 @@
+"""A library in two builds, programs that use it, and swaps of them."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from libswap.live.outlook import Options
+from libswap.operations.revert import revert
+from libswap.operations.swap import Moved, Outcome, Refused, Request, swap_library
+from support.compiler import Compiler
+from support.driven import Target, running
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A directory with a library under the name that programs know.
+
+    Attributes:
+        compiler: makes everything.
+        place: the library's path.
+    """
+
+    compiler: Compiler
+    place: Path
+
+    def install(self, build: Path) -> None:
+        """Give the name to another build, as an install does."""
+        fresh = self.place.with_name("fresh")
+        shutil.copy(build, fresh)
+        fresh.rename(self.place)
+
+    def build(
+        self, source: str, *flags: str, version: int, cc: str = "cc", soname: str = ""
+    ) -> Path:
+        """One version of the library, from a file below fixtures or from C text."""
+        return self.compiler.library(
+            source, f"-DVERSION={version}", "-O2", *flags, cc=cc, name=self.place.name,
+            soname=soname or self.place.name,
+        )  # fmt: skip
+
+    def program(self, source: str, *flags: str, name: str = "") -> Path:
+        """A program that is linked to the library as it is installed now."""
+        return self.compiler.program(
+            source, "-O2", *flags, str(self.place), f"-Wl,-rpath,{self.place.parent}", name=name
+        )
+
+    @contextmanager
+    def running(self, program: Path, *words: str, **environment: str) -> Iterator[Target]:
+        with running([program, *words], **environment) as target:
+            yield target
+
+    def swap(self, target: Target | int, **options: object) -> Outcome:
+        """Move one process onto what is installed now."""
+        pid = target if isinstance(target, int) else target.pid
+        chosen = replace(Options(), **options)  # type: ignore[arg-type]
+        report = swap_library(Request(self.place, pids=(pid,), options=chosen))
+        (result,) = report.processes
+        return result.outcome
+
+    def moved(self, target: Target | int, **options: object) -> Moved:
+        """Move it, and it must have worked."""
+        outcome = self.swap(target, **options)
+        assert isinstance(outcome, Moved), outcome
+        return outcome
+
+    def refused(self, target: Target | int, **options: object) -> Refused:
+        """Try to move it, and it must have been refused."""
+        outcome = self.swap(target, **options)
+        assert isinstance(outcome, Refused), outcome
+        return outcome
+
+
+def reverted(pids: Sequence[int], id_: str = "", **options: object) -> list[Outcome]:
+    """Take swaps back."""
+    chosen = replace(Options(), **options)  # type: ignore[arg-type]
+    return [p.outcome for p in revert(pids, id_, chosen).processes]
