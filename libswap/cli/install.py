@@ -86,8 +86,8 @@ def command(
         return
     recover_first(reporter, settings)
     plan = install.plan(request, settings)
-    if plan.needs_consent:
+    if plan.is_remarkable:
         reporter.announce("install", plan)
-        if not yes and not reporter.confirm("Go on?"):
-            raise NotConfirmed("install")
+    if plan.needs_consent and not yes and not reporter.confirm("Go on?"):
+        raise NotConfirmed("install")
     reporter.show("install", install.carry_out(plan, settings))

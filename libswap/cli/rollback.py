@@ -45,8 +45,9 @@ def command(
         return
     recover_first(reporter, settings)
     plan = rollback.plan(what, settings, allowance)
-    if what is None or plan.needs_consent:
+    doubtful = what is None or plan.needs_consent
+    if doubtful or plan.is_remarkable:
         reporter.announce("rollback", plan)
-        if not yes and not reporter.confirm("Go on?"):
-            raise NotConfirmed("rollback")
+    if doubtful and not yes and not reporter.confirm("Go on?"):
+        raise NotConfirmed("rollback")
     reporter.show("rollback", rollback.carry_out(plan, settings))

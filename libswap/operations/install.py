@@ -23,10 +23,11 @@ from libswap.install.recover import recover_pending
 from libswap.install.state import State, locked, opened
 from libswap.install.survey import Source, require_unwritten, survey, survey_source
 from libswap.install.target import resolve
-from libswap.install.transaction import Caller, Strategy, Transaction, new_id
+from libswap.install.transaction import Affected, Caller, Strategy, Transaction, new_id
 from libswap.linux import mounts
 from libswap.linux.files import Directory, FileId
 from libswap.operations import prune
+from libswap.scan.usage import Usage, users_of
 from libswap.settings import Settings
 
 
@@ -74,17 +75,24 @@ class Plan:
         transaction: the changes.
         unchanged: destinations that hold the same bytes already.
         comparisons: each old library against its successor.
+        usage: who runs on the old libraries and will until it is restarted.
         notices: what else one should know.
     """
 
     transaction: Transaction
     unchanged: tuple[str, ...]
     comparisons: tuple[Comparison, ...]
+    usage: Usage
     notices: tuple[Notice, ...]
 
     @property
+    def is_remarkable(self) -> bool:
+        """Whether a person should see it before it is done."""
+        return self.needs_consent or bool(self.usage.users)
+
+    @property
     def needs_consent(self) -> bool:
-        """Whether there is anything that a person should have read before it is done."""
+        """Whether a person should agree before it is done."""
         doubtful = any(
             c.verdict in (Verdict.WARNINGS, Verdict.INCOMPATIBLE) for c in self.comparisons
         )
@@ -124,10 +132,16 @@ def plan(request: Request, settings: Settings) -> Plan:
     comparisons = _comparisons(pairs)
     _require_compatible(pairs, comparisons, request.allowance)
     changed = {change.path for change in transaction.changes}
+    usage = users_of([p.survey.predecessor for p in pairs if p.survey.predecessor is not None])
     return Plan(
-        replace(transaction, ldconfig=request.ldconfig and needs_ldconfig(transaction)),
+        replace(
+            transaction,
+            ldconfig=request.ldconfig and needs_ldconfig(transaction),
+            affected=affected(usage),
+        ),
         tuple(p.survey.target.path for p in pairs if p.survey.target.path not in changed),
         comparisons,
+        usage,
         _notices([p for p in pairs if p.survey.target.path in changed], asker.uid),
     )
 
@@ -145,6 +159,14 @@ def carry_out(decided: Plan, settings: Settings) -> Installed:
         operation = commit(decided.transaction, state)
         prune.enforce_limits(state, settings)
     return Installed(decided, operation)
+
+
+def affected(usage: Usage) -> tuple[Affected, ...]:
+    """The processes of a usage, for the history."""
+    return tuple(
+        Affected(process.identity.pid, process.identity.start_time, process.name)
+        for process in (user.process for user in usage.users)
+    )
 
 
 def needs_ldconfig(transaction: Transaction) -> bool:

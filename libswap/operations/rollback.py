@@ -22,7 +22,8 @@ from libswap.install.transaction import Caller, Change, Kind, Strategy, Transact
 from libswap.linux import mounts
 from libswap.linux.files import Directory, FileId
 from libswap.operations import prune
-from libswap.operations.install import needs_ldconfig
+from libswap.operations.install import affected, needs_ldconfig
+from libswap.scan.usage import Usage, users_of
 from libswap.settings import Settings
 
 
@@ -33,16 +34,23 @@ class Plan:
     Attributes:
         transaction: the changes.
         operation: what they take back.
+        usage: who runs on the files that will be replaced, and will until it is restarted.
         notices: what one should know before.
     """
 
     transaction: Transaction
     operation: Operation
+    usage: Usage
     notices: tuple[Notice, ...]
 
     @property
+    def is_remarkable(self) -> bool:
+        """Whether a person should see it before it is done."""
+        return self.needs_consent or bool(self.usage.users)
+
+    @property
     def needs_consent(self) -> bool:
-        """Whether there is anything that a person should have read before it is done."""
+        """Whether a person should agree before it is done."""
         return bool(self.notices)
 
 
@@ -95,10 +103,12 @@ def plan(
         planning.numbered(reversed(changes), operation_id),
         undoes=operation.transaction.id,
     )
+    usage = users_of([change.path for change in changes if isinstance(change.before, File)])
     owners = packages.owners(c.path for c in changes if isinstance(c.before, File))
     return Plan(
-        replace(transaction, ldconfig=needs_ldconfig(transaction)),
+        replace(transaction, ldconfig=needs_ldconfig(transaction), affected=affected(usage)),
         operation,
+        usage,
         tuple(notices.notices(surveys, owners, os.geteuid())),
     )
 

@@ -10,7 +10,9 @@ from libswap.install.history import Operation, Outcome
 from libswap.install.notices import Notice
 from libswap.install.transaction import Change
 from libswap.report.text import printable
+from libswap.scan.usage import Usage
 
+_MOST = 8
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -49,6 +51,24 @@ def notices(found: Iterable[Notice]) -> Iterator[RenderableType]:
         yield Text.assemble(("  ! ", "yellow"), printable(f"{notice.path} {notice.text}"))
         if notice.advice:
             yield Text(f"    {printable(notice.advice)}", "dim")
+
+
+def usage(found: Usage) -> Iterator[RenderableType]:
+    """Who runs on the old, service by service, and what would move it to the new."""
+    if found.users:
+        yield Text("In use by, and what is in use stays so until they are restarted:")
+    services = sorted({user.process.service for user in found.users})
+    for service in services:
+        processes = [u.process for u in found.users if u.process.service == service]
+        who = ", ".join(f"{p.identity.pid} {p.name}" for p in processes[:_MOST])
+        more = f" and {len(processes) - _MOST} more" if len(processes) > _MOST else ""
+        yield Text(printable(f"  {service.name or 'no service'}: {who}{more}"))
+        advice = " # ".join(filter(None, (service.restart, service.advice)))
+        yield Text(f"    {printable(advice)}", "dim")
+    if found.uninspected:
+        missed = ", ".join(f"{u.pid} {u.command}" for u in found.uninspected[:_MOST])
+        more = " and more" if len(found.uninspected) > _MOST else ""
+        yield Text(printable(f"  Could not be looked into: {missed}{more}"), "yellow")
 
 
 def ending(operation: Operation) -> Iterator[RenderableType]:

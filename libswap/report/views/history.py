@@ -1,52 +1,41 @@
-"""The history as a table."""
+"""The history, an operation after the other."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from rich import box
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from libswap.install.history import Operation, Outcome
 from libswap.operations.history import Told
 from libswap.report.text import printable
-from libswap.report.views.changes import content
+from libswap.report.views import changes
 
 
 def render(result: Told) -> Iterable[RenderableType]:
-    """A row for each operation, newest first."""
+    """The newest first."""
     if result.interrupted:
         yield Text("An operation was interrupted; libswap recover finishes or undoes it.", "yellow")
     if result.damaged:
         numbers = ", ".join(map(str, result.damaged))
-        yield Text(f"Lines that cannot be read: {numbers}", "yellow")
+        yield Text(f"Lines of the history that cannot be read: {numbers}", "yellow")
     if not result.operations:
-        yield Text("Nothing has been done yet.")
-        return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("operation", "when", "who", "what"):
-        table.add_column(heading, overflow="fold")
+        yield Text("There is nothing in the history.")
     for operation in result.operations:
-        table.add_row(*_row(operation))
-    yield table
+        yield from _operation(operation)
 
 
-def _row(operation: Operation) -> tuple[Text, Text, Text, Text]:
-    done = operation.transaction
-    caller = done.caller
+def _operation(operation: Operation) -> Iterator[RenderableType]:
+    made, caller = operation.transaction, operation.transaction.caller
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(made.time))
     who = f"{caller.name} ({caller.behind})" if caller.behind else caller.name
-    what = Text(done.kind.value)
-    if done.undoes:
-        what.append(f" of {done.undoes}")
-    if operation.outcome is not Outcome.DONE:
-        what.append(f", {operation.outcome.value}", "yellow")
-    for change in done.changes:
-        what.append(f"\n{printable(change.path)}", "bold")
-        what.append(f"\n  {content(change.before)} → {content(change.after)}", "dim")
-    if done.affected:
-        what.append(f"\n  in use by {', '.join(str(a.pid) for a in done.affected)}")
+    what = f"{made.kind.value} of {made.undoes}" if made.undoes else made.kind.value
+    undone = operation.outcome is Outcome.UNDONE
+    how = (" failed and was undone" if undone else "") + (", recovered" * operation.recovered)
+    yield Text.assemble((made.id, "bold"), f"  {when}  {printable(who)}  {what}", (how, "yellow"))
+    yield from changes.changes(made.changes)
+    if made.affected:
+        used = ", ".join(f"{a.pid} {a.name}" for a in made.affected)
+        yield Text(f"  in use by {printable(used)}", "dim")
     for remark in operation.remarks:
-        what.append(f"\n  ! {printable(remark)}", "yellow")
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(done.time))
-    return Text(done.id), Text(when), Text(printable(who)), what
+        yield Text.assemble(("  ! ", "yellow"), printable(remark))

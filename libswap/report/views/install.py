@@ -9,6 +9,7 @@ from libswap.abi.finding import Finding, Severity
 from libswap.operations.install import Comparison, Installed, Plan
 from libswap.report.text import printable
 from libswap.report.views import changes
+from libswap.report.views.changes import usage
 
 _MOST = 10
 
@@ -33,6 +34,7 @@ def _plan(plan: Plan) -> Iterator[RenderableType]:
         yield from changes.changes(plan.transaction.changes)
     for comparison in plan.comparisons:
         yield from _comparison(comparison)
+    yield from usage(plan.usage)
     yield from changes.notices(plan.notices)
     if plan.transaction.ldconfig:
         yield Text("  ldconfig will be run.", "dim")

@@ -15,6 +15,7 @@ def render(result: Plan | RolledBack) -> Iterable[RenderableType]:
         case Plan():
             yield Text(f"Operation {result.operation.transaction.id} will be taken back:")
             yield from changes.changes(result.transaction.changes)
+            yield from changes.usage(result.usage)
             yield from changes.notices(result.notices)
         case RolledBack():
             yield from changes.changes(result.operation.transaction.changes)
