@@ -112,7 +112,7 @@ def close(
         remarks = [*remarks, *linker_cache.refresh(needed=transaction.ldconfig)]
     known = history.load(state.directory)
     if outcome is Outcome.UNDONE:
-        kept.remove(state.store, sorted(transaction.kept - known.kept))
+        kept.remove(state.store, transaction.kept - known.kept)
     operation = known.find(transaction.id)
     if operation is None:
         operation = Operation(transaction, outcome, time.time(), recovered, tuple(remarks))

@@ -171,8 +171,8 @@ def superfluous(
 
 
 def remove(store: Directory, names: Iterable[str]) -> None:
-    """Let go of kept files."""
-    removed = [store.unlink(name) for name in names]
+    """Let go of kept files, and of copies of them that a crash left half done."""
+    removed = [store.unlink(name + end) for name in names for end in ("", _PART)]
     if any(removed):
         store.sync()
 
