@@ -11,6 +11,8 @@ from libswap.elf.image import Image, SegmentType, string_at
 
 MAX_ENTRIES: Final = 4096
 """No linker writes as many; a table that goes on longer is damaged."""
+MAX_STRINGS: Final = 1 << 28
+"""Bytes; the largest C++ libraries have a few million."""
 
 
 class Tag(IntEnum):
@@ -136,7 +138,8 @@ def read_dynamic(image: Image) -> Dynamic | None:
     segment = image.segment(SegmentType.DYNAMIC)
     if segment is None:
         return None
-    data = image.at_offset(segment.offset, segment.filesz, "the dynamic section")
+    size = min(segment.filesz, (MAX_ENTRIES + 1) * 2 * image.word_size)
+    data = image.at_offset(segment.offset, size, "the dynamic section")
     layout = image.word.lower() + image.word
     entries: list[tuple[int, int]] = []
     for tag, value in image.unpack(layout, data):
@@ -147,6 +150,8 @@ def read_dynamic(image: Image) -> Dynamic | None:
         entries.append((tag, value))
     found = dict(entries)
     strings = b""
+    if found.get(Tag.STRSZ, 0) > MAX_STRINGS:
+        raise image.bad(f"the dynamic string table has more than {MAX_STRINGS} bytes")
     if found.get(Tag.STRSZ):
         strings = image.at_vaddr(
             found.get(Tag.STRTAB, 0), found[Tag.STRSZ], "the dynamic string table"

@@ -57,6 +57,12 @@ EM_386: Final = 3
 EM_X86_64: Final = 62
 EM_AARCH64: Final = 183
 
+MAX_SECTIONS: Final = 1 << 20
+"""An object of a hundred thousand functions, each in a section of its own, has a fifth of it."""
+
+_SHN_XINDEX: Final = 0xFFFF
+_MAX_SECTION_NAME: Final = 1 << 16
+_MAX_SECTION_NAMES: Final = 1 << 26
 _MACHINES: Final = {3: "i386", 8: "mips", 20: "ppc", 21: "ppc64", 22: "s390", 40: "arm",
                     62: "x86-64", 183: "aarch64", 243: "riscv", 258: "loongarch"}  # fmt: skip
 _NOT_ELF: Final = {
@@ -351,19 +357,48 @@ class Image:
             InvalidElf: the table is damaged.
         """
         header = self.header
-        if header._shoff == 0 or header._shnum == 0:  # noqa: SLF001
+        if header._shoff == 0:  # noqa: SLF001
             return ()
         layout = "IIQQQQIIQQ" if header.bits == 64 else "IIIIIIIIII"
-        table = self._table(header._shoff, header._shnum, header._shentsize, layout, "section")  # noqa: SLF001
+        count, names_at = self._section_counts(layout)
+        table = self._table(header._shoff, count, header._shentsize, layout, "section")  # noqa: SLF001
         rows = list(self.unpack(layout, table))
         names = b""
-        if header._shstrndx < len(rows):  # noqa: SLF001
-            strings = rows[header._shstrndx]  # noqa: SLF001
+        if names_at < len(rows):
+            strings = rows[names_at]
             names = self.at_offset(strings[4], strings[5], "the section name table")
+        if count * min(len(names), _MAX_SECTION_NAME) > _MAX_SECTION_NAMES:
+            self._require_few_names(rows, names)
         return tuple(
-            Section(string_at(names, r[0]), r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[9], r[8])
+            Section(
+                string_at(names, r[0], _MAX_SECTION_NAME),
+                r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[9], r[8],
+            )
             for r in rows
-        )
+        )  # fmt: skip
+
+    def _section_counts(self, layout: str) -> tuple[int, int]:
+        """How many sections there are, and which has their names.
+
+        Numbers that do not fit the header stand in the first section (gABI chapter 4, e_shnum).
+        """
+        header = self.header
+        count, names_at = header._shnum, header._shstrndx  # noqa: SLF001
+        if count == 0 or names_at == _SHN_XINDEX:
+            first = self._table(header._shoff, 1, header._shentsize, layout, "section")  # noqa: SLF001
+            row = next(self.unpack(layout, first))
+            count, names_at = count or row[5], row[6] if names_at == _SHN_XINDEX else names_at
+        if count > MAX_SECTIONS:
+            raise self.bad(f"it has {count} sections, more than {MAX_SECTIONS}")
+        return count, names_at
+
+    def _require_few_names(self, rows: list[tuple[int, ...]], names: bytes) -> None:
+        """Refuse a table of names that overlap without end."""
+        room = len(names) + _MAX_SECTION_NAMES
+        for row in rows:
+            room -= len(string_at(names, row[0], _MAX_SECTION_NAME))
+            if room < 0:
+                raise self.bad("its section names overlap without end")
 
     def section(self, name: str) -> Section | None:
         """The first section of a name."""
@@ -410,15 +445,17 @@ class Image:
         return Segment(kind, SegmentFlags(flags & 7), offset, vaddr, filesz, memsz, align)
 
 
-def string_at(table: bytes, offset: int) -> str:
+def string_at(table: bytes, offset: int, limit: int = 4096) -> str:
     """The NUL-ended string of a string table; bytes that are no UTF-8 survive as surrogates.
 
-    An offset outside the table gives the empty string, as gABI chapter 4 does for index 0.
+    An offset outside the table gives the empty string, as gABI chapter 4 does for index 0. What is
+    longer than `limit` (by default PATH_MAX, since most are names of files) is cut.
     """
     if not 0 <= offset < len(table):
         return ""
-    end = table.find(b"\0", offset)
-    return table[offset : end if end >= 0 else len(table)].decode("utf-8", "surrogateescape")
+    last = min(offset + limit, len(table))
+    end = table.find(b"\0", offset, last)
+    return table[offset : end if end >= 0 else last].decode("utf-8", "surrogateescape")
 
 
 def _what_it_is(start: bytes) -> str:

@@ -30,6 +30,8 @@ class X86_64(IntEnum):  # noqa: N801  the machine's own name
 
 COPY: Final = {EM_386: 5, EM_X86_64: 5, EM_AARCH64: 1024, 40: 20, 243: 4, 21: 19, 22: 9, 258: 4}
 """R_<machine>_COPY by e_machine."""
+MAX_TABLE: Final = 1 << 28
+"""Bytes of one table; eleven million relocations are several times what any browser has."""
 
 
 class Relocation(NamedTuple):
@@ -101,6 +103,8 @@ def relr_places(image: Image, dynamic: Dynamic) -> Iterator[int]:
     if start is None or not size:
         return
     step = image.word_size
+    if size > MAX_TABLE:
+        raise image.bad(f"the RELR table has more than {MAX_TABLE} bytes")
     data = image.at_vaddr(start, size, "the RELR table")
     at, room = 0, len(image.data) // step
     for (entry,) in image.unpack(image.word, data):
@@ -126,6 +130,8 @@ def _table(
     word = image.word
     layout = f"{word}{word}{word.lower()}" if explicit else f"{word}{word}"
     shift, mask = (32, 0xFFFFFFFF) if image.header.bits == 64 else (8, 0xFF)
+    if length > MAX_TABLE:
+        raise image.bad(f"a relocation table has more than {MAX_TABLE} bytes")
     data = image.at_vaddr(address, length, "a relocation table")
     for row in image.unpack(layout, data):
         addend = row[2] if explicit else 0

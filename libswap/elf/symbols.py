@@ -118,6 +118,7 @@ def dynamic_symbols(image: Image, dynamic: Dynamic) -> tuple[Symbol, ...]:
     count = _dynamic_symbol_count(image, dynamic)
     if start is None or count == 0:
         return ()
+    _require_bounded(image, count)
     table = image.at_vaddr(start, count * _entry_size(image), "the dynamic symbol table")
     versym = dynamic.value(Tag.VERSYM)
     if versym is None:
@@ -136,6 +137,7 @@ def static_symbols(image: Image) -> tuple[Symbol, ...]:
     table = next((s for s in image.sections if s.type == SectionType.SYMTAB), None)
     if table is None or table.link >= len(image.sections):
         return ()
+    _require_bounded(image, table.size // _entry_size(image))
     strings = image.section_bytes(image.sections[table.link])
     return _symbols(image, image.section_bytes(table), strings, repeat(0), {})
 
@@ -147,9 +149,6 @@ def _symbols(
     indexes: Iterable[int],
     nodes: Mapping[int, Version],
 ) -> tuple[Symbol, ...]:
-    count = len(table) // _entry_size(image)
-    if count > MAX_SYMBOLS:
-        raise image.bad(f"it has {count} symbols, more than {MAX_SYMBOLS}")
     return tuple(map(Symbol._make, _rows(image, table, strings, indexes, _Meaning(nodes))))
 
 
@@ -195,6 +194,11 @@ class _Meaning(dict[int, tuple[str, bool, str]]):
         return found
 
 
+def _require_bounded(image: Image, count: int) -> None:
+    if count > MAX_SYMBOLS:
+        raise image.bad(f"it has {count} symbols, more than {MAX_SYMBOLS}")
+
+
 def _entry_size(image: Image) -> int:
     return 24 if image.header.bits == 64 else 16
 
@@ -216,6 +220,7 @@ def _gnu_hash_count(image: Image, table: int) -> int:
     what = "the GNU hash table"
     header = image.at_vaddr(table, 16, what)
     buckets, first, bloom, _shift = struct.unpack(f"{image.order}4I", header)
+    _require_bounded(image, buckets)
     at = table + 16 + bloom * image.word_size
     heads = image.at_vaddr(at, buckets * 4, what)
     last: int = max(struct.unpack(f"{image.order}{buckets}I", heads), default=0)
@@ -223,14 +228,15 @@ def _gnu_hash_count(image: Image, table: int) -> int:
         # Only undefined symbols, which no chain lists; ld then writes a `first` of 1.
         return max(_section_count(image), int(first))
     chains = at + buckets * 4
-    while True:
+    while last <= MAX_SYMBOLS:
         piece = image.rest_of_segment(chains + (last - first) * 4, what, _CHAIN_PIECE)
         for (word,) in image.unpack("I", piece):
             last += 1
             if word & 1:
                 return last
         if len(piece) < 4:
-            raise image.bad("the last chain of the GNU hash table has no end")
+            break
+    raise image.bad("the last chain of the GNU hash table has no end")
 
 
 def _section_count(image: Image) -> int:

@@ -1,7 +1,9 @@
+import gc
+
 import pytest
 
 from libswap.elf.dynamic import read_dynamic
-from libswap.elf.image import FileType, Image
+from libswap.elf.image import FileBytes, FileType, Image
 from libswap.elf.notes import build_id
 from libswap.elf.relocations import relocations
 from libswap.elf.symbols import dynamic_symbols
@@ -57,3 +59,15 @@ def test_every_truncation_is_a_clear_error_or_a_whole_header(compiler: Compiler)
 def test_what_is_no_library_is_called_by_its_name(data: bytes, words: str) -> None:
     with pytest.raises(InvalidElf, match=words):
         Image(data, "x")
+
+
+def test_a_file_that_cannot_be_had_leaves_nothing_to_close() -> None:
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        FileBytes(-1)
+    gc.collect()  # a failing __del__ would be a warning, and warnings are errors here
+
+
+@pytest.mark.parametrize(("path", "words"), [("/", "directory"), ("/dev/null", "regular")])
+def test_only_regular_files_are_read(path: str, words: str) -> None:
+    with pytest.raises(InvalidElf, match=words):
+        Image.open(path)
