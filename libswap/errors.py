@@ -1062,3 +1062,19 @@ class SeccompForbids(LibswapError):
     @property
     def hint(self) -> str:
         return "Nothing was touched. Run as root, or restart the process."
+
+
+@dataclass(eq=False)
+class TargetBusy(LibswapError):
+    """Another libswap is at work in the same process."""
+
+    exit_code: ClassVar[int] = 76
+    pid: int
+
+    @property
+    def message(self) -> str:
+        return f"another libswap is at work in process {self.pid}"
+
+    @property
+    def hint(self) -> str:
+        return "Nothing was touched. Try again when it is done."

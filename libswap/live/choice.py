@@ -7,20 +7,24 @@ from typing import Final
 
 from libswap.errors import NoSafeThread, ThreadUnstoppable
 from libswap.linux import ptrace
-from libswap.linux.memory import ProcessMemory
+from libswap.linux.memory import ProcessMemory, Range
 from libswap.linux.procfs import PROC
 from libswap.linux.scheduling import promptly
 from libswap.live import scratch, text_tail
 from libswap.live.arch import x86_64 as arch
+from libswap.live.arch import x86_64_code as code
+from libswap.live.exclusive import exclusively
 from libswap.live.loader_locks import LoaderLocks
+from libswap.live.quiescence import Forbidden
 from libswap.live.remote import Borrowed, Disturbed
 from libswap.live.stacks import Areas, live_stack
 from libswap.live.thread import Thread, ThreadGone, maps_through, states
 from libswap.live.tracee import let_go
+from libswap.live.transaction import Prepared, Write, commit
 from libswap.process.identity import Identity
 from libswap.process.maps import Mapping
 
-_DOORWAY_ROOM: Final = 320
+_DOORWAY_ROOM: Final = 328
 _FIRST_PAUSE: Final = 0.0005
 _LONGEST_PAUSE: Final = 0.02
 _FOR_ONE_THREAD: Final = 0.5
@@ -57,12 +61,14 @@ def borrow(
 
     Raises:
         NoSafeThread: there was none until `deadline`.
+        TargetBusy: another libswap was at work in it until then.
         ProcessGone: the process ended.
         SystemRefused: the kernel does not let us trace it.
     """
     maps = maps_through(identity.pid)
     tail = text_tail.roomiest(maps, memory, _DOORWAY_ROOM, identity.pid)
-    with promptly():
+    with exclusively(identity.pid, deadline), promptly():
+        _clear(identity, memory, tail, deadline)
         for thread in _safe_threads(identity, memory, avoid, deadline, lift_seccomp=lift_seccomp):
             borrowed = Borrowed(
                 thread,
@@ -78,6 +84,18 @@ def borrow(
                 break
         with borrowed:
             yield borrowed
+
+
+def _clear(identity: Identity, memory: ProcessMemory, tail: Range, deadline: float) -> None:
+    """Make sure that no thread is still in a doorway that a killed libswap left behind."""
+    mark = code.DOORWAY_MARK
+    if memory.read(tail.start, len(mark)) == mark:
+        left = Forbidden(
+            Range(tail.start, tail.end), "the way home from an earlier, killed libswap"
+        )
+        forget = Write(tail.start, mark, bytes(len(mark)))
+        wait = deadline - time.monotonic()
+        commit(identity, memory, Prepared(((forget,),), (left,)), wait=wait)
 
 
 def _safe_threads(

@@ -232,23 +232,22 @@ def _attempt(
     stuck = [tid for tid, letter in known.items() if letter == "D"]
     if stuck:
         return _NotNow(ThreadUnstoppable(identity.pid, stuck[0], "D"))
-    with _no_collection(), Tracee.seize(identity) as tracee:
+    with _no_collection(), promptly(), Tracee.seize(identity) as tracee:
         threads = list(tracee.threads.values())
         began = time.perf_counter()
         try:
             tracee.stop(time.monotonic() + _TO_STOP_ALL)
         except ThreadUnstoppable as error:
             return _NotNow(error)
-        with promptly():
-            threads = list(tracee.threads.values())
-            if not tracee.threads.keys() <= known.keys():
-                maps = maps_through(identity.pid)
-            blockers = watch.blockers(threads, memory, maps)
-            if blockers:
-                return _NotNow(blockers)
-            _apply(memory, identity.pid, runs)
-            _write_all(memory, done)
-            tracee.detach()
+        threads = list(tracee.threads.values())
+        if not tracee.threads.keys() <= known.keys():
+            maps = maps_through(identity.pid)
+        blockers = watch.blockers(threads, memory, maps)
+        if blockers:
+            return _NotNow(blockers)
+        _apply(memory, identity.pid, runs)
+        _write_all(memory, done)
+        tracee.detach()
     return Committed(time.perf_counter() - began, 1, len(threads))
 
 

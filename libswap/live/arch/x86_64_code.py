@@ -33,6 +33,9 @@ _NUMBER: Final = {
 }
 _ARGUMENTS: Final = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")  # System V ABI 3.2.3
 _SYSTEM_CALL_ARGUMENTS: Final = ("rdi", "rsi", "rdx", "r10", "r8", "r9")  # System V ABI A.2.1
+DOORWAY_MARK: Final = b"libswap\0"
+"""What a `Doorway` begins with, so that one left behind by a killed libswap is known."""
+
 _SYSCALL: Final = b"\x0f\x05"
 
 
@@ -105,7 +108,7 @@ class Doorway:
     image: bytes = field(init=False, default=b"")
 
     def __post_init__(self) -> None:
-        masks = struct.pack("<QQ", self.old_mask, self.blocked)
+        masks = struct.pack("<8sQQ", DOORWAY_MARK, self.old_mask, self.blocked)
         unmap = self._unmapping()
         leave = self._leaving(len(masks) + len(unmap))
         enter_at = len(masks) + len(unmap) + len(leave)
@@ -127,13 +130,13 @@ class Doorway:
 
     def _leaving(self, offset: int) -> bytes:
         home = self.home
-        code = _set_mask(b"\x48\x8d\x35" + struct.pack("<i", -(offset + 7)))  # lea rsi, old_mask
+        code = _set_mask(b"\x48\x8d\x35" + struct.pack("<i", 8 - (offset + 7)))  # lea rsi, old_mask
         for name in ("rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11"):
             code += set_register(name, getattr(home, name))
         return code + jump_to(home.rip)
 
     def _entering(self, offset: int, leave: int) -> bytes:
-        code = _set_mask(b"\x48\x8d\x35" + struct.pack("<i", 8 - (offset + 7)))  # lea rsi, blocked
+        code = _set_mask(b"\x48\x8d\x35" + struct.pack("<i", 16 - (offset + 7)))  # lea rsi, blocked
         code += set_register("rdi", 0)
         code += set_register("rsi", self.guard + self.data + self.code)
         code += set_register("rdx", _PROT_NONE)
