@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from libswap.cli.live import Force, Relaxed, SafeMoment
-from libswap.cli.options import Json, StateDir
+from libswap.cli.options import DryRun, Json, StateDir
 from libswap.cli.session import reporter_of
 
 
@@ -21,6 +21,7 @@ def command(
     wait: SafeMoment = 5.0,
     relaxed: Relaxed = False,
     force: Force = False,
+    dry_run: DryRun = False,
     state_dir: StateDir = None,  # noqa: ARG001  the record lies in the process
     as_json: Json = False,  # noqa: ARG001  the session's
 ) -> None:
@@ -32,6 +33,7 @@ def command(
     from libswap.operations.revert import revert
 
     reporter = reporter_of(context)
-    report = revert(pids, swap, Options(relaxed=relaxed, force=force, wait=wait))
+    options = Options(relaxed=relaxed, force=force, wait=wait)
+    report = revert(pids, swap, options, dry_run=dry_run)
     reporter.show("revert", report, exit_code=report.exit_code)
     raise typer.Exit(report.exit_code)

@@ -3,24 +3,29 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from libswap.errors import LibswapError, NotAllMoved, NothingSwapped, ProcessGone
 from libswap.linux.rooted import Root
 from libswap.live import swap as live
 from libswap.live.module import LibraryCache
-from libswap.live.outlook import Options
+from libswap.live.outlook import Options, look
 from libswap.live.registry import Event, Record
 from libswap.live.subject import Subject
 from libswap.operations.swap import (
     Moved,
+    Planned,
     ProcessResult,
     Refused,
     Skipped,
     as_refused,
+    both_copies,
     move_back,
     process_name,
 )
 from libswap.process.identity import Identity
+
+_DONE: Final = ("switched", "done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +44,27 @@ class Report:
         return codes.pop() if len(codes) == 1 and not done else NotAllMoved.exit_code
 
 
-def revert(pids: Sequence[int], id_: str, options: Options) -> Report:
+def revert(pids: Sequence[int], id_: str, options: Options, *, dry_run: bool = False) -> Report:
     """Take back the last swap of each process, or the one that is named."""
     with Root.open("/") as here:
         cache = LibraryCache((here,))
-        return Report(tuple(map(partial(_one, id_=id_, options=options, cache=cache), pids)))
+        one = partial(_one, id_=id_, options=options, cache=cache, dry_run=dry_run)
+        return Report(tuple(map(one, pids)))
 
 
-def _one(pid: int, *, id_: str, options: Options, cache: LibraryCache) -> ProcessResult:
+def _one(
+    pid: int, *, id_: str, options: Options, cache: LibraryCache, dry_run: bool
+) -> ProcessResult:
     name, library = process_name(pid), ""
     try:
         with Subject.open(Identity.of(pid), cache) as found:
-            subject = live.finish(found, options)
+            subject = found if dry_run else live.finish(found, options)
             event = last_swap(subject.place.record if subject.place else Record(), pid, id_)
             library = event.library
+            if dry_run:
+                source, target = both_copies(subject, event)
+                plan = look(subject, source, target.facts, options).outlook
+                return ProcessResult(pid, name, library, Planned(plan))
             done = move_back(subject, event.id, options)
             moved = Moved(done.id, done.stopped_for, done.attempts, done.threads, done.outlook)
             return ProcessResult(pid, name, library, moved)
@@ -68,12 +80,10 @@ def last_swap(record: Record, pid: int, id_: str = "") -> Event:
     Raises:
         NothingSwapped: there is none, or a later swap of that library stands on it.
     """
-    undone = {e.what.removeprefix("revert ") for e in record.events if e.what.startswith("revert ")}
+    done = [e for e in record.events if e.state in _DONE]
+    undone = {e.what.removeprefix("revert ") for e in done if e.what.startswith("revert ")}
     in_use = {f.copies[f.current].base for f in record.families}
-    standing = [
-        e for e in record.events
-        if e.state in ("switched", "done") and e.what == "swap" and e.id not in undone
-    ]  # fmt: skip
+    standing = [e for e in done if e.what == "swap" and e.id not in undone]
     for event in reversed(standing):
         if id_ in ("", event.id) and event.new_base in in_use:
             return event

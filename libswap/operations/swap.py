@@ -18,7 +18,7 @@ from libswap.live.findings import risk
 from libswap.live.library import Library
 from libswap.live.module import LibraryCache, Module
 from libswap.live.outlook import Options, Outlook, look
-from libswap.live.registry import Record
+from libswap.live.registry import Event, Record
 from libswap.live.subject import Subject
 from libswap.process.identity import Identity
 from libswap.process.namespaces import root_of
@@ -268,13 +268,23 @@ def move_back(subject: Subject, id_: str, options: Options) -> live.Swapped:
     """
     record = subject.place.record if subject.place else Record()
     event = next(e for e in record.events if e.id == id_)
+    source, target = both_copies(subject, event)
+    return live.swap(
+        subject, source, target.facts, target.path, options, what=f"revert {id_}", loaded=target
+    )
+
+
+def both_copies(subject: Subject, event: Event) -> tuple[Module, Module]:
+    """The copy that a swap brought into use, and the one that was in use before.
+
+    Raises:
+        LoadFailed: one of them is no longer loaded, or its file cannot be read.
+    """
     source = next((m for m in subject.modules if m.base == event.new_base), None)
     target = next((m for m in subject.modules if m.base == event.old_base), None)
     if source is None or target is None or target.library is None or source.library is None:
         raise LoadFailed(subject.identity.pid, event.library, "its copy is no longer loaded")
-    return live.swap(
-        subject, source, target.facts, target.path, options, what=f"revert {id_}", loaded=target
-    )
+    return source, target
 
 
 def affected(subject: Subject, library: Path, new: Library) -> list[Module]:
