@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 from libswap.elf.image import SegmentType
+from libswap.elf.instructions import branches, instructions
 from libswap.elf.relocations import X86_64
 from libswap.live.library import Library
 
@@ -104,13 +105,19 @@ class Entries:
                    default=address)  # fmt: skip
 
     def jumps_into(self, entry: int, size: int) -> bool:
-        """Whether the function itself branches to the bytes that a redirect overwrites."""
+        """Whether the function itself branches to the bytes that a redirect overwrites.
+
+        What only looks like such a branch is decoded, for it is mostly a part of another
+        instruction; where the function does not decode as a whole, the look of it counts.
+        """
         body = self.bytes_at(entry, size)
-        targets = [t for _, t, taken in _references(entry, body) if not taken]
-        targets += [
-            entry + m.start() + 2 + struct.unpack("b", m[1])[0] for m in _SHORT.finditer(body)
-        ]
-        return any(entry <= t < entry + JUMP_SIZE for t in targets)
+        begin = range(entry, entry + JUMP_SIZE)
+        if not any(target in begin for target in _possible_branches(entry, body)):
+            return False
+        decoded = list(instructions(body, entry))
+        if not decoded or decoded[-1].next_ip != entry + len(body):
+            return True
+        return any(target in begin for _, target in branches(body, entry))
 
     @cached_property
     def calls(self) -> Mapping[int, frozenset[int]]:
@@ -135,6 +142,15 @@ class Entries:
             if start <= vaddr < start + len(text):
                 return text[vaddr - start : vaddr - start + max(size, 0)]
         return b""
+
+
+def _possible_branches(vaddr: int, text: bytes) -> Iterator[int]:
+    """Where everything leads that looks like a branch, at whatever byte it begins."""
+    for _, target, taken in _references(vaddr, text):
+        if not taken:
+            yield target
+    for match in _SHORT.finditer(text):
+        yield vaddr + match.start() + 2 + int(struct.unpack("b", match[1])[0])
 
 
 def _references(vaddr: int, text: bytes) -> Iterator[tuple[int, int, bool]]:
