@@ -1,11 +1,15 @@
 """The command line as a user runs it: a process of its own that answers with one JSON document."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+# An installed libswap has its bytecode; compiling it in every run would take most of the time.
+_ENVIRONMENT: Final = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +50,17 @@ class Libswap:
         run = [sys.executable, "-m", "libswap", *map(str, words)]
         return [*enter, *run, "--json", "--state-dir", str(self.state)]
 
+    def move(self, new: Path, library: Path, *options: object) -> Done:
+        """Install and move all processes that use it."""
+        installed = self("install", new, library, "--yes")
+        assert installed.code == 0, installed
+        return self("live", library, *options)
+
     def start(self, *words: object) -> subprocess.Popen[str]:
         """A run that the test will wait for, or end."""
         return subprocess.Popen(
             self.words(*words),
+            env=_ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

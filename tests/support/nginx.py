@@ -51,7 +51,7 @@ user root;
 daemon off;
 worker_processes {workers};
 pid {work}/nginx.pid;
-error_log {work}/error.log;
+error_log {work}/error.log info;
 events {{ worker_connections 256; }}
 http {{
   {temporary}
@@ -67,3 +67,10 @@ http {{
   }}
 }}
 """
+
+
+def complaints(work: Path) -> list[str]:
+    """What nginx logged that it should have had no reason to, an EINTR of epoll_wait included."""
+    grave = ("[warn]", "[error]", "[crit]", "[alert]", "[emerg]", "Interrupted system call")
+    lines = (work / "error.log").read_text().splitlines()
+    return [line for line in lines if any(word in line for word in grave)]
