@@ -655,6 +655,26 @@ class ProcessUnreadable(LibswapError):
 
 
 @dataclass(eq=False)
+class NobodyMaps(LibswapError):
+    """A name that was asked for is no file, and nothing that is mapped had it."""
+
+    exit_code: ClassVar[int] = 42
+    path: str
+    uninspected: int
+
+    @property
+    def message(self) -> str:
+        return f"{self.path}: there is no such file, and no process maps one that had this name"
+
+    @property
+    def hint(self) -> str:
+        words = "Give the path of a library, or a bare name such as libz.so.1."
+        if self.uninspected:
+            words += f" Not looked at, for lack of permission: {self.uninspected} processes."
+        return words
+
+
+@dataclass(eq=False)
 class MemoryUnreachable(LibswapError):
     """A range of a process's memory is not mapped, or may not be written."""
 

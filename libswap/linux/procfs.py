@@ -26,6 +26,11 @@ class Procfs:
         """The PID of every process in this PID namespace, in no order."""
         return (int(name) for name in os.listdir(self.root) if name.isdecimal())
 
+    def other_pids(self) -> Iterator[int]:
+        """The same without our own: who looks is not what is looked for."""
+        own = os.getpid()
+        return (pid for pid in self.pids() if pid != own)
+
     def tids(self, pid: int) -> tuple[int, ...]:
         """The thread ids of a process, in ascending order."""
         return tuple(sorted(map(int, os.listdir(f"{self.root}/{pid}/task"))))

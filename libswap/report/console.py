@@ -29,6 +29,11 @@ class ConsoleReporter:
             console.print(part)
         sys.stdout.flush()
 
+    def refresh(self, view: str, result: object) -> None:
+        """Clear a terminal first; in a pipe or a log, one result follows another."""
+        _console(stderr=False).clear()
+        self.show(view, result)
+
     def announce(self, view: str, plan: object) -> None:
         """Lay the plan out on stderr."""
         if sys.stderr is None:

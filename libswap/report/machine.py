@@ -25,6 +25,11 @@ class JsonReporter:
         """Print the result."""
         self._print({"exit_code": exit_code, "result": plain(result), "error": None})
 
+    def refresh(self, view: str, result: object) -> None:
+        """Print another document, at once."""
+        self.show(view, result)
+        sys.stdout.flush()
+
     def announce(self, view: str, plan: object) -> None:
         """Say nothing: the result holds its plan."""
 

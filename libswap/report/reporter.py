@@ -17,6 +17,9 @@ class Reporter(Protocol):
             exit_code: what the command will exit with.
         """
 
+    def refresh(self, view: str, result: object) -> None:
+        """Show a result in the place of the one before; programs get one document after another."""
+
     def announce(self, view: str, plan: object) -> None:
         """Show a person what is about to be done; programs find the plan in the result."""
 

@@ -63,7 +63,7 @@ class CensusTaker:
     def take(self) -> Census:
         """Look at every process; those that end meanwhile are left out."""
         processes = 0
-        for pid in self._procfs.pids():
+        for pid in self._procfs.other_pids():
             try:
                 processes += self._visit(pid)
             except OSError as error:

@@ -27,7 +27,7 @@ class Wanted:
 
     Attributes:
         path: as it was said, "" when only the inode was.
-        real: the path without links, by which processes show it.
+        real: the path without links, by which processes show it; a bare name stands for itself.
         file: the inode; None where nothing has this name (any more).
         directory: the inode of the directory that holds the name; None likewise.
     """
@@ -42,10 +42,21 @@ class Wanted:
         """The file that a path or an inode stands for."""
         if isinstance(asked, FileId):
             return cls("", "", asked, None)
+        if os.sep not in os.fspath(asked) and not os.path.lexists(asked):
+            return cls(os.fspath(asked), os.fspath(asked), None, None)
         real = Path(asked).parent.resolve() / Path(asked).name
         if real.is_symlink():
             real = real.resolve()
         return cls(os.fspath(asked), str(real), _id(real), _id(real.parent))
+
+    @property
+    def name(self) -> str:
+        """The last part of the real path."""
+        return self.real.rpartition("/")[2]
+
+    def is_in(self, directory: FileId | None) -> bool:
+        """Whether the name is meant in this directory; a bare one is meant in every."""
+        return "/" not in self.real if self.directory is None else self.directory == directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +66,14 @@ class Usage:
     Attributes:
         files: what was asked for.
         users: the processes that map any of it, by PID.
+        unused: the paths that were asked for and that nobody maps.
         processes: how many processes were looked at.
         uninspected: those that could not be, and may use it as well.
     """
 
     files: tuple[Wanted, ...]
     users: tuple[User, ...]
+    unused: tuple[str, ...]
     processes: int
     uninspected: tuple[Uninspected, ...]
 
@@ -72,10 +85,13 @@ def users_of(
 ) -> Usage:
     """Find the processes that map any of these files, as code or as data.
 
-    A path also finds who maps a file that had this name and was deleted or replaced.
+    A path also finds who maps a file that had this name and was deleted or replaced, and another
+    file of the same DT_SONAME beside it.
 
     Args:
-        files: inodes and paths; a link stands for what it leads to.
+        files: inodes; paths, where a link stands for what it leads to; names without a slash that
+            are no file here, which stand for every mapped file of that name, or of that DT_SONAME
+            and a name with the same beginning.
         records: what a history of installations says was replaced.
         procfs: where processes are looked at.
     """
@@ -92,13 +108,14 @@ class _Search:
         self._procfs = procfs
         self._needles = tuple({needle for file in wanted for needle in _needles(file)})
         self._examiner = Examiner(records, procfs, registry=Registry(procfs))
-        self._sonames = {_soname(file) for file in wanted} - {None}
+        self._sonames = tuple(_soname(file) for file in wanted)
+        self._used: set[str] = set()
 
     def run(self) -> Usage:
         users: list[User] = []
         missed: list[Uninspected] = []
         processes = 0
-        for pid in sorted(self._procfs.pids()):
+        for pid in sorted(self._procfs.other_pids()):
             try:
                 text = self._procfs.read(pid, "maps")
                 processes += bool(text)
@@ -109,7 +126,8 @@ class _Search:
             except OSError as error:
                 if error.errno not in NO_MEMORY:
                     missed.append(uninspected(pid, error, self._procfs))
-        return Usage(self._wanted, tuple(users), processes, tuple(missed))
+        unused = tuple(w.path for w in self._wanted if w.path not in self._used)
+        return Usage(self._wanted, tuple(users), unused, processes, tuple(missed))
 
     def _users(self, pid: int) -> Iterator[User]:
         """The process as a user of what it maps of the wanted, or nothing."""
@@ -137,17 +155,21 @@ class _Search:
     def _is_wanted(self, file: MappedFile, lookup: Lookup, pid: int) -> bool:
         witness = self._examiner.witness(pid)
         verdict = self._examiner.by_name(file, lookup, witness)
-        if verdict.file is not None and any(verdict.file == w.file for w in self._wanted):
-            return True
         folder, _, name = verdict.name.rpartition(b"/")
+        names = {os.fsdecode(name)}
+        if self._sonames:
+            module = self._examiner.modules.of(file.key, witness, lookup)
+            names |= {module.soname} if module and module.soname else set()
         directory = _directory(folder, lookup)
-        here = [w for w in self._wanted if w.directory and w.directory == directory]
-        if any(os.fsencode(w.real).rpartition(b"/")[2] == name for w in here):
-            return True
-        if not here or not self._sonames:
-            return False
-        module = self._examiner.modules.of(file.key, witness, lookup)
-        return module is not None and module.soname in self._sonames
+        found = [
+            wanted
+            for wanted, soname in zip(self._wanted, self._sonames, strict=True)
+            if (wanted.file is not None and wanted.file == verdict.file)
+            or (wanted.directory is None and wanted.real == verdict.path)
+            or (wanted.is_in(directory) and not names.isdisjoint({wanted.name, soname}))
+        ]
+        self._used.update(wanted.path for wanted in found)
+        return bool(found)
 
 
 def _needles(file: Wanted) -> Iterator[bytes]:

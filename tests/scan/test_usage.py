@@ -137,3 +137,26 @@ def test_what_may_not_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
     (missed,) = users_of(["/lib/x.so"], procfs=Procfs(str(tmp_path))).uninspected
     assert (missed.pid, missed.command) == (7, "secret")
     assert missed.reason
+
+
+def test_a_bare_name_finds_the_versions_of_a_library_wherever_they_lie(
+    compiler: Compiler, library: Path
+) -> None:
+    versioned = library.rename(library.with_name("libcounter.so.1.0"))
+    with hold(holder(compiler), "dlopen", versioned) as held:
+        for asked in ("libcounter.so.1", "libcounter.so.1.0"):
+            usage = users_of([asked])
+            assert _one(usage, held.pid).uses[0].path == str(versioned)
+            assert usage.unused == ()
+        assert users_of(["libcounter.so.2"]).unused == ("libcounter.so.2",)
+
+
+def test_a_file_in_a_directory_that_is_gone_is_found_by_its_path(
+    compiler: Compiler, library: Path, tmp_path: Path
+) -> None:
+    inside = tmp_path / "release-1" / "libcounter.so.1"
+    _copy(library, inside)
+    with hold(holder(compiler), "dlopen", inside) as held:
+        shutil.rmtree(inside.parent)
+        (use,) = _one(users_of([inside]), held.pid).uses
+    assert isinstance(use.state, Deleted)

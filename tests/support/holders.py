@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +30,13 @@ class Held:
 
 @contextmanager
 def hold(
-    program: Path | Sequence[str], *words: str | Path, environment: Mapping[str, str] | None = None
+    program: Path | Sequence[str], *words: str | Path, user: int | None = None
 ) -> Iterator[Held]:
     """Run a program that says "ready" and then waits for the end of its input."""
     start = [str(program)] if isinstance(program, Path) else list(program)
     process = subprocess.Popen(
         [*start, *map(str, words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env=environment,
+        user=user, group=user, extra_groups=None if user is None else [],
     )  # fmt: skip
     try:
         assert process.stdout is not None

@@ -1,0 +1,191 @@
+"""Who uses what, and what to restart: one block for each service, readable in 60 columns too."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from libswap.report.text import printable
+from libswap.scan.census import Uninspected
+from libswap.scan.loading import Data, Interpreter, Loading, Needed, Opened, Program, Unknown
+from libswap.scan.owner import Process
+from libswap.scan.scanner import Scan
+from libswap.scan.services import Service
+from libswap.scan.stale import (
+    Current,
+    Deleted,
+    NotLibrary,
+    Overwritten,
+    Replaced,
+    State,
+    Superseded,
+    Undecided,
+)
+from libswap.scan.usage import Usage
+from libswap.scan.use import Use, User
+
+_SHOWN = 20
+"""How many of a list that is not the point are shown; the rest is counted, --json has them all."""
+
+
+def render(result: Scan | Usage) -> Iterable[RenderableType]:
+    """The services, what is in doubt, and what could not be looked at."""
+    match result:
+        case Scan():
+            yield from _scan(result)
+        case Usage():
+            yield from _usage(result)
+    yield from _uninspected(result.uninspected)
+
+
+def _scan(found: Scan) -> Iterator[RenderableType]:
+    for group in found.groups:
+        yield from _service(group.service, group.users, only_stale=True)
+    if found.undecided:
+        yield Text("Could not be told:", "yellow")
+        yield from _users(found.undecided, only_stale=False)
+    if found.same_build:
+        pids = _numbers([user.process.identity.pid for user in found.same_build])
+        yield Text(f"Replaced by the same build, no restart needed: {pids}", "dim")
+    stale = sum(len(group.users) for group in found.groups)
+    if stale:
+        said = f"{_count(stale)} of {found.processes} must be restarted to run what is on disk."
+        yield Text(said, "bold")
+    else:
+        yield Text(f"None of {_count(found.processes)} runs a replaced library.", "green")
+    if found.others_hidden:
+        yield Text(
+            "/proc is mounted with hidepid: other users' processes are not listed.", "yellow"
+        )
+
+
+def _usage(found: Usage) -> Iterator[RenderableType]:
+    users = sorted(found.users, key=lambda user: (user.process.service, user.process.identity))
+    for service, members in groupby(users, lambda user: user.process.service):
+        yield from _service(service, list(members), only_stale=False)
+    for path in found.unused:
+        yield Text(f"{printable(path)}: no process maps it.")
+    yield Text(f"In use by {_count(len(users))} of {found.processes}.", "bold")
+
+
+def _service(
+    service: Service, users: Sequence[User], *, only_stale: bool
+) -> Iterator[RenderableType]:
+    named = f"{printable(service.name)}  ({service.kind})" if service.name else "No known service"
+    yield Text(named, "bold")
+    if any(use.stale for user in users for use in user.uses):
+        if service.restart:
+            yield Text(f"  {printable(service.restart)}", "green", overflow="fold")
+        if service.advice:
+            yield Text(f"  {printable(service.advice)}", "yellow")
+    yield from _users(users, only_stale=only_stale)
+    yield Text()
+
+
+def _users(users: Sequence[User], *, only_stale: bool) -> Iterator[RenderableType]:
+    for user in users:
+        yield _process(user.process)
+    for lines, pids in _files(users, only_stale=only_stale):
+        if len(pids) < len(users):
+            lines = [*lines, Text(f"      in {_numbers(pids)}", "dim")]  # noqa: PLW2901
+        yield from lines
+
+
+def _process(process: Process) -> RenderableType:
+    """One line, cut off where the terminal ends (in a group, or print() would join and wrap it)."""
+    command = printable(" ".join(process.command)) or f"[{printable(process.name)}]"
+    line = f"  {process.identity.pid:>7} {printable(process.user):<8} {_when(process.started)}"
+    return Group(Text(f"{line} {command}", no_wrap=True, overflow="ellipsis"))
+
+
+def _files(users: Sequence[User], *, only_stale: bool) -> list[tuple[list[Text], list[int]]]:
+    """Each different file once, with the processes that use it alike."""
+    found: dict[tuple[str, ...], tuple[list[Text], list[int]]] = {}
+    for user in users:
+        for use in user.uses:
+            if use.stale or not only_stale:
+                lines = list(_use(use))
+                key = tuple(line.plain for line in lines)
+                found.setdefault(key, (lines, []))[1].append(user.process.identity.pid)
+    return list(found.values())
+
+
+def _use(use: Use) -> Iterator[Text]:
+    yield Text(f"    {printable(use.path)}", "cyan", overflow="fold")
+    yield Text(f"      {_state(use.state)}", "red" if use.stale else "")
+    if use.running_build_id != use.disk_build_id:
+        on_disk = "" if isinstance(use.state, Deleted) else f", on disk {_build(use.disk_build_id)}"
+        yield Text(f"      runs {_build(use.running_build_id)}{on_disk}")
+    elif isinstance(use.state, Replaced | Superseded) and use.running_build_id:
+        yield Text(f"      by the same build, {_build(use.running_build_id)}")
+    yield Text(f"      {_loading(use.loaded)}", "dim")
+
+
+def _state(state: State) -> str:
+    match state:
+        case Current():
+            return "current"
+        case Deleted(since):
+            return f"deleted{_since(since)}"
+        case Replaced(since):
+            return f"replaced{_since(since)}"
+        case Superseded(since, by, evidence):
+            return f"superseded by {printable(by)}{_since(since)} ({printable(evidence)})"
+        case Overwritten(since, certain, evidence):
+            sure = "overwritten in place" if certain else "probably overwritten in place"
+            return f"{sure}{_since(since)} ({printable(evidence)})"
+        case Undecided(reason):
+            return f"not comparable ({printable(reason)})"
+        case NotLibrary():
+            return "no library"
+
+
+def _loading(loaded: Loading) -> str:
+    match loaded:
+        case Needed(by):
+            more = f" and {len(by) - 1} more" if len(by) > 1 else ""
+            return f"needed by {printable(by[0])}{more}"
+        case Opened():
+            return "dlopened (or preloaded)"
+        case Program():
+            return "the program itself"
+        case Interpreter():
+            return "its dynamic linker"
+        case Data():
+            return "mapped as data"
+        case Unknown(reason):
+            return f"how it was loaded is unknown: {printable(reason)}"
+
+
+def _build(build_id: str | None) -> str:
+    return "a file without build id" if build_id is None else f"build {build_id[:12]}"
+
+
+def _since(since: float | None) -> str:
+    return "" if since is None else f" since {_when(since)}"
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def _numbers(pids: Sequence[int]) -> str:
+    more = f" and {len(pids) - _SHOWN} more" if len(pids) > _SHOWN else ""
+    return ", ".join(map(str, pids[:_SHOWN])) + more
+
+
+def _count(processes: int) -> str:
+    return f"{processes} process{'' if processes == 1 else 'es'}"
+
+
+def _uninspected(missed: Sequence[Uninspected]) -> Iterator[RenderableType]:
+    if not missed:
+        return
+    yield Text(f"{_count(len(missed))} could not be looked at:", "yellow")
+    by_reason = sorted(missed, key=lambda one: (one.reason, one.pid))
+    for reason, members in groupby(by_reason, lambda one: one.reason):
+        names = [f"{one.pid} {printable(one.command)}" for one in members]
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        yield Text(f"  {printable(reason)}: {', '.join(names[:_SHOWN])}{more}", overflow="fold")

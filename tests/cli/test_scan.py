@@ -1,0 +1,110 @@
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.command import Libswap
+from support.compiler import Compiler
+from support.holders import COUNTER, Held, hold, holder
+
+pytestmark = pytest.mark.compiler
+
+
+@pytest.fixture
+def libswap(state_dir: Path) -> Libswap:
+    return Libswap(state_dir)
+
+
+@pytest.fixture
+def library(compiler: Compiler, tmp_path: Path) -> Path:
+    built = compiler.library(COUNTER, "-Wl,--build-id=0xdd01dd01", soname="libcounter.so.1")
+    return Path(shutil.copy(built, tmp_path / "lib\x1b[31mred\n.so"))
+
+
+@pytest.fixture
+def stale(compiler: Compiler, library: Path) -> Iterator[Held]:
+    """A process whose library was deleted, and has a name that a terminal must not see raw."""
+    with hold(holder(compiler), "dlopen", library) as held:
+        library.unlink()
+        yield held
+
+
+def _pids(document: dict[str, object]) -> list[int]:
+    result = document["result"]
+    assert isinstance(result, dict)
+    return [u["process"]["identity"]["pid"] for g in result["groups"] for u in g["users"]]
+
+
+def test_the_machine_is_scanned_into_one_document(libswap: Libswap, stale: Held) -> None:
+    done = libswap("scan")
+    assert done.code == 0, done
+    assert stale.pid in _pids(done.document)
+    assert done.document["result"]["processes"] > 1
+
+
+def test_files_and_bare_names_are_asked_for(libswap: Libswap, stale: Held, library: Path) -> None:
+    for asked in (str(library), library.name):
+        done = libswap("scan", asked)
+        assert done.code == 0, done
+        (user,) = done.document["result"]["users"]
+        assert user["process"]["identity"]["pid"] == stale.pid
+        assert user["uses"][0]["path"] == str(library)
+        assert user["uses"][0]["state"]["kind"] == "Deleted"
+
+
+def test_a_name_that_nothing_has_and_a_directory_are_refused_with_advice(
+    libswap: Libswap, tmp_path: Path
+) -> None:
+    done = libswap("scan", tmp_path / "libnothing.so")
+    assert (done.code, done.document["error"]["class"]) == (42, "NobodyMaps")
+    assert libswap("scan", tmp_path).code == 2
+
+
+def test_a_terminal_is_shown_the_restart_and_no_raw_name(stale: Held, state_dir: Path) -> None:
+    words = [sys.executable, "-m", "libswap", "scan", "--state-dir", str(state_dir)]
+    main, other = pty.openpty()
+    with subprocess.Popen(words, stdout=other, env={**os.environ, "COLUMNS": "50"}) as process:
+        os.close(other)
+        shown = b""
+        while piece := _read(main):
+            shown += piece
+    os.close(main)
+    assert process.returncode == 0
+    assert str(stale.pid).encode() in shown
+    assert rb"\x1b[31mred\n.so" in shown.replace(b"\r\n", b"")
+    assert b"\x1b[31mred" not in shown
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # EIO: the other side is closed
+        return b""
+
+
+def test_watching_prints_document_after_document_until_it_is_interrupted(
+    libswap: Libswap, stale: Held
+) -> None:
+    with libswap.start("scan", "--watch", "--interval", "0.1") as process:
+        assert process.stdout is not None
+        decoder, text, documents = json.JSONDecoder(), "", []
+        while len(documents) < 2:
+            text += process.stdout.readline()
+            try:
+                document, end = decoder.raw_decode(text.lstrip())
+            except json.JSONDecodeError:
+                continue
+            documents.append(document)
+            text = text.lstrip()[end:]
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, rest
+    assert "Traceback" not in rest
+    assert all(stale.pid in _pids(document) for document in documents)
