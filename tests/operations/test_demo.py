@@ -6,7 +6,7 @@ import pytest
 
 from libswap.errors import MissingTool, ProgramFailed
 from libswap.operations.demo import demonstrate, workshop
-from libswap.operations.demo.result import Answer, Demonstration, Scene
+from libswap.operations.demo.result import Act, Answer, Demonstration, Scene
 
 OLD, NEW = Answer(code=1, data=1), Answer(code=2, data=2)
 
@@ -95,3 +95,53 @@ def test_a_compiler_that_fails_is_quoted(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(workshop, "_compiler", lambda: ("/bin/false",))
     with pytest.raises(ProgramFailed, match="status 1"):
         demonstrate()
+
+
+def act(shown: Demonstration, command: str) -> Act:
+    return next(act for act in shown.acts if act.command.startswith(command))
+
+
+def test_check_finds_the_new_library_compatible_and_who_uses_the_old(
+    shown: Demonstration,
+) -> None:
+    seen = act(shown, "libswap check")
+    assert seen.said == "compatible, used by the service"
+    assert (seen.after.code, seen.fresh.code) == (1, 1)
+
+
+def test_an_installed_library_is_for_new_processes_and_the_running_one_goes_on(
+    shown: Demonstration,
+) -> None:
+    seen = act(shown, "libswap install")
+    assert (seen.before.code, seen.after.code, seen.fresh.code) == (1, 1, 2)
+    assert seen.mapped == ("libdemo.so.1 (deleted)",)
+
+
+@pytest.mark.ptrace
+def test_the_running_process_is_moved_onto_the_new_library_and_keeps_its_count(
+    shown: Demonstration,
+) -> None:
+    seen = act(shown, "libswap live")
+    assert seen.said.startswith("moved in a stop of ")
+    assert (seen.before.code, seen.after.code, seen.fresh.code) == (1, 2, 2)
+    assert seen.after.count == seen.before.count + 1
+    assert "libdemo.so.1" in seen.mapped
+
+
+@pytest.mark.ptrace
+def test_the_running_process_is_moved_back(shown: Demonstration) -> None:
+    seen = act(shown, "libswap revert")
+    assert (seen.before.code, seen.after.code, seen.fresh.code) == (2, 1, 2)
+    assert seen.after.count == seen.before.count + 1
+
+
+def test_after_a_rollback_new_processes_run_the_old_library_again(shown: Demonstration) -> None:
+    assert act(shown, "libswap rollback").fresh.code == 1
+
+
+def test_one_service_has_lived_through_all_acts_and_counted_its_calls(
+    shown: Demonstration,
+) -> None:
+    counts = [count for act in shown.acts for count in (act.before.count, act.after.count)]
+    assert counts == list(range(1, 2 * len(shown.acts) + 1))
+    assert len({act.pid for act in shown.acts}) == 1

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from libswap.operations.demo import mishaps
+from libswap.operations.demo import mishaps, upgrade
 from libswap.operations.demo.result import Demonstration
 from libswap.operations.demo.workshop import Workshop
 
@@ -21,4 +21,5 @@ def demonstrate() -> Demonstration:
         return Demonstration(
             compiler=" ".join(workshop.compiler),
             scenes=tuple(mishaps.play(directory, workshop)),
+            acts=tuple(upgrade.play(directory / "upgrade", workshop)),
         )

@@ -41,13 +41,51 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True)
+class Reply:
+    """What a service said when it was asked.
+
+    Attributes:
+        code: the version in the code that ran.
+        count: how many times it has been asked; the library counts.
+    """
+
+    code: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One command of ours, on a library that a running service is linked against.
+
+    Attributes:
+        command: what was done.
+        said: what came of it, in a few words.
+        pid: the service; one process through all acts.
+        before: what it answered before.
+        after: what it answered afterwards.
+        fresh: what a service answered that was started afterwards.
+        mapped: what the maps of the first one say about code of the library afterwards.
+    """
+
+    command: str
+    said: str
+    pid: int
+    before: Reply
+    after: Reply
+    fresh: Reply
+    mapped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Demonstration:
     """All that was shown.
 
     Attributes:
         compiler: what built the programs and libraries.
-        scenes: in the order in which they were played.
+        scenes: ways to replace a library without libswap, each on a process of its own.
+        acts: the way with libswap, on one process.
     """
 
     compiler: str
     scenes: tuple[Scene, ...]
+    acts: tuple[Act, ...]

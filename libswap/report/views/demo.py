@@ -7,26 +7,25 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from libswap.operations.demo.result import Answer, Demonstration, Scene
+from libswap.operations.demo.result import Act, Answer, Demonstration, Scene
 from libswap.report.text import printable
 
 
 def render(result: Demonstration) -> Iterable[RenderableType]:
-    """A row for each scene."""
-    table = Table(box=box.SIMPLE_HEAD, show_lines=False, pad_edge=False)
-    table.add_column("to a library in use", ratio=1)
-    table.add_column("process")
-    table.add_column("code")
-    table.add_column("maps say")
+    """A row for each scene and each act."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in ("to a library in use", "process", "code", "its maps say"):
+        table.add_column(head)
     for scene in result.scenes:
-        table.add_row(_done(scene), _process(scene), _answers(scene), _mapped(scene))
+        steps = Text(printable(" · ".join(scene.steps)), "dim")
+        name = Text(f"{scene.name}\n", "bold").append_text(steps)
+        table.add_row(name, _process(scene), _answers(scene), printable(scene.mapped) or "-")
+    table.add_section()
+    for act in result.acts:
+        name = Text.assemble((printable(act.command), "bold"), "\n", (printable(act.said), "dim"))
+        table.add_row(name, Text("lives", "green"), _replies(act), _names(act))
     yield table
     yield Text(f"Compiled by {printable(result.compiler)}; every cell was seen in a process.")
-
-
-def _done(scene: Scene) -> Text:
-    steps = printable(" · ".join(scene.steps))
-    return Text.assemble((scene.name, "bold"), "\n", (steps, "dim"))
 
 
 def _process(scene: Scene) -> Text:
@@ -45,5 +44,10 @@ def _version(answer: Answer) -> str:
     return f"{answer.code}, data {answer.data}"
 
 
-def _mapped(scene: Scene) -> Text:
-    return Text(printable(scene.mapped) or "-")
+def _names(act: Act) -> str:
+    return "\n".join(map(printable, act.mapped))
+
+
+def _replies(act: Act) -> Text:
+    text = Text(f"{act.before.code} → {act.after.code}")
+    return text.append(f"\ncall {act.after.count}, new {act.fresh.code}", "dim")
