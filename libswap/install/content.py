@@ -114,10 +114,13 @@ def same(left: Content, right: Content) -> bool:
 
 
 def keep_name(content: Content) -> str | None:
-    """The name under which the store keeps a file: by its bytes first, and by its inode."""
+    """The name under which the store keeps a file: by its bytes first, and by its inode.
+
+    Without the device, whose number can be another after a reboot.
+    """
     match content:
         case File(sha256=digest, inode=inode) if inode is not None:
-            return f"{digest}-{inode.id.device:x}-{inode.id.inode:x}"
+            return f"{digest}-{inode.id.inode:x}"
         case _:
             return None
 

@@ -19,7 +19,7 @@ from libswap.install.journal import Pending
 from libswap.install.replace import apply, undo
 from libswap.install.state import State
 from libswap.install.transaction import Change, Strategy, Transaction
-from libswap.linux.files import Directory, FileId
+from libswap.linux.files import Directory
 
 
 class Standing(Enum):
@@ -145,15 +145,16 @@ def with_inodes(transaction: Transaction, directories: Mapping[str, Directory]) 
 
 @contextmanager
 def _directories_that_remain(transaction: Transaction) -> Iterator[Mapping[str, Directory]]:
-    """The directories of an operation that are still the ones that were planned with."""
-    expected = {c.directory: c.directory_id for c in transaction.changes}
+    """The directories of an operation that are still there.
+
+    Their inodes are not compared: after a reboot btrfs, overlayfs and device mapper may number the
+    same device differently. What is in them decides, by its bytes.
+    """
     with ExitStack() as stack:
         found = {}
-        for path, directory_id in expected.items():
+        for path in transaction.directories:
             with suppress(SystemRefused):
-                directory = stack.enter_context(Directory(path))
-                if FileId.of(directory.status) == directory_id:
-                    found[path] = directory
+                found[path] = stack.enter_context(Directory(path))
         yield found
 
 

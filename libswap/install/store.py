@@ -21,7 +21,7 @@ class Entry:
     """One kept file.
 
     Attributes:
-        name: SHA-256, device and inode of the file that was kept.
+        name: SHA-256 and inode number of the file that was kept.
         size: in bytes.
         kept_at: when its inode last changed, seconds since the epoch: not before it was kept.
     """
@@ -45,9 +45,18 @@ def keep(directory: Directory, name: str, content: File, store: Directory, entry
         KeptFileDamaged: a copy does not hold the bytes that were planned with.
         NoSpace, SystemRefused: it cannot be written.
     """
+    if store.lstat(entry) is not None and not _is_kept(directory, name, content, store, entry):
+        store.unlink(entry)
     if store.lstat(entry) is None and not directory.link(name, store, entry):
         _copy(directory, name, content, store, entry)
     store.sync()
+
+
+def _is_kept(directory: Directory, name: str, content: File, store: Directory, entry: str) -> bool:
+    """Whether what an earlier operation kept is this inode, or at least holds its bytes still."""
+    status = directory.lstat(name)
+    same_inode = status is not None and links_to(store, entry, FileId.of(status))
+    return same_inode or holds(store, entry, content)
 
 
 def _copy(directory: Directory, name: str, content: File, store: Directory, entry: str) -> None:
@@ -178,5 +187,5 @@ def remove(store: Directory, names: Iterable[str]) -> None:
 
 
 def _is_inode(descriptor: int, content: File) -> bool:
-    status = os.fstat(descriptor)
-    return content.inode is not None and FileId.of(status) == content.inode.id
+    """Whether this can be the inode that was kept; on another file system a link is refused."""
+    return content.inode is not None and os.fstat(descriptor).st_ino == content.inode.id.inode
