@@ -1,0 +1,28 @@
+from libswap.install.packages import Owner, _literal, _spellings, parse_dpkg
+
+
+def test_both_spellings_of_a_merged_usr_are_asked_for() -> None:
+    assert _spellings("/usr/lib/x/libz.so") == ("/usr/lib/x/libz.so", "/lib/x/libz.so")
+    assert _spellings("/opt/lib/libz.so") == ("/opt/lib/libz.so",)
+    assert _spellings("/usr/local/lib/libz.so") == ("/usr/local/lib/libz.so",)
+
+
+def test_a_name_is_no_pattern() -> None:
+    assert _literal("/lib/[a]*?\\") == "/lib/\\[a\\]\\*\\?\\\\"
+
+
+def test_the_owner_is_found_among_diversions_and_other_files() -> None:
+    spelled = {"/lib/libz.so.1": "/usr/lib/libz.so.1"}
+    text = (
+        "diversion by local from: /lib/libz.so.1\n"
+        "zlib1g:amd64, zlib1g:i386: /lib/libz.so.1\n"
+        "other: /lib/libz.so.1.2\n"
+    )
+    assert parse_dpkg(text, spelled) == (
+        Owner("/usr/lib/libz.so.1", "zlib1g:amd64, zlib1g:i386", "dpkg", "/lib/libz.so.1"),
+    )
+
+
+def test_the_diverted_name_is_none_that_ldconfig_takes_for_a_library() -> None:
+    owner = Owner("/usr/lib/lib z.so.1", "z", "dpkg", "/lib/lib z.so.1")
+    assert "--divert '/lib/.lib z.so.1.distrib' --add '/lib/lib z.so.1'" in owner.advice
