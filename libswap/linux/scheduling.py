@@ -18,7 +18,7 @@ def promptly() -> Iterator[None]:
     """
     policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
     try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
     except OSError:  # EPERM; EINVAL in a control group without real-time runtime
         yield
         return

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from libswap.errors import NoSafeThread, ThreadUnstoppable
+from libswap.errors import MemoryUnreachable, NoSafeThread, ThreadUnstoppable
 from libswap.linux import ptrace
 from libswap.linux.memory import ProcessMemory, Range
 from libswap.linux.procfs import PROC
@@ -70,16 +70,16 @@ def borrow(
     with exclusively(identity.pid, deadline), promptly():
         _clear(identity, memory, tail, deadline)
         for thread in _safe_threads(identity, memory, avoid, deadline, lift_seccomp=lift_seccomp):
-            borrowed = Borrowed(
-                thread,
-                memory,
-                tail,
-                caught=_caught(thread),
-                errno_location=errno_location,
-                loader_locks=loader_locks,
-                layout=layout,
-            )
             with suppress(Disturbed, ThreadGone):
+                borrowed = Borrowed(
+                    thread,
+                    memory,
+                    tail,
+                    caught=_caught(thread),
+                    errno_location=errno_location,
+                    loader_locks=loader_locks,
+                    layout=layout,
+                )
                 borrowed.enter()
                 break
         with borrowed:
@@ -118,6 +118,7 @@ def _safe_threads(
             thread = Thread(identity.pid, tid)
             with suppress(ThreadGone):
                 thread.seize(lift_seccomp=lift_seccomp)
+                identity.check()
                 why = _stopped(thread, memory, maps, avoid)
                 if why is None:
                     yield thread
@@ -161,7 +162,11 @@ def unfit(
     stack = live_stack(registers.rsp, maps)
     if stack is None:
         return "has no stack that is known"
-    hits = avoid.hits(memory.read(stack.start, stack.size), stack.start)
+    try:
+        content = memory.read(stack.start, stack.size)
+    except MemoryUnreachable:
+        return "has got another stack just now"
+    hits = avoid.hits(content, stack.start)
     if hits:
         return f"is called from the loader or malloc (return address {hits[0].value:#x})"
     return None
@@ -191,7 +196,11 @@ def _sleepers_first(pid: int) -> list[int]:
 
 def _caught(thread: Thread) -> int:
     """The signals that the process has handlers for (proc_pid_status(5), SigCgt)."""
-    for line in PROC.read(thread.pid, f"task/{thread.tid}/status").splitlines():
+    try:
+        status = PROC.read(thread.pid, f"task/{thread.tid}/status")
+    except (FileNotFoundError, ProcessLookupError):
+        raise ThreadGone from None
+    for line in status.splitlines():
         if line.startswith(b"SigCgt:"):
             return int(line.split()[1], 16)
     return 0

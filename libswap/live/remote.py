@@ -123,6 +123,9 @@ class Borrowed:
         """
         try:
             self._enter()
+        except ProcessLookupError:
+            self._lost = True
+            raise ThreadGone from None
         except BaseException:
             self._go_home()
             raise
@@ -135,7 +138,7 @@ class Borrowed:
     ) -> None:
         try:
             self._go_home()
-        except ThreadGone:
+        except (ThreadGone, ProcessGone):
             if error is None:
                 raise ProcessGone(self.thread.pid) from None
 
@@ -154,7 +157,8 @@ class Borrowed:
         """
         try:
             return self._run(program, time.monotonic() + timeout, read_strings)
-        except ThreadGone:
+        except (ThreadGone, ProcessLookupError):
+            self._lost = True
             raise ProcessGone(self.thread.pid) from None
 
     # The way in
@@ -329,7 +333,7 @@ class Borrowed:
         place = self._scratch
         doorway = self._doorway(place.start if place else 0)
         self._memory.write(self._tail.start, doorway.image)
-        ptrace.set_registers(self.thread.tid, self._xstate, ptrace.RegisterSet.X86_XSTATE)
+        self.thread.set_extended(self._xstate)
         gate = doorway.unmap if place else doorway.leave
         self._send(self._home._replace(rip=gate, orig_rax=arch.unsigned(-1)))
         self._until_last_call(doorway.last_call, time.monotonic() + _TO_COME_HOME)
@@ -337,7 +341,7 @@ class Borrowed:
         # the registers of its own system call can be given back to the kernel, which then restarts
         # it or runs a handler and gives EINTR, exactly as it would have done without us.
         self.thread.interrupt()
-        ptrace.resume(self.thread.tid)
+        self.thread.resume()
         self.thread.await_stop(time.monotonic() + _TO_COME_HOME)
 
     def _returning(self) -> arch.Registers:
@@ -356,8 +360,11 @@ class Borrowed:
     def _go_on(self, stop: stops.Stop | None) -> None:
         match stop:
             case stops.Ended():
+                self._lost = True
                 raise ThreadGone
             case stops.Executed():
+                self._lost = True  # its registers now belong to another program
+                self.thread.detach()
                 raise ProcessReplaced(self.thread.pid)
             case stops.Signalled(signo=signo):
                 pass

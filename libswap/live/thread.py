@@ -176,6 +176,29 @@ class Thread:
             raise ThreadGone from None
         self.at = registers
 
+    def set_extended(self, xstate: bytes) -> None:
+        """Replace its vector, mask and x87 registers and what else an XSAVE area holds.
+
+        Raises:
+            ThreadGone: it was killed.
+        """
+        try:
+            ptrace.set_registers(self.tid, xstate, ptrace.RegisterSet.X86_XSTATE)
+        except ProcessLookupError:
+            raise ThreadGone from None
+
+    def resume(self) -> None:
+        """Let it go on up to a stop that was asked for already.
+
+        Raises:
+            ThreadGone: it was killed.
+        """
+        self.at = None
+        try:
+            ptrace.resume(self.tid)
+        except ProcessLookupError:
+            raise ThreadGone from None
+
     def _take_registers(self) -> None:
         try:
             data = ptrace.registers(self.tid)

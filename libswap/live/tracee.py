@@ -43,6 +43,7 @@ class Tracee:
         try:
             identity.check()
             tracee._seize_all()
+            identity.check()  # of what we hold now the PID cannot be given to another
         except BaseException:
             tracee.detach()
             raise
