@@ -11,8 +11,8 @@ from libswap.errors import LibswapError, ReaderGone, UsageError
 
 # In the order in which --help shows them; each is the module libswap.cli.<name>.
 COMMANDS: Final[tuple[str, ...]] = (
-    "check", "scan", "install", "live", "revert", "status", "rollback", "history", "recover",
-    "prune", "demo",
+    "check", "scan", "install", "live", "patch", "revert", "status", "rollback", "history",
+    "recover", "prune", "demo",
 )  # fmt: skip
 
 # typer exports one of its click's usage errors; their common base is what a wrong word raises.

@@ -1,7 +1,10 @@
 """What an author should know about a patch before it is applied."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+
+from libswap.errors import PatchRefused
 
 
 class Severity(Enum):
@@ -35,3 +38,23 @@ class Finding:
     def __str__(self) -> str:
         advice = f" ({self.instead})" if self.instead else ""
         return f"{self.word}: {self.subject}: {self.detail}{advice}"
+
+
+def stop_at(findings: Iterable[Finding], target: str, *, force: bool) -> None:
+    """Go on only where nothing stands in the way.
+
+    Args:
+        findings: what was found.
+        target: what to call the target.
+        force: whether the author takes the risks.
+
+    Raises:
+        PatchRefused: something does.
+    """
+    stopping = [
+        f
+        for f in findings
+        if f.severity is Severity.REFUSE or (f.severity is Severity.RISK and not force)
+    ]
+    if stopping:
+        raise PatchRefused(target, tuple(map(str, stopping)))

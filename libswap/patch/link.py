@@ -6,9 +6,9 @@ from typing import Final, TypeVar
 
 from libswap.elf.relocatable import Kind as Type
 from libswap.elf.relocatable import ObjectSection, Relocatable
-from libswap.errors import PatchRefused, PatchUnlinkable
+from libswap.errors import PatchUnlinkable
 from libswap.patch import replace
-from libswap.patch.findings import Finding, Severity
+from libswap.patch.findings import Finding, stop_at
 from libswap.patch.layout import PAGE, UNWIND, Chosen, SectionKey, aligned, choose, place
 from libswap.patch.patch import (
     ORIGINAL_ROOM,
@@ -71,13 +71,7 @@ def link(objects: Sequence[Relocatable], target: Target, wishes: Wishes) -> Patc
     if kept.entries:
         linked = _Linked.of((*objects, kept.code), target, wishes, kept.entries)
     patch = linked.patch(kept.findings)
-    stopping = [
-        f
-        for f in patch.findings
-        if f.severity == Severity.REFUSE or (f.severity == Severity.RISK and not wishes.force)
-    ]
-    if stopping:
-        raise PatchRefused(target.image.name, tuple(map(str, stopping)))
+    stop_at(patch.findings, target.image.name, force=wishes.force)
     return patch
 
 

@@ -75,7 +75,14 @@ def first_bytes(target: Target, old: TargetSymbol) -> bytes:
 def parts(target: Target, old: TargetSymbol) -> tuple[tuple[int, int], ...]:
     """(address, size) of the code that the compiler split off from a function as unlikely."""
     every = target.symbols.get(f"{old.symbol.name}.cold", ())
-    return tuple((s.symbol.value, s.symbol.size) for s in every if s.unit in (old.unit, ""))
+    return tuple((s.symbol.value, s.symbol.size) for s in every if _is_made_of(target, s, old))
+
+
+def _is_made_of(target: Target, part: TargetSymbol, old: TargetSymbol) -> bool:
+    """Whether code is of this function, and not of a static one of the same name."""
+    if old.unit:
+        return part.unit == old.unit
+    return all(s.unit != part.unit for s in target.symbols.get(old.symbol.name, ()) if s.unit)
 
 
 def _same_names(names: Names, taken: set[str]) -> Iterator[Pair]:
@@ -160,7 +167,7 @@ def _clones(target: Target, old: TargetSymbol, replaced: set[str]) -> Iterator[F
         for kind in _CLONES
         for number in range(16)
         for s in target.symbols.get(f"{name}{kind}{number}", ())
-        if s.symbol.name not in replaced and s.unit in (old.unit, "")
+        if s.symbol.name not in replaced and _is_made_of(target, s, old)
     )
     if found:
         detail = f"the compiler made {', '.join(found)} of it, which its callers go on using"

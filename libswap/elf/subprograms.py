@@ -1,0 +1,198 @@
+"""What DWARF says about functions: their parameters, and where copies of them were inlined.
+
+Source: DWARF 5 sections 3.3 "Subroutine and Entry Point Entries", 6.1.2 ".debug_aranges".
+"""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, Final, cast
+
+from elftools.elf.elffile import ELFFile
+
+from libswap.elf.image import Bytes, Image
+
+if TYPE_CHECKING:
+    from elftools.dwarf.compileunit import CompileUnit
+    from elftools.dwarf.die import DIE
+
+MAX_DEBUG_INFO: Final = 1 << 28
+"""Bytes of debug sections that are read; reading is what takes the time."""
+_MAX_UNIT: Final = 1 << 24
+_DEEPEST_TYPE: Final = 16
+_POINTERS: Final = (
+    "DW_TAG_pointer_type", "DW_TAG_reference_type", "DW_TAG_rvalue_reference_type",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Subprogram:
+    """One function.
+
+    Attributes:
+        returns: size in bytes and name of what it returns; (0, "void") for nothing.
+        parameters: likewise of its parameters, in order.
+        variadic: whether more may follow.
+        inlined_into: functions of the same source file that hold a copy of it.
+    """
+
+    name: str
+    returns: tuple[int, str]
+    parameters: tuple[tuple[int, str], ...]
+    variadic: bool
+    inlined_into: tuple[str, ...]
+
+    @property
+    def shape(self) -> object:
+        """What two versions of a function must have in common for one to stand in for the other."""
+        return self.returns[0], tuple(size for size, _ in self.parameters), self.variadic
+
+    def __str__(self) -> str:
+        parameters = [name for _, name in self.parameters] + ["..."] * self.variadic
+        return f"{self.returns[1]} {self.name}({', '.join(parameters) or 'void'})"
+
+
+def subprograms(image: Image, wanted: dict[str, int | None]) -> dict[str, Subprogram]:
+    """What the debug information of a file says about some functions.
+
+    Args:
+        image: a file with .debug_info.
+        wanted: name -> address, or None to look in every unit (of an object).
+
+    Returns:
+        The ones that were found; a file without, with damaged, or with too much debug information
+        tells nothing.
+    """
+    sizes = [s.size for s in image.sections if s.name.startswith((".debug_", ".zdebug_"))]
+    if not sizes or sum(sizes) > MAX_DEBUG_INFO:
+        return {}
+    try:
+        return dict(_read(image, wanted))
+    except Exception:  # noqa: BLE001  pyelftools raises whatever its tables trip over
+        return {}
+
+
+def _read(image: Image, wanted: dict[str, int | None]) -> Iterator[tuple[str, Subprogram]]:
+    dwarf = ELFFile(cast("IO[bytes]", _Stream(image.data))).get_dwarf_info()
+    ranges = dwarf.get_aranges()
+    units: dict[int, tuple[Any, list[str]]] = {}
+    for name, address in wanted.items():
+        for unit in _units(dwarf, ranges, address):
+            if unit.size <= _MAX_UNIT:
+                units.setdefault(unit.cu_offset, (unit, []))[1].append(name)
+    for unit, names in units.values():
+        yield from _of_unit(unit, set(names))
+
+
+def _units(dwarf: Any, ranges: Any, address: int | None) -> Iterator["CompileUnit"]:  # noqa: ANN401  pyelftools has no types
+    if address is None:
+        yield from dwarf.iter_CUs()
+        return
+    offset = ranges.cu_offset_at_addr(address) if ranges else None
+    if offset is not None:
+        yield dwarf.get_CU_at(offset)
+        return
+    for unit in dwarf.iter_CUs():
+        low, high = _bounds(unit.get_top_DIE())
+        if low <= address < high:
+            yield unit
+
+
+def _bounds(die: "DIE") -> tuple[int, int]:
+    """DW_AT_low_pc and DW_AT_high_pc, which is an offset where it is no address."""
+    low, high = die.attributes.get("DW_AT_low_pc"), die.attributes.get("DW_AT_high_pc")
+    if low is None or high is None:
+        return 0, 0
+    end = high.value if high.form == "DW_FORM_addr" else low.value + high.value
+    return low.value, end
+
+
+def _of_unit(unit: "CompileUnit", names: set[str]) -> Iterator[tuple[str, Subprogram]]:
+    functions: dict[int, DIE] = {}
+    copies: dict[int, set[str]] = {}
+    for die in unit.iter_DIEs():
+        if die.tag == "DW_TAG_subprogram" and _name(die) in names:
+            functions[die.offset] = die
+        elif die.tag == "DW_TAG_inlined_subroutine":
+            origin = die.get_DIE_from_attribute("DW_AT_abstract_origin")
+            if _name(origin) in names:
+                copies.setdefault(origin.offset, set()).add(_owner(die))
+    for offset, die in functions.items():
+        if "DW_AT_abstract_origin" in die.attributes:
+            continue
+        into = copies.get(offset, set()) - {""}
+        yield _name(die), _subprogram(die, tuple(sorted(into)))
+
+
+def _subprogram(die: "DIE", into: tuple[str, ...]) -> Subprogram:
+    children = list(die.iter_children())
+    parameters = [c for c in children if c.tag == "DW_TAG_formal_parameter"]
+    variadic = any(c.tag == "DW_TAG_unspecified_parameters" for c in children)
+    return Subprogram(_name(die), _type(die), tuple(map(_type, parameters)), variadic, into)
+
+
+def _name(die: "DIE", depth: int = 0) -> str:
+    """The linkage name, or the name, of a function; that of what it is an instance of."""
+    for attribute in ("DW_AT_linkage_name", "DW_AT_MIPS_linkage_name", "DW_AT_name"):
+        if attribute in die.attributes:
+            return str(die.attributes[attribute].value.decode("utf-8", "surrogateescape"))
+    for attribute in ("DW_AT_abstract_origin", "DW_AT_specification"):
+        if attribute in die.attributes and depth < 4:
+            return _name(die.get_DIE_from_attribute(attribute), depth + 1)
+    return ""
+
+
+def _owner(die: "DIE") -> str:
+    """The function that a copy was inlined into."""
+    above: DIE | None = die
+    while above is not None and above.tag != "DW_TAG_subprogram":
+        above = above.get_parent()
+    return "" if above is None else _name(above)
+
+
+def _type(die: "DIE", depth: int = 0) -> tuple[int, str]:
+    """Size in bytes and name of what DW_AT_type leads to."""
+    if "DW_AT_type" not in die.attributes:
+        return (0, "void") if depth == 0 else (0, "")
+    found = die.get_DIE_from_attribute("DW_AT_type")
+    if found.tag in _POINTERS:
+        inner = _type(found, depth + 1)[1] if depth < _DEEPEST_TYPE else ""
+        return 8, f"{inner or 'void'} *"
+    size, name = 0, ""
+    if "DW_AT_byte_size" in found.attributes:
+        size = int(found.attributes["DW_AT_byte_size"].value)
+    if "DW_AT_name" in found.attributes:
+        name = found.attributes["DW_AT_name"].value.decode("utf-8", "surrogateescape")
+    if not size and depth < _DEEPEST_TYPE:
+        inner_size, inner_name = _type(found, depth + 1)
+        return inner_size, name or inner_name
+    return size, name or str(found.tag).removeprefix("DW_TAG_")
+
+
+class _Stream(io.RawIOBase):
+    """The bytes of an image as pyelftools wants them."""
+
+    def __init__(self, data: Bytes) -> None:
+        super().__init__()
+        self._data = data
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._data)}[whence]
+        self._at = start + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        end = len(self._data) if size is None or size < 0 else self._at + size
+        found = bytes(self._data[self._at : end])
+        self._at += len(found)
+        return found
