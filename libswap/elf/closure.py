@@ -54,7 +54,7 @@ def closure(
         extra: names that are looked up as well, without being missed.
     """
     start = chain[0].library
-    known = {start.soname, posixpath.basename(start.name)}
+    known = {posixpath.basename(start.name), *_soname(start)}
     found: list[Library] = []
     missing: list[Missing] = []
     waiting = deque((name, tuple(chain)) for name in start.needed)
@@ -75,10 +75,14 @@ def closure(
             if requesters:
                 missing.append(Missing(name, asker))
             continue
-        if library.soname in known and library.soname != name:
-            continue
-        known.add(library.soname)
+        if library.soname != name and not known.isdisjoint(_soname(library)):
+            continue  # loaded already, under its own name
+        known.update(_soname(library))
         found.append(library)
         asking = Requester(posixpath.dirname(place.path), library)
         waiting.extend((needed, (asking, *requesters)) for needed in library.needed)
     return Closure(tuple(found), tuple(missing))
+
+
+def _soname(library: Library) -> tuple[str, ...]:
+    return () if library.soname is None else (library.soname,)

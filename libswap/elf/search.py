@@ -30,6 +30,8 @@ _TRIPLETS: Final = {
 _PLATFORMS: Final = {EM_X86_64: "x86_64", EM_386: "i686", EM_AARCH64: "aarch64"}
 _MUSL_ARCH: Final = {EM_X86_64: "x86_64", EM_386: "i386", EM_AARCH64: "aarch64", 243: "riscv64"}
 _TOKEN: Final = re.compile(r"\$(?:\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM)(?![A-Za-z0-9_]))")
+_MUSL_ITSELF: Final = re.compile(r"lib(?:c|pthread|rt|m|dl|util|xnet)\..*")
+"""What musl's dynamic linker, which is its C library too, takes for itself."""
 _MUSL_DEFAULT: Final = "/lib:/usr/local/lib:/usr/lib"
 
 
@@ -98,7 +100,7 @@ class Search:
         """
         triplet = _TRIPLETS.get((target.machine, target.bits))
         lib = "lib64" if target.bits == 64 else "lib"
-        if triplet and _is_directory(root, f"/usr/lib/{triplet}"):
+        if any(_is_directory(root, f"{prefix}/lib/{triplet}") for prefix in ("", "/usr")):
             lib = f"lib/{triplet}"
         directories = tuple(dict.fromkeys((f"/{lib}", f"/usr/{lib}", "/lib", "/usr/lib")))
         levels = range(level, 1, -1) if target.machine == EM_X86_64 else ()
@@ -137,8 +139,12 @@ class Search:
 
         Relative ones are left out: they depend on the directory that a process happens to be in.
         """
-        if "/" in name:
-            tried: Iterator[str] = iter([self._expand(name, chain[0] if chain else None)])
+        if self.musl and _MUSL_ITSELF.fullmatch(name):
+            tried: Iterator[str] = iter(
+                [f"/lib/ld-musl-{_MUSL_ARCH.get(self.target.machine)}.so.1"]
+            )
+        elif "/" in name:
+            tried = iter([self._expand(name, chain[0] if chain else None)])
         elif self.musl:
             tried = (f"{directory}/{name}" for directory in self._musl_directories(chain))
         else:

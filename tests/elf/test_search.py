@@ -172,6 +172,21 @@ def test_musl_takes_its_directories_from_its_own_file(bench: Bench, tmp_path: Pa
         assert found.path == "/odd/libleaf.so"
 
 
+def test_libraries_without_a_soname_are_told_apart(bench: Bench, machine: Root) -> None:
+    needs = bench.tree / "libneeds.so"
+    for name in ("a", "b"):
+        shutil.copy(bench.compiler.library(f"int {name};\n", name=f"lib{name}.so"), bench.tree)
+    flags = ["-Wl,--no-as-needed", RPATH + "$ORIGIN", f"-L{bench.tree}", "-la", "-lb"]
+    shutil.copy(bench.compiler.library("int needs;\n", *flags, name="libneeds.so"), needs)
+    assert {"liba.so", "libb.so"} <= set(paths(ours(machine, needs)))
+
+
+def test_musl_is_its_own_c_library(bench: Bench, machine: Root) -> None:
+    search = Search.of_musl(machine, Image.open(bench.leaf).target)
+    for name in ("libc.so", "libc.musl-x86_64.so.1", "libpthread.so.0"):
+        assert list(search.candidates(name, [])) == ["/lib/ld-musl-x86_64.so.1"]
+
+
 def test_libraries_that_need_each_other_end(bench: Bench, machine: Root, tmp_path: Path) -> None:
     ring = tmp_path / "ring"
     ring.mkdir()
