@@ -201,6 +201,10 @@ VERSION_UNCHECKED: Final = Rule(
 SYMBOL_UNRESOLVED: Final = Rule(
     "symbol-unresolved", _BAD, "nothing here provides it: undefined symbol, at start or when called"
 )
+SYMBOL_OF_PROGRAM: Final = Rule(
+    "symbol-of-program", _WARN,
+    "like others that the old library took, it must come from the program that loads this one",
+)  # fmt: skip
 
 # Types, by libabigail's abidiff
 TYPE_INCOMPATIBLE: Final = Rule(

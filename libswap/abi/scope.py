@@ -5,7 +5,7 @@ finding: a plug-in takes symbols from programs that nobody can name beforehand.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple, TypeAlias
@@ -25,7 +25,9 @@ class Scope:
 
     Attributes:
         label: whose scope it is, in words.
-        libraries: all others that are loaded, without the library itself.
+        libraries: all others that are loaded, without the library itself; where two have the same
+            name, the one first that a new start would load.
+        program_known: whether the program is among them, which can provide symbols as well.
         missing: needed libraries that were not found.
         damaged: needed libraries that were found and could not be read, each with the reason.
         isa_level: the x86-64 level of the processor, 1 to 4; None where it is not known.
@@ -33,6 +35,7 @@ class Scope:
 
     label: str
     libraries: tuple[Library, ...]
+    program_known: bool = True
     missing: tuple[str, ...] = ()
     damaged: tuple[tuple[str, str], ...] = ()
     isa_level: int | None = None
@@ -57,12 +60,15 @@ class Scope:
             return wanted.name in self._defaults
         return (wanted.name, wanted.version) in self._keys or (wanted.name, "") in self._keys
 
-    def providers(self, soname: str) -> Iterator[Library]:
-        """The libraries of that name."""
-        return (
-            library
-            for library in self.libraries
-            if library.soname == soname or library.name.rpartition("/")[2] == soname
+    def named(self, soname: str) -> Library | None:
+        """The library of that name."""
+        return next(
+            (
+                library
+                for library in self.libraries
+                if library.soname == soname or library.name.rpartition("/")[2] == soname
+            ),
+            None,
         )
 
 
@@ -89,7 +95,8 @@ def libraries(_library: Library, scope: Scope) -> Iterator[Problem]:
 def version_nodes(library: Library, scope: Scope) -> Iterator[Problem]:
     """DT_VERNEED, such as a newer GLIBC than the one that is here."""
     for need in library.version_needs:
-        for provider in scope.providers(need.library):
+        provider = scope.named(need.library)
+        if provider is not None:
             yield from _version(need, provider)
 
 
@@ -135,7 +142,7 @@ def unmet(old: Library, new: Library, places: Iterable[Surroundings]) -> tuple[F
         known = set(_problems(old, place.old))
         for problem in _problems(new, place.new):
             if problem not in known:
-                labels[problem].append(place.new.label)
+                labels[_judged(problem, known, place.new)].append(place.new.label)
     return tuple(
         rule.finding(subject, wanted, f"{there} ({_listed(where)})")
         for (rule, subject, wanted, there), where in labels.items()
@@ -144,6 +151,15 @@ def unmet(old: Library, new: Library, places: Iterable[Surroundings]) -> tuple[F
 
 def _problems(library: Library, scope: Scope) -> Iterator[Problem]:
     return (problem for need in NEEDS for problem in need(library, scope))
+
+
+def _judged(problem: Problem, known: Collection[Problem], scope: Scope) -> Problem:
+    """A library that always took symbols from its program may take one more from there."""
+    unresolved = catalogue.SYMBOL_UNRESOLVED
+    is_plugin = any(before.rule is unresolved for before in known)
+    if problem.rule is unresolved and is_plugin and not scope.program_known:
+        return problem._replace(rule=catalogue.SYMBOL_OF_PROGRAM)
+    return problem
 
 
 def _version(need: Version, provider: Library) -> Iterator[Problem]:

@@ -53,6 +53,17 @@ def test_nobody_can_say_what_a_missing_library_provides(make: Makes, old: Librar
     assert rules(unmet(old, new, [damaged])) == {("needed-unreadable", "liba.so")}
 
 
+def test_a_plugin_may_take_one_more_symbol_from_its_program(make: Makes) -> None:
+    plugin = make.library(USER, "-nostdlib")
+    new = make.library(USER.replace("helper()", "helper() + more()")
+                       .replace("int f", "int more(void); int f"), "-nostdlib")  # fmt: skip
+    program = make.library("int helper(void) { return 1; } int more(void) { return 2; }")
+    unknown = Scope("p", (), program_known=False)
+    assert found(plugin, new, unknown) == {("symbol-of-program", "more")}
+    assert found(plugin, new, Scope("p", ())) == {("symbol-unresolved", "more")}
+    assert found(plugin, new, Scope("p", (program,))) == set()
+
+
 def test_a_version_binds_to_that_version_or_to_none(make: Makes, old: Library) -> None:
     helper = "int helper(void) { return 1; }"
     versioned = make.library(helper, "-nostdlib", versions="H1 { global: helper; };")

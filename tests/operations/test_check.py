@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 
 from libswap.abi.verdict import Verdict
+from libswap.elf.image import Image
+from libswap.elf.search import Search
 from libswap.errors import Incompatible, InvalidElf, SystemRefused
 from libswap.linux.child import Child
+from libswap.linux.rooted import Root
 from libswap.operations.check import Check, check
 from libswap.operations.check.result import SymbolLevelOnly, TypesCompared
 from libswap.settings import Settings
 from support.compiler import Compiler, has
+from support.facts import facts
 
 pytestmark = pytest.mark.compiler
 
@@ -121,6 +125,40 @@ def test_a_symbol_that_the_running_program_provides_is_not_missed_there(
     result = shop.check(OLD + "int absent(void);\nint more(void) { return absent(); }\n")
     (finding,) = [f for f in result.findings if f.rule == "symbol-unresolved"]
     assert (finding.subject, str(running.pid) in finding.new) == ("absent", True)
+
+
+@pytest.mark.root
+def test_a_process_in_another_root_is_looked_at_inside_it(shop: Shop, tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    for path in (shop.old, shop.program, *_needed(shop.program)):
+        copy = inner / path.relative_to("/")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    inside = inner / shop.old.relative_to("/")
+    enter = ["/usr/sbin/chroot", str(inner), str(shop.program)]
+    with Child(enter, directory="/", timeout=20) as child:
+        assert child.hear() == "2"
+        extra = shop.compiler.library("int extra;\n", name="libextra.so", soname="libextra.so")
+        new = shop.build(OLD.replace("used", "other"), "-Wl,--no-as-needed", str(extra),
+                         f"-Wl,-rpath,{tmp_path}/here")  # fmt: skip
+        (tmp_path / "here").mkdir()
+        shutil.copy(extra, tmp_path / "here")  # of no use: it lies outside
+        result = check(str(inside), str(new), Settings())
+        assert [p.pid for p in result.processes] == [child.pid]
+        assert {pid for pid, _ in importers(result, "symbol-removed")} == {child.pid}
+        (missing,) = [f for f in result.findings if f.rule == "needed-not-found"]
+        assert str(child.pid) in missing.new
+        assert "started now" not in missing.new
+
+
+def _needed(program: Path) -> Iterator[Path]:
+    """The dynamic linker and the C library of a program."""
+    yield Path(facts(program).interpreter or "")
+    with Root.open("/") as root:
+        image = Image.open(program)
+        found = Search.glibc(root, image.target).find("libc.so.6", [])
+        assert found is not None
+        yield Path(found.path)
 
 
 @pytest.mark.skipif(not has("abidiff"), reason="no abidiff (abigail-tools)")

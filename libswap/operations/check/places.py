@@ -39,7 +39,7 @@ def places(
         yield builder.place("a program started now", root, pair.path)
         kinds: dict[object, list[Process]] = defaultdict(list)
         for process in processes:
-            program = process.program.name if process.program else process.pid
+            program = process.program.library if process.program else process.pid
             kinds[process.view, process.path, program, process.library_path].append(process)
         for alike in kinds.values():
             yield from builder.kind(alike)
@@ -79,12 +79,13 @@ class _Builder:
     ) -> Scope:
         chain = [library]
         if process and process.program:
-            chain.append(Requester(posixpath.dirname(process.program.name), process.program))
+            chain.append(process.program)
         modules = process.modules if process else ()
         found = closure(search, chain, self.libraries, () if search.musl else _C_LIBRARY)
         return Scope(
             label,
-            tuple(dict.fromkeys((*modules, *found.libraries))),
+            tuple(dict.fromkeys((*found.libraries, *modules))),
+            program_known=process is not None,
             missing=tuple(m.name for m in found.missing if not m.damage),
             damaged=tuple((m.name, m.damage) for m in found.missing if m.damage),
             isa_level=self.level,
@@ -93,8 +94,8 @@ class _Builder:
     def _search(self, root: Root, process: Process | None) -> Search:
         target = self.pair.new.target
         library_path = process.library_path if process else ""
-        interpreter = process.program.interpreter if process and process.program else None
-        if "ld-musl-" in (interpreter or "") or _is_for_musl(self.pair.new):
+        program = process.program.library if process and process.program else None
+        if "ld-musl-" in ((program and program.interpreter) or "") or _is_for_musl(self.pair.new):
             return Search.of_musl(root, target, library_path=library_path)
         level = self.level or 1
         return Search.glibc(root, target, library_path=library_path, level=level)

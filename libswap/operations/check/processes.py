@@ -1,14 +1,16 @@
 """The processes that have a library loaded, with all that their dynamic linkers know."""
 
 import os
+import posixpath
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from libswap.abi.importers import Affected
 from libswap.elf.image import Image
 from libswap.elf.library import Libraries, Library
+from libswap.elf.search import Requester
 from libswap.errors import InvalidElf, ProcessGone
 from libswap.linux.procfs import PROC, Procfs
 from libswap.linux.procmap import FileKey
@@ -21,7 +23,6 @@ from libswap.scan.use import Use, User
 from libswap.scan.witness import Witness
 
 _AT_SECURE: Final = 23
-_AUXV_ENTRY: Final = struct.Struct("=QQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Process:
         name: its short name.
         view: how it sees paths.
         path: the library's, as it sees it.
-        program: its program, where that can be read.
+        program: its program, with the directory as it sees it; None where that cannot be read.
         library_path: the LD_LIBRARY_PATH that its dynamic linker honoured at the start.
         modules: the other files that it maps to execute.
     """
@@ -42,7 +43,7 @@ class Process:
     name: str
     view: View
     path: str
-    program: Library | None
+    program: Requester | None
     library_path: str
     modules: tuple[Library, ...]
 
@@ -91,13 +92,21 @@ class Collector:
         }
         with lookup_of(view, [pid], self.procfs) as lookup:
             modules = {key: self._module(key, witness, lookup) for key in keys}
-        program = os.fsencode(self.procfs.link(pid, "exe"))
+        program = self._program(pid, view, modules)
         return Process(
             pid, name, view, loaded[0].path,
-            program=next((m for key, m in modules.items() if key.name == program), None),
-            library_path=self._library_path(pid),
+            program=program,
+            library_path=self._library_path(pid, program.library.target.bits if program else 64),
             modules=tuple(module for _, module in sorted(modules.items()) if module is not None),
         )  # fmt: skip
+
+    def _program(
+        self, pid: int, view: View, modules: Mapping[FileKey, Library | None]
+    ) -> Requester | None:
+        name = os.fsencode(self.procfs.link(pid, "exe"))
+        path = view.seen(os.fsdecode(name)) or os.fsdecode(name)
+        libraries = (library for key, library in modules.items() if key.name == name)
+        return next((Requester(posixpath.dirname(path), m) for m in libraries if m), None)
 
     def _module(self, key: FileKey, witness: Witness, lookup: Lookup) -> Library | None:
         if key not in self._modules:
@@ -112,11 +121,12 @@ class Collector:
         except InvalidElf:
             return None  # mapped as code, but nothing that the dynamic linker loaded
 
-    def _library_path(self, pid: int) -> str:
+    def _library_path(self, pid: int, bits: int) -> str:
         """LD_LIBRARY_PATH, which is ignored for a program with AT_SECURE (ld.so(8))."""
+        entry = struct.Struct("=QQ" if bits == 64 else "=II")
         auxv = self.procfs.read(pid, "auxv")
-        usable = auxv[: len(auxv) - len(auxv) % _AUXV_ENTRY.size]
-        if dict(_AUXV_ENTRY.iter_unpack(usable)).get(_AT_SECURE):
+        usable = auxv[: len(auxv) - len(auxv) % entry.size]
+        if dict(entry.iter_unpack(usable)).get(_AT_SECURE):
             return ""
         for variable in self.procfs.read(pid, "environ").split(b"\0"):
             if variable.startswith(b"LD_LIBRARY_PATH="):
