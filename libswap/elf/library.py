@@ -41,7 +41,8 @@ from libswap.elf.versions import Version, version_definitions, version_needs
 from libswap.errors import InvalidElf
 
 _STACK_EXECUTABLE_UNLESS_SAID: Final = (EM_386, EM_X86_64)
-_EXPORTED: Final = (Visibility.DEFAULT, Visibility.PROTECTED)
+_LOCAL: Final = int(Binding.LOCAL)
+_EXPORTED: Final = frozenset({int(Visibility.DEFAULT), int(Visibility.PROTECTED)})
 _MAX_INTERPRETER: Final = 4096  # PATH_MAX: what execve(2) reads
 
 Exports: TypeAlias = Mapping[SymbolKey, Symbol]
@@ -186,15 +187,14 @@ def read_library(image: Image) -> Library:
 
 def _exports(symbols: tuple[Symbol, ...]) -> Exports:
     """The definitions that others can bind to; GNU ld's mark for each version node is none."""
-    return {
-        SymbolKey(s.name, s.version): s
-        for s in symbols
-        if s.section
-        and s.name
-        and s.binding != Binding.LOCAL
-        and s.visibility in _EXPORTED
-        and not (s.section == SHN_ABS and s.name == s.version)
-    }
+    found: dict[SymbolKey, Symbol] = {}
+    for symbol in symbols:
+        name, version, _, _, _, _, section, _, binding, visibility = symbol
+        if section and name and binding != _LOCAL and visibility in _EXPORTED:
+            if section == SHN_ABS and name == version:
+                continue
+            found[SymbolKey(name, version)] = symbol
+    return found
 
 
 def _interpreter(image: Image) -> str | None:
