@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from libswap.cli.options import DryRun, Json, StateDir, Wait
+from libswap.cli.options import DryRun, Json, StateDir, Wait, Yes
 from libswap.cli.session import reporter_of
-from libswap.cli.state import settings_of
+from libswap.cli.state import recover_first, settings_of
 
 
 def command(
@@ -18,22 +18,35 @@ def command(
         int | None, typer.Option("--max-bytes", min=0, help="Keep this much. [default: 4 GiB]")
     ] = None,
     dry_run: DryRun = False,
+    yes: Yes = False,
     wait: Wait = None,
     state_dir: StateDir = None,
     as_json: Json = False,  # noqa: ARG001  the session's
 ) -> None:
-    """Remove kept files over the limits, oldest first.
+    """Remove old versions beside newer ones, and kept files over the limits.
 
-    What the next rollback of any file needs always stays.
+    An old version goes when no link leads to it, no process has it loaded and no package owns it;
+    libswap rollback brings it back. Of the kept files the oldest go first, and what the next
+    rollback of any file needs always stays.
     """
     from dataclasses import replace
 
+    from libswap.errors import NotConfirmed
     from libswap.operations import prune
 
+    reporter = reporter_of(context)
     settings = settings_of(state_dir, wait=wait)
     if max_files is not None:
         settings = replace(settings, store_max_files=max_files)
     if max_bytes is not None:
         settings = replace(settings, store_max_bytes=max_bytes)
-    done = prune.plan(settings) if dry_run else prune.carry_out(settings)
-    reporter_of(context).show("prune", done)
+    if dry_run:
+        reporter.show("prune", prune.plan(settings))
+        return
+    recover_first(reporter, settings)
+    plan = prune.plan(settings)
+    if plan.versions is not None:
+        reporter.announce("prune", plan)
+        if not yes and not reporter.confirm("Go on?"):
+            raise NotConfirmed("prune")
+    reporter.show("prune", prune.carry_out(plan, settings))

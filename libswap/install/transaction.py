@@ -17,6 +17,7 @@ class Kind(Enum):
 
     INSTALL = "install"
     ROLLBACK = "rollback"
+    PRUNE = "prune"
 
 
 class Strategy(Enum):

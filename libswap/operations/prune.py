@@ -1,12 +1,19 @@
 """Let go of files that were kept for rollbacks, and of old versions that nothing leads to."""
 
-from dataclasses import dataclass
+import os
+import time
+from dataclasses import dataclass, replace
 
-from libswap.install import history
+from libswap.install import history, packages, superseded
+from libswap.install import plan as planning
 from libswap.install import store as kept
+from libswap.install.commit import commit
+from libswap.install.history import Operation
 from libswap.install.recover import recover_pending
 from libswap.install.state import State, locked, opened
 from libswap.install.store import Entry
+from libswap.install.transaction import Caller, Change, Kind, Strategy, Transaction, new_id
+from libswap.scan.usage import users_of
 from libswap.settings import Settings
 
 
@@ -15,41 +22,60 @@ class Plan:
     """What would go.
 
     Attributes:
-        entries: kept files.
+        versions: removes old versions beside newer ones; it can be rolled back. None for none.
+        entries: kept files over the limits.
         size: bytes in them; a file that still has another name frees nothing.
         remaining: how many kept files stay.
     """
 
+    versions: Transaction | None
     entries: tuple[Entry, ...]
     size: int
     remaining: int
 
 
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What went.
+
+    Attributes:
+        plan: what had been planned.
+        operation: the removal of old versions; None where there were none.
+    """
+
+    plan: Plan
+    operation: Operation | None
+
+
 def plan(settings: Settings) -> Plan:
-    """What the limits say must go; nothing is changed."""
+    """What must go by the limits, and what nothing leads to; nothing is changed."""
     with opened(settings.state_dir) as state:
-        return Plan((), 0, 0) if state is None else _plan(state, settings)
+        if state is None:
+            return Plan(None, (), 0, 0)
+        return replace(_over_limits(state, settings), versions=_versions(state))
 
 
-def carry_out(settings: Settings) -> Plan:
-    """Remove it, by a plan made under the lock.
+def carry_out(decided: Plan, settings: Settings) -> Pruned:
+    """Remove it; what is over the limits is looked up again under the lock.
 
     Raises:
         LibswapError: something stopped it.
     """
     with locked(settings.state_dir, settings.lock_wait, "prune") as state:
         recover_pending(state)
-        return enforce_limits(state, settings)
+        versions = decided.versions
+        operation = None if versions is None else commit(versions, state)
+        return Pruned(replace(enforce_limits(state, settings), versions=versions), operation)
 
 
 def enforce_limits(state: State, settings: Settings) -> Plan:
-    """Remove what is over the limits; what the next rollback of any file needs always stays."""
-    decided = _plan(state, settings)
+    """Remove kept files over the limits; what the next rollback of any file needs always stays."""
+    decided = _over_limits(state, settings)
     kept.remove(state.store, (entry.name for entry in decided.entries))
     return decided
 
 
-def _plan(state: State, settings: Settings) -> Plan:
+def _over_limits(state: State, settings: Settings) -> Plan:
     entries = kept.entries(state.store)
     known = history.load(state.directory)
     gone = kept.superfluous(
@@ -59,4 +85,24 @@ def _plan(state: State, settings: Settings) -> Plan:
         max_files=settings.store_max_files,
         max_bytes=settings.store_max_bytes,
     )
-    return Plan(gone, sum(entry.size for entry in gone), len(entries) - len(gone))
+    return Plan(None, gone, sum(entry.size for entry in gone), len(entries) - len(gone))
+
+
+def _versions(state: State) -> Transaction | None:
+    """Old versions that no link leads to, no process has loaded and no package owns."""
+    known = history.load(state.directory)
+    found = [*superseded.removals(superseded.candidates(known.done))]
+    owned = {owner.path for owner in packages.owners(change.path for change in found)}
+    free = [c for c in found if c.path not in owned and not _in_use(c)]
+    if not free:
+        return None
+    now = time.time()
+    operation_id = new_id(now)
+    changes = planning.numbered(free, operation_id)
+    return Transaction(operation_id, Kind.PRUNE, now, Caller.current(), Strategy.RENAME, changes)
+
+
+def _in_use(change: Change) -> bool:
+    """Whether a process has it loaded, or could have and will not say so."""
+    usage = users_of([change.path])
+    return bool(usage.users) or (os.geteuid() != 0 and bool(usage.uninspected))

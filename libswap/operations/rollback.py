@@ -10,7 +10,7 @@ from libswap.install import history, notices, packages
 from libswap.install import plan as planning
 from libswap.install import store as kept
 from libswap.install.commit import commit
-from libswap.install.content import File, keep_name, observe, same
+from libswap.install.content import File, Link, keep_name, observe, same
 from libswap.install.history import History, Operation
 from libswap.install.notices import Notice
 from libswap.install.obstacles import Allowance, Asker, obstacles
@@ -162,6 +162,7 @@ def _inverse(change: Change, operation: Operation, known: History, state: State)
             what = operation.transaction.id
             raise NothingToRollBack(what, f"{change.path} has been changed since, {by}")
         directory_id = FileId.of(directory.status)
+        _require_target(change, directory, operation)
     _require_kept(change, state)
     return Change(
         change.directory,
@@ -173,6 +174,19 @@ def _inverse(change: Change, operation: Operation, known: History, state: State)
         "",
         keep_name(now),
     )
+
+
+def _require_target(change: Change, directory: Directory, operation: Operation) -> None:
+    """A link is not turned back to a file that is gone (libswap prune removes old versions)."""
+    match change.before:
+        case Link(text) if "/" not in text and directory.lstat(text) is None:
+            if not any(c.name == text for c in operation.transaction.changes):
+                what, path = operation.transaction.id, directory.join(text)
+                raise NothingToRollBack(
+                    what, f"{path} is gone; if libswap pruned it, roll that back"
+                )
+        case _:
+            pass
 
 
 def _require_kept(change: Change, state: State) -> None:

@@ -1,5 +1,7 @@
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,7 +130,57 @@ def test_prune_keeps_what_the_next_rollback_needs(compiler: Compiler, site: Site
     tight = Settings(state_dir=site.settings.state_dir, store_max_files=0)
     assert len(prune.plan(tight).entries) == 2
     assert len(site.store()) == 3
-    prune.carry_out(tight)
+    prune.carry_out(prune.plan(tight), tight)
     assert len(site.store()) == 1
     site.rollback()
     assert real.read_bytes() == library(compiler, 3).read_bytes()
+
+
+def versioned(compiler: Compiler, site: Site, tmp_path: Path) -> Path:
+    """1.1 is superseded by 1.2; returns the old one."""
+    old = site.place(library(compiler, 1), "libx.so.1.1", "libx.so.1")
+    new = tmp_path / "libx.so.1.2"
+    new.write_bytes(library(compiler, 2).read_bytes())
+    site.install(new)
+    return old
+
+
+def test_prune_takes_an_old_version_away_and_that_can_be_rolled_back(
+    compiler: Compiler, site: Site, tmp_path: Path
+) -> None:
+    old = versioned(compiler, site, tmp_path)
+    plan = prune.plan(site.settings)
+    assert plan.versions is not None
+    assert [change.path for change in plan.versions.changes] == [str(old)]
+    done = prune.carry_out(plan, site.settings)
+    assert site.names() == ["libx.so.1", "libx.so.1.2"]
+    assert done.operation is not None
+    first = history.tell(site.settings).operations[-1].transaction.id
+    with pytest.raises(NothingToRollBack, match="is gone; if libswap pruned it"):
+        site.rollback(first)
+    site.rollback(done.operation.transaction.id)
+    assert old.read_bytes() == library(compiler, 1).read_bytes()
+    site.rollback(first)
+    assert site.names() == ["libx.so.1", "libx.so.1.1"]
+
+
+def test_prune_leaves_an_old_version_that_a_link_leads_to(
+    compiler: Compiler, site: Site, tmp_path: Path
+) -> None:
+    versioned(compiler, site, tmp_path)
+    (site.lib / "libx.so").symlink_to("libx.so.1.1")
+    assert prune.plan(site.settings).versions is None
+
+
+def test_prune_leaves_an_old_version_that_a_process_has_loaded(
+    compiler: Compiler, site: Site, tmp_path: Path
+) -> None:
+    old = versioned(compiler, site, tmp_path)
+    code = f"import ctypes; ctypes.CDLL({str(old)!r}); print('ready', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        assert prune.plan(site.settings).versions is None
+        child.communicate(b"\n")
