@@ -75,6 +75,21 @@ def test_an_overwrite_in_place_runs_new_code_on_old_data_and_nothing_in_maps_tel
     assert (seen.mapped, seen.mapped_is_file) == ("lib.so", True)
 
 
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        ("install over it, close, load", "current"),
+        ("rm, then cp", "replaced"),
+        ("mv, then cp", "current"),  # without a record nothing says that the name moved on
+        ("overwritten in place", "overwritten"),
+    ],
+)
+def test_a_scan_finds_what_maps_tells_and_the_overwrite_that_it_does_not(
+    shown: Demonstration, name: str, state: str
+) -> None:
+    assert scene(shown, name).scanned == state
+
+
 def test_old_and_new_library_differ_and_have_the_same_size(tmp_path: Path) -> None:
     built = workshop.Workshop.build(tmp_path)
     assert built.old.read_bytes() != built.new.read_bytes()

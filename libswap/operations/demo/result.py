@@ -29,6 +29,7 @@ class Scene:
             None where there was no such load.
         mapped: what the last line of its maps said about the code in use; "" when it died.
         mapped_is_file: whether that is the file that has the library's name now.
+        scanned: what `libswap scan` found its library to be, such as "replaced"; "" when it died.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Scene:
     same_handle: bool | None
     mapped: str
     mapped_is_file: bool
+    scanned: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import os
 import shutil
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -12,7 +13,9 @@ from libswap.linux.child import Child
 from libswap.linux.command import run
 from libswap.operations.demo.result import Answer, Scene
 from libswap.operations.demo.workshop import Workshop
+from libswap.operations.scan import scan_machine
 from libswap.process.maps import Mapping, maps_of
+from libswap.settings import Settings
 
 _SECONDS: Final = 20.0
 
@@ -98,6 +101,7 @@ class Stage:
             answers=tuple(self._answers),
             same_handle=len(set(self._handles)) == 1 if len(self._handles) > 1 else None,
             mapped=Path(os.fsdecode(mapping.name)).name if mapping else "",
+            scanned=self._scanned() if mapping else "",
             mapped_is_file=mapping is not None and mapping.inode == self.library.stat().st_ino,
         )
 
@@ -119,3 +123,10 @@ class Stage:
     def _mapping(self) -> Mapping | None:
         """The mapping that the code of the library is in."""
         return next((m for m in maps_of(self.pid) if m.start <= self._code < m.end), None)
+
+    def _scanned(self) -> str:
+        """What a scan of the whole machine finds in this process: the state of its library."""
+        found = scan_machine(Settings(state_dir=self.directory / "state"))
+        users = chain(*(group.users for group in found.groups), found.same_build, found.undecided)
+        uses = (use for u in users if u.process.identity.pid == self.pid for use in u.uses)
+        return next((type(use.state).__name__.lower() for use in uses), "current")

@@ -19,7 +19,7 @@ def render(result: Demonstration) -> Iterable[RenderableType]:
     for scene in result.scenes:
         steps = Text(printable(" · ".join(scene.steps)), "dim")
         name = Text(f"{scene.name}\n", "bold").append_text(steps)
-        table.add_row(name, _process(scene), _answers(scene), printable(scene.mapped) or "-")
+        table.add_row(name, _process(scene), _answers(scene), _mapped(scene))
     table.add_section()
     for act in result.acts:
         name = Text.assemble((printable(act.command), "bold"), "\n", (printable(act.said), "dim"))
@@ -36,6 +36,12 @@ def _answers(scene: Scene) -> Text:
     said = [_version(answer) for answer in scene.answers]
     text = Text(" → ".join([*said, *(["none"] if scene.died_of else [])]))
     return text.append("\nsame handle", "dim") if scene.same_handle else text
+
+
+def _mapped(scene: Scene) -> Text:
+    if scene.died_of is not None:
+        return Text("-")
+    return Text.assemble(printable(scene.mapped), (f"\nscan: {scene.scanned}", "dim"))
 
 
 def _version(answer: Answer) -> str:
