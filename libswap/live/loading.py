@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import signal
+import struct
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -30,7 +31,6 @@ from libswap.live.refusal import needs_lifting
 from libswap.live.remote import Borrowed
 from libswap.live.runtime import (
     RTLD_DI_LMID,
-    RTLD_DI_TLS_MODID,
     RTLD_GLOBAL,
     RTLD_NOLOAD,
     RTLD_NOW,
@@ -52,8 +52,24 @@ _FIXED_NOREPLACE: Final = 0x100000
 _CLOEXEC: Final = 1
 _REACH: Final = 1 << 30
 _PAGE: Final = 4096
+_MASK: Final = (1 << 64) - 1
 _HANDED_OVER: Final = b"libswap-library"
 _MOST_QUESTIONS: Final = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """An exported name whose address only a resolver knows (STT_GNU_IFUNC).
+
+    Attributes:
+        name: the symbol.
+        old: address of its resolver in the copy in use.
+        new: virtual address of its resolver in the new file.
+    """
+
+    name: Name
+    old: int
+    new: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +83,11 @@ class Request:
         keep: l_name of the copy in use, of which a reference is taken so that it stays.
         neighbour: the handle of the copy in use, where its namespace is not the first.
         everywhere: whether later modules may bind to what only the new library has.
-        questions: exported names whose address only an IFUNC resolver knows.
-        tls: whether the TLS module ids of both are wanted.
+        questions: what to ask resolvers.
         area: bytes of executable memory near `near`; 0 for none.
         near: the extent of the copy in use.
         record: bytes for a new record; 0 where there is one that is large enough.
         handle: the copy to move to, where it is loaded already.
-        source: the handle of the copy in use.
     """
 
     path: str
@@ -81,12 +95,10 @@ class Request:
     near: Range
     neighbour: int = 0
     everywhere: bool = False
-    questions: tuple[Name, ...] = ()
-    tls: bool = False
+    questions: tuple[Question, ...] = ()
     area: int = 0
     record: int = 0
     handle: int = 0
-    source: int = 0
     hand_over: str = ""
     taken: frozenset[str] = frozenset()
 
@@ -108,7 +120,6 @@ class Loaded:
     area: int
     record: int
     answers: dict[Name, tuple[int, int]] = field(default_factory=dict)
-    tls: tuple[int, int] = (0, 0)
 
 
 def load(
@@ -146,7 +157,7 @@ def load(
         loader_locks=runtime.loader_locks,
         lift_seccomp=needs_lifting(identity.pid),
     ) as thread:
-        visit = _Visit(thread, runtime, request, identity.pid, timeout)
+        visit = _Visit(thread, memory, runtime, request, identity.pid, timeout)
         return visit.load(mappings)
 
 
@@ -155,6 +166,7 @@ class _Visit:
     """The calls on the borrowed thread, with what must be taken back so far."""
 
     thread: Borrowed
+    memory: ProcessMemory
     runtime: Runtime
     request: Request
     pid: int
@@ -185,9 +197,8 @@ class _Visit:
         answers: dict[Name, tuple[int, int]] = {}
         for start in range(0, len(request.questions), _MOST_QUESTIONS):
             some = request.questions[start : start + _MOST_QUESTIONS]
-            answers |= self._ask(some, handle, request.source)
-        tls = self._tls(request.source, handle) if request.tls else (0, 0)
-        return Loaded(handle, kept, area, record, answers, tls)
+            answers |= self._ask(some, handle)
+        return Loaded(handle, kept, area, record, answers)
 
     def _open(self, path: str, flags: int, space: int | None) -> int:
         name = os.fsencode(path)
@@ -231,28 +242,15 @@ class _Visit:
         call = Call(self.runtime.dlinfo, (self.request.neighbour, RTLD_DI_LMID, Buffer(8)))
         return int.from_bytes(self._run([call], "").buffers[0], "little")
 
-    def _tls(self, old: int, new: int) -> tuple[int, int]:
+    def _ask(self, questions: Sequence[Question], handle: int) -> dict[Name, tuple[int, int]]:
+        """Call the resolvers, as the dynamic linker does (no arguments on x86-64)."""
+        (base,) = struct.unpack("<Q", self.memory.read(handle, 8))  # l_addr
         calls: Program = [
-            Call(self.runtime.dlinfo, (handle, RTLD_DI_TLS_MODID, Buffer(8)))
-            for handle in (old, new)
-        ]
-        first, second = self._run(calls, "").buffers
-        return int.from_bytes(first, "little"), int.from_bytes(second, "little")
-
-    def _ask(self, names: Sequence[Name], new: int, old: int) -> dict[Name, tuple[int, int]]:
-        calls: Program = [
-            Call(self.runtime.dlvsym, (handle, _text(name.name), _text(name.version)))
-            if name.version and self.runtime.dlvsym
-            else Call(self.runtime.dlsym, (handle, _text(name.name)))
-            for name in names
-            for handle in (old, new)
+            Call(resolver) for q in questions for resolver in (q.old, (base + q.new) & _MASK)
         ]
         results = self._run(calls, "").results
-        return {
-            name: (results[2 * i], results[2 * i + 1])
-            for i, name in enumerate(names)
-            if results[2 * i] and results[2 * i + 1]
-        }
+        pairs = zip(results[::2], results[1::2], strict=True)
+        return {q.name: pair for q, pair in zip(questions, pairs, strict=True) if all(pair)}
 
     def _area(self, mappings: Sequence[Mapping]) -> int:
         size = _pages(self.request.area)
@@ -366,10 +364,6 @@ def _words(outcome: Crashed | Hung | LeftProcess, timeout: float) -> str:
             return f"its constructor did not come back within {timeout:g} s"
         case LeftProcess():
             return "its constructor tried to end the process"
-
-
-def _text(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
 
 
 def _pages(size: int) -> int:

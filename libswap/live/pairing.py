@@ -52,7 +52,6 @@ class Pairing:
         labels: entry in the old file -> a name to show.
         objects: data that lives in writable memory of both.
         forwards: for the old library's dynamic symbol table.
-        ifuncs: exported names whose address only their resolver knows.
         gone: exported by the old library and not by the new one.
         unpaired: writable objects of the old library without a counterpart of the same size.
         findings: what the files alone tell.
@@ -62,7 +61,6 @@ class Pairing:
     labels: Mapping[int, str]
     objects: tuple[ObjectPair, ...]
     forwards: tuple[Forward, ...]
-    ifuncs: tuple[Name, ...]
     gone: tuple[Name, ...]
     unpaired: tuple[tuple[str, Range], ...]
     findings: tuple[Finding, ...]
@@ -77,8 +75,6 @@ def pair(old: Library, new: Library) -> Pairing:
         labels={s.value: str(n) for n, s in reversed(old.functions.items())},
         objects=objects,
         forwards=tuple(_forwards(old, new)),
-        ifuncs=tuple(n for n, s in old.exported.items()
-                     if s.type == SymbolType.GNU_IFUNC and _counterpart(n, new.exported)),
         gone=tuple(n for n in old.exported if _counterpart(n, new.exported) is None),
         unpaired=unpaired,
         findings=(*folded, *object_findings, *_thread_locals(old, new)),

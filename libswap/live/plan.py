@@ -224,32 +224,56 @@ def end_writes(memory: Memory, side: Module, *, silent: bool) -> tuple[Write, ..
     return ()
 
 
-def tls_writes(memory: Memory, old: Module, new: Module, ids: tuple[int, int]) -> Places:
+def tls_writes(memory: Memory, old: Module, new: Module) -> Places:
     """Let the new copy's code use the thread-local blocks that the threads have.
 
     Both files lay their variables out alike (see `pairing`), so that only the module id differs
-    (psABI x86-64 section 6.2, "ELF Handling For Thread-Local Storage" by Drepper).
+    ("ELF Handling For Thread-Local Storage" by Drepper, section 4.4). The old copy may itself have
+    been led to the blocks of one before it.
     """
     if old.facts.tls is None or new.facts.tls is None:
         return Places(())
-    kinds = {r.type for r in new.facts.relocations}
-    if X86_64.TLSDESC in kinds or X86_64.TPOFF64 in kinds:
+    kinds = {r.type for r in new.facts.relocations} & _TLS_KINDS
+    if X86_64.DTPMOD64 in kinds and kinds <= {X86_64.DTPMOD64, X86_64.DTPOFF64}:
+        found = _dynamic_tls(memory, old, new)
+    elif kinds == {X86_64.TPOFF64}:
         found = _static_tls(memory, old, new)
-        if found is None:
-            detail = "the new library reaches them in a way that cannot be led to the old ones"
-            return Places((), (risk("tls-model", "TLS", detail),))
-        return found
-    places = sorted(new.base + r.offset for r in new.facts.relocations if r.type == X86_64.DTPMOD64)
-    now = read_words(memory, places)
-    return Places(tuple(word(p, v, ids[0]) for p, v in zip(places, now, strict=True)
-                        if v == ids[1]))  # fmt: skip
+    else:
+        found = None
+    if found is None:
+        detail = "the new library reaches them in a way that cannot be led to the old ones"
+        return Places((), (refuse("tls-model", "TLS", detail),))
+    return found
+
+
+_TLS_KINDS: Final = {X86_64.DTPMOD64, X86_64.DTPOFF64, X86_64.TPOFF64, X86_64.TLSDESC}
+
+
+def _dynamic_tls(memory: Memory, old: Module, new: Module) -> Places | None:
+    """General and local dynamic: the module id, which is found in the old copy's own words."""
+    ids = _own_module_ids(memory, old)
+    if len(set(ids.values())) != 1:
+        return None
+    (live,) = set(ids.values())
+    return Places(
+        tuple(word(p, v, live) for p, v in _own_module_ids(memory, new).items() if v != live)
+    )
+
+
+def _own_module_ids(memory: Memory, module: Module) -> dict[int, int]:
+    """Place -> module id, of the words that stand for the module's own variables."""
+    symbols = module.facts.symbols
+    places = sorted(
+        module.base + r.offset for r in module.facts.relocations
+        if r.type == X86_64.DTPMOD64 and (not r.symbol or symbols[r.symbol].defined)
+    )  # fmt: skip
+    return dict(zip(places, read_words(memory, places), strict=True))
 
 
 def _static_tls(memory: Memory, old: Module, new: Module) -> Places | None:
     """Initial-exec: offsets from the thread pointer, where the old copy has them too."""
     offsets = [r for r in old.facts.relocations if r.type == X86_64.TPOFF64]
-    kinds = {r.type for r in new.facts.relocations}
-    if not offsets or kinds & {X86_64.TLSDESC, X86_64.DTPMOD64}:
+    if not offsets:
         return None
     sample = min(offsets)
     (value,) = read_words(memory, [old.base + sample.offset])

@@ -64,7 +64,7 @@ class Redirects:
 
 def redirects(old: Library, pairing: Pairing, entries: Entries) -> Redirects:
     """Choose the entries to redirect."""
-    bystanders = start_and_end_code(old)
+    bystanders = start_and_end_code(old) | _resolvers(old)
     exported = {s.value for s in old.exported.values() if s.is_function}
     wanted = [
         at for at in sorted(pairing.functions)
@@ -100,6 +100,11 @@ def start_and_end_code(library: Library) -> frozenset[int]:
             found |= set(_array(library, start, size))
     found |= {s.value for n, s in library.internal.items() if n.name in _OF_THE_TOOLCHAIN}
     return frozenset(found)
+
+
+def _resolvers(library: Library) -> frozenset[int]:
+    """Each copy asks its own: what they choose is asked for, and the symbol table leads there."""
+    return frozenset(s.value for s in library.exported.values() if s.type == SymbolType.GNU_IFUNC)
 
 
 def _array(library: Library, start: int, size: int) -> Iterator[int]:

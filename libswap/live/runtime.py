@@ -12,12 +12,10 @@ from libswap.live.module import Module
 from libswap.live.redirect import code_ranges
 from libswap.live.stacks import Areas
 
-RTLD_LAZY: Final = 1
 RTLD_NOW: Final = 2
 RTLD_NOLOAD: Final = 4
 RTLD_GLOBAL: Final = 0x100
 RTLD_DI_LMID: Final = 1
-RTLD_DI_TLS_MODID: Final = 9
 
 _MALLOC: Final = ("malloc", "free", "calloc", "realloc", "memalign", "aligned_alloc",
                   "posix_memalign", "valloc", "pvalloc", "malloc_trim")  # fmt: skip
@@ -40,8 +38,6 @@ class Runtime:
     dlmopen: int
     dlclose: int
     dlerror: int
-    dlsym: int
-    dlvsym: int
     dlinfo: int
     errno_location: int
     avoid: Areas
@@ -56,17 +52,22 @@ def runtime_of(modules: Sequence[Module]) -> Runtime:
     """
     _check_machine(modules)
     found = {name: _address(modules, name) for name in (
-        "dlopen", "dlmopen", "dlclose", "dlerror", "dlsym", "dlvsym", "dlinfo", "__errno_location",
+        "dlopen", "dlmopen", "dlclose", "dlerror", "dlinfo", "__errno_location",
     )}  # fmt: skip
     if not found["dlopen"]:
         raise NotSwappable(
             "no-dlopen", "the C library of the process has no dlopen", "restart the process"
         )
     return Runtime(
-        found["dlopen"], found["dlmopen"], found["dlclose"], found["dlerror"], found["dlsym"],
-        found["dlvsym"], found["dlinfo"], found["__errno_location"], Areas(_avoid(modules)),
-        _loader_locks(modules),
-    )  # fmt: skip
+        dlopen=found["dlopen"],
+        dlmopen=found["dlmopen"],
+        dlclose=found["dlclose"],
+        dlerror=found["dlerror"],
+        dlinfo=found["dlinfo"],
+        errno_location=found["__errno_location"],
+        avoid=Areas(_avoid(modules)),
+        loader_locks=_loader_locks(modules),
+    )
 
 
 def is_loader(module: Module) -> bool:

@@ -13,7 +13,7 @@ from libswap.live import gate, plan, registry, state
 from libswap.live.findings import Finding
 from libswap.live.gate import Area, Gate
 from libswap.live.library import Library
-from libswap.live.loading import Loaded, Request, load, spelled, unload
+from libswap.live.loading import Loaded, Question, Request, load, spelled, unload
 from libswap.live.module import Module
 from libswap.live.outlook import (
     Options,
@@ -184,7 +184,8 @@ def _request(work: Work, family: Family, path: str, loaded: Module | None) -> Re
     main = work.subject.modules[0].library
     own = next(c for c in family.copies if c.base == work.source.base)
     known = {g.entry for g in own.gates} >= {r.old for r in work.redirects.redirects}
-    need = gate.room(work.redirects.redirects) + _IFUNC_ROOM * len(work.pairing.ifuncs)
+    resolved = [f for f in work.pairing.forwards if f.ifunc]
+    need = gate.room(work.redirects.redirects) + _IFUNC_ROOM * len(resolved)
     place = work.subject.place
     record = registry.size_for(place.record if place else Record())
     record += _BYTES_PER_GATE * len(work.redirects.redirects)
@@ -195,12 +196,10 @@ def _request(work: Work, family: Family, path: str, loaded: Module | None) -> Re
         near=work.source.extent,
         neighbour=work.source.link.address if work.source.link.namespace else 0,
         everywhere=main is not None and work.source.facts.dynamic.soname in main.dynamic.needed,
-        questions=work.pairing.ifuncs,
-        tls=work.source.facts.tls is not None and work.library.tls is not None,
+        questions=tuple(Question(f.name, work.source.base + f.old, f.new) for f in resolved),
         area=0 if own.area and known else max(need, _PAGE),
         record=0 if place and place.size >= record else 2 * record,
         handle=loaded.link.address if loaded else 0,
-        source=work.source.link.address,
         taken=frozenset(names),
     )
 
@@ -320,7 +319,7 @@ class _Swap:
         others = [m for m in self.subject.modules if m.base not in family]
         slot = plan.slot_writes(memory, others, self.ways)
         own = plan.own_slot_writes(memory, target, self.ways)
-        tls = plan.tls_writes(memory, source, target, self.there.tls)
+        tls = plan.tls_writes(memory, source, target)
         writes = [
             *slot.writes,
             *plan.own_symbol_writes(memory, target),

@@ -46,6 +46,12 @@ class Target:
             collected += more
         return collected.decode().strip()
 
+    def ended(self, *, seconds: float = 20) -> tuple[int, str]:
+        """How it ended, and what it said at last."""
+        assert self.process.stdout is not None
+        rest = self.process.stdout.read()
+        return self.process.wait(seconds), rest.decode()
+
     def modules(self) -> tuple[Module, ...]:
         """Its loaded modules."""
         links = self.loader().maps
@@ -62,9 +68,16 @@ class Target:
 
 @contextmanager
 def running(
-    command: Sequence[str | Path], *, ready: str = "ready", **environment: str
+    command: Sequence[str | Path], *, ready: str = "ready", ends: bool = False, **environment: str
 ) -> Iterator[Target]:
-    """A program that has said "ready"; killed at the end, and it must still have been alive."""
+    """A program that has said "ready"; killed at the end, and it must still have been alive.
+
+    Args:
+        command: the program and its words.
+        ready: what it says.
+        ends: it may have ended by itself.
+        environment: on top of ours.
+    """
     with subprocess.Popen(
         [str(word) for word in command],
         stdin=subprocess.PIPE,
@@ -75,7 +88,7 @@ def running(
         try:
             assert target.line() == ready
             yield target
-            assert process.poll() is None, f"the target died: {process.returncode}"
+            assert ends or process.poll() is None, f"the target died: {process.returncode}"
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()

@@ -9,7 +9,7 @@ from pathlib import Path
 from libswap.live.outlook import Options
 from libswap.operations.revert import revert
 from libswap.operations.swap import Moved, Outcome, Refused, Request, swap_library
-from support.compiler import Compiler
+from support.compiler import FIXTURES, Compiler
 from support.driven import Target, running
 
 
@@ -40,15 +40,27 @@ class Stage:
             soname=soname or self.place.name,
         )  # fmt: skip
 
-    def program(self, source: str, *flags: str, name: str = "") -> Path:
+    def program(self, source: str, *flags: str, name: str = "", cc: str = "cc") -> Path:
         """A program that is linked to the library as it is installed now."""
         return self.compiler.program(
-            source, "-O2", *flags, str(self.place), f"-Wl,-rpath,{self.place.parent}", name=name
-        )
+            source, "-O2", *flags, str(self.place), f"-Wl,-rpath,{self.place.parent}", name=name,
+            cc=cc,
+        )  # fmt: skip
+
+    @property
+    def header(self) -> Path:
+        """What programs under test have in common."""
+        return FIXTURES / "live" / "ask.h"
 
     @contextmanager
     def running(self, program: Path, *words: str, **environment: str) -> Iterator[Target]:
         with running([program, *words], **environment) as target:
+            yield target
+
+    @contextmanager
+    def ending(self, program: Path, *words: str, **environment: str) -> Iterator[Target]:
+        """A program that may end by itself."""
+        with running([program, *words], ends=True, **environment) as target:
             yield target
 
     def swap(self, target: Target | int, **options: object) -> Outcome:
@@ -76,3 +88,37 @@ def reverted(pids: Sequence[int], id_: str = "", **options: object) -> list[Outc
     """Take swaps back."""
     chosen = replace(Options(), **options)  # type: ignore[arg-type]
     return [p.outcome for p in revert(pids, id_, chosen).processes]
+
+
+def tried(
+    stage: Stage, library: str, program: str, before: int, after: int, *flags: str,
+    link: Sequence[str] = (), cc: str = "cc", options: dict[str, object] | None = None,
+    **environment: str,
+) -> None:  # fmt: skip
+    """A program gives one answer on the old library, another on the new, and the first again.
+
+    Args:
+        stage: where the library is.
+        library: its source; VERSION is 1 or 2.
+        program: its source; it answers each line with a number.
+        before: what it answers on version 1.
+        after: and on version 2.
+        flags: for both builds of the library.
+        link: for the program.
+        cc: the compiler.
+        options: for the swap and the revert.
+        environment: for the program.
+    """
+    header = ("-include", str(stage.header))
+    old, new = (stage.build(library, *flags, version=v, cc=cc) for v in (1, 2))
+    stage.install(old)
+    made = stage.program(program, *header, *link, cc=cc)
+    with stage.running(made, **environment) as target:
+        assert target.ask() == str(before)
+        stage.install(new)
+        stage.moved(target, **(options or {}))
+        assert target.ask() == str(after)
+        assert target.ask() == str(after)
+        (outcome,) = reverted([target.pid], **(options or {}))
+        assert isinstance(outcome, Moved), outcome
+        assert target.ask() == str(before)
