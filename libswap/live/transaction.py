@@ -203,7 +203,8 @@ def _await_moment(
     began = time.monotonic()
     pause = _FIRST_PAUSE
     for attempt in count(1):
-        outcome = _attempt(identity, memory, watch, runs, prepared.done)
+        with promptly():
+            outcome = _attempt(identity, memory, watch, runs, prepared.done)
         if isinstance(outcome, Committed):
             return replace(outcome, attempts=attempt)
         if time.monotonic() >= deadline:
@@ -232,7 +233,7 @@ def _attempt(
     stuck = [tid for tid, letter in known.items() if letter == "D"]
     if stuck:
         return _NotNow(ThreadUnstoppable(identity.pid, stuck[0], "D"))
-    with _no_collection(), promptly(), Tracee.seize(identity) as tracee:
+    with _no_collection(), Tracee.seize(identity) as tracee:
         threads = list(tracee.threads.values())
         began = time.perf_counter()
         try:
