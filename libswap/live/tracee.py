@@ -15,7 +15,8 @@ from libswap.live import stops
 from libswap.live.thread import Thread, ThreadGone, is_alive, live_threads, state
 from libswap.process.identity import Identity
 
-_PATIENCE_WITH_LETTING_GO: Final = 2.0
+# A starved thread that we left too early would hang in its stop for as long as we live.
+_PATIENCE_WITH_LETTING_GO: Final = 15.0
 _ROUNDS_BETWEEN_LOOKS: Final = 64
 
 
