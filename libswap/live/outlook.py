@@ -1,24 +1,30 @@
 """What a swap of one process would do, found out without touching it."""
 
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
 
-from libswap.errors import NotSwappable
+from libswap.errors import MemoryUnreachable, NotSwappable
+from libswap.linux.memory import Memory, Range
 from libswap.live import gate, state
 from libswap.live.entries import Entries
 from libswap.live.findings import Finding, Severity, note, refuse, risk
 from libswap.live.got import copied_objects, slots
 from libswap.live.library import Library
 from libswap.live.module import Module
-from libswap.live.pairing import Pairing, pair
+from libswap.live.pairing import ObjectPair, Pairing, pair
 from libswap.live.plan import hooked
-from libswap.live.redirect import Redirects, redirects
+from libswap.live.reach import Reach, is_return_address, reach
+from libswap.live.redirect import Redirects, code_ranges, redirects
+from libswap.live.registry import Record
 from libswap.live.runtime import is_c_library
+from libswap.live.stacks import Areas, Hit
 from libswap.live.subject import Subject
 
 _SHOWN: Final = 6
+_EF_CXA: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,7 @@ class Outlook:
         modules: how many words of which module lead to the library.
         redirects: how many functions get a jump at their entry.
         state: names of the objects that are carried over.
+        pointers: how many words elsewhere point to them, and will follow.
         findings: what stands in the way, or should be known.
     """
 
@@ -60,6 +67,7 @@ class Outlook:
     modules: dict[str, int]
     redirects: int
     state: tuple[str, ...]
+    pointers: int
     findings: tuple[Finding, ...]
 
     def stoppers(self, *, force: bool) -> tuple[Finding, ...]:
@@ -127,6 +135,7 @@ def look(subject: Subject, source: Module, library: Library, options: Options) -
     pairing, found = pairing_of(source.facts, library), redirects_of(source.facts, library)
     elsewhere = _elsewhere(subject, source)
     survey = state.survey(subject.memory, source, library, pairing, options.state)
+    found_words = words_into(subject, source, survey.pairs)
     findings = (
         *pairing.findings,
         *found.findings,
@@ -134,6 +143,7 @@ def look(subject: Subject, source: Module, library: Library, options: Options) -
         *hooked(subject.memory, source, found),
         *_resized_elsewhere(subject, source, library, elsewhere),
         *_old_code_stays(found.kept),
+        *_asleep(subject, source, found_words, options),
     )
     outlook = Outlook(
         library=source.path,
@@ -142,9 +152,90 @@ def look(subject: Subject, source: Module, library: Library, options: Options) -
         modules=_reached(subject, source),
         redirects=len(found.redirects),
         state=tuple(p.name for p in survey.pairs),
+        pointers=len(into_data(subject.memory, source, found_words)),
         findings=findings,
     )
     return Work(subject, source, library, pairing, found, survey, elsewhere, outlook, options)
+
+
+def words_into(
+    subject: Subject, source: Module, pairs: Sequence[ObjectPair], skip: Sequence[Module] = ()
+) -> Reach:
+    """Words outside of the library's copies that point to its objects or into its code."""
+    objects = [Range(source.base + p.old, source.base + p.old + p.size) for p in pairs]
+    code = [Range(source.base + c.start, source.base + c.end) for c in code_ranges(source.facts)]
+    family = [*_copies_and_areas(subject, source), *(m.extent for m in skip)]
+    wanted = Areas([*objects, *code])
+    return reach(subject.memory, subject.mappings, subject.memory.tid, wanted, family)
+
+
+def into_data(memory: Memory, source: Module, found: Reach) -> list[Hit]:
+    """Those of the words that point to objects and should follow them.
+
+    What is registered for the process's exit stays: each copy's destructors run on its own objects.
+    """
+    code = [Range(source.base + c.start, source.base + c.end) for c in code_ranges(source.facts)]
+    return [
+        hit for hit in found.words
+        if not any(hit.value in c for c in code) and not for_exit(memory, source.extent, hit.at)
+    ]  # fmt: skip
+
+
+def for_exit(memory: Memory, extent: Range, at: int) -> bool:
+    """Whether a word is part of what __cxa_atexit noted: flavour 4, function, object, library.
+
+    The function is mangled, so that it is no address (glibc, stdlib/exit.h; PTR_MANGLE).
+    """
+    try:
+        words = struct.unpack("<5Q", memory.read(at - 24, 40))
+    except MemoryUnreachable:
+        return False
+    as_object = words[1] == _EF_CXA and words[2] >> 47 and words[4] in extent
+    as_library = words[0] == _EF_CXA and words[1] >> 47
+    return bool(as_object or as_library)
+
+
+def _copies_and_areas(subject: Subject, source: Module) -> list[Range]:
+    record = subject.place.record if subject.place else Record()
+    index = record.family_of(source.base)
+    copies = record.families[index].copies if index is not None else ()
+    bases = {source.base} | {c.base for c in copies}
+    extents = [m.extent for m in subject.modules if m.base in bases]
+    return extents + [Range(c.area, c.area + c.area_size) for c in copies if c.area]
+
+
+def _asleep(subject: Subject, source: Module, found: Reach, options: Options) -> Iterator[Finding]:
+    """Return addresses into the library where no thread has its stack."""
+    if not found.complete:
+        yield note("memory-not-searched", "memory", "too large to be searched for pointers")
+    code = [Range(source.base + c.start, source.base + c.end) for c in code_ranges(source.facts)]
+    entries = {source.base + e for e in entries_of(source.facts).starts}
+    places = [
+        hit for hit in found.words
+        if any(hit.value in c for c in code) and hit.value not in entries
+        and not _on_a_stack(subject, hit.at)
+        and is_return_address(subject.memory, hit.value)
+    ]  # fmt: skip
+    if places and not options.relaxed:
+        detail = (
+            f"{len(places)} words that look like return addresses into it, the first at"
+            f" {places[0].at:#x}: a coroutine may sleep in the old code"
+        )
+        yield risk("asleep-in-old-code", source.path, detail, "let it finish, or --relaxed")
+
+
+def _on_a_stack(subject: Subject, address: int) -> bool:
+    """Whether an address lies in memory that looks like a thread's stack: with a guard below it.
+
+    Those of threads are looked at when they stand still; what ended threads left there is no frame.
+    """
+    below = None
+    for mapping in subject.mappings:
+        if mapping.start <= address < mapping.end:
+            guarded = below is not None and below.end == mapping.start and not below.readable
+            return mapping.name.startswith(b"[stack") or guarded
+        below = mapping
+    return False
 
 
 def refused(findings: Sequence[Finding]) -> NotSwappable:

@@ -296,7 +296,7 @@ def _wanted(library: Library) -> Iterator[Name]:
 
 def switching(
     memory: Memory, *, target: Side, area: Area, targets: Mapping[int, int],
-    places: Sequence[Write], state: Sequence[Exchange],
+    places: Sequence[Write], state: Sequence[Exchange], followers: Sequence[Copy],
 ) -> tuple[Phase, ...]:  # fmt: skip
     """The phases of the first commit.
 
@@ -307,6 +307,7 @@ def switching(
         targets: entry of the copy in use -> the function of the target.
         places: symbol tables, slots and destructors.
         state: what both exchange.
+        followers: words elsewhere that point to what is exchanged.
     """
     gates = [g for g in area.gates.values() if g.entry in targets]
     first = inner_targets(target, targets)
@@ -317,6 +318,7 @@ def switching(
         carried,
         [Write(area.word, bytes(4), b"\1\0\0\0")],
         *after_the_turn(memory, target, places),
+        followers,
         [e.give_back() for e in state],
     ]
     return tuple(tuple(phase) for phase in phases if phase)

@@ -7,8 +7,9 @@ copy the process's exit finds it in.
 
 import struct
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Final
 
@@ -17,6 +18,7 @@ from libswap.live.findings import Finding, note, risk
 from libswap.live.library import Library
 from libswap.live.module import Module
 from libswap.live.pairing import ObjectPair, Pairing
+from libswap.live.stacks import Hit
 from libswap.live.transaction import Copy, Write
 from libswap.live.writable import Initial, initial, writable_ranges
 
@@ -276,22 +278,41 @@ def exchanges(
         pairs: the objects.
         fresh: by address, what the new copy had before an exchange that was cut off.
     """
-    old, new = copies
-    functions = {old.base + a: new.base + b for a, b in pairing.functions.items()}
-    objects = [(Range(old.base + p.old, old.base + p.old + p.size), new.base + p.new)
-               for p in pairs]  # fmt: skip
-    forward = Translation(old.extent, functions, objects)
-    back = Translation(
-        new.extent,
-        {b: a for a, b in functions.items()},
-        [(Range(to, to + place.size), place.start) for place, to in objects],
-    )
+    old, _ = copies
+    objects = _placed(copies, pairs)
+    forward, back = translations(copies, pairing, pairs)
     firsts = [(initial(old.facts, r, old.base)) for r in writable_ranges(old.facts)]
     return tuple(
         Exchange((place, to), _first_value(firsts, pair),
                  fresh.get(to) or memory.read(to, place.size), forward, back)
         for pair, (place, to) in zip(pairs, objects, strict=True)
     )  # fmt: skip
+
+
+def translations(
+    copies: tuple[Module, Module], pairing: Pairing, pairs: Sequence[ObjectPair]
+) -> tuple[Translation, Translation]:
+    """From the copy in use to the one to be used, and back."""
+    old, new = copies
+    functions = {old.base + a: new.base + b for a, b in pairing.functions.items()}
+    objects = _placed(copies, pairs)
+    back = [(Range(to, to + place.size), place.start) for place, to in objects]
+    return (
+        Translation(old.extent, functions, objects),
+        Translation(new.extent, {b: a for a, b in functions.items()}, back),
+    )
+
+
+def follow(words: Iterable[Hit], translation: Translation) -> tuple[Copy, ...]:
+    """Let words elsewhere that point to objects follow them, as they are when all stands still."""
+    return tuple(
+        Copy(hit.at, hit.at, _WORD, partial(translation.data, address=hit.at)) for hit in words
+    )
+
+
+def _placed(copies: tuple[Module, Module], pairs: Sequence[ObjectPair]) -> list[tuple[Range, int]]:
+    old, new = copies
+    return [(Range(old.base + p.old, old.base + p.old + p.size), new.base + p.new) for p in pairs]
 
 
 def _first_value(firsts: Sequence[Initial], pair: ObjectPair) -> list[bytes | None]:

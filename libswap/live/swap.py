@@ -21,9 +21,11 @@ from libswap.live.outlook import (
     Work,
     entries_of,
     gated,
+    into_data,
     look,
     pairing_of,
     refused,
+    words_into,
 )
 from libswap.live.plan import Leading, Side
 from libswap.live.quiescence import Forbidden
@@ -32,7 +34,7 @@ from libswap.live.refusal import require_fit
 from libswap.live.registry import CopyRecord, Event, Family, GateRecord, Pending, Place, Record
 from libswap.live.runtime import runtime_of
 from libswap.live.subject import Subject
-from libswap.live.transaction import Committed, Prepared, Write, commit
+from libswap.live.transaction import Committed, Copy, Prepared, Write, commit
 
 _SETTLE_WAIT: Final = 2.0
 _IFUNC_ROOM: Final = 192
@@ -252,7 +254,7 @@ class _Swap:
         memory = self.subject.memory
         phases = plan.switching(
             memory, target=self._side(self.target), area=self.area, targets=self.targets,
-            places=places, state=exchanges,
+            places=places, state=exchanges, followers=self._followers(),
         )  # fmt: skip
         event = self._event()
         begin, switched, abandon = self._records(event, exchanges)
@@ -300,6 +302,8 @@ class _Swap:
             for way in self.ways if way.source.base != self.work.source.base
         ]  # fmt: skip
         phases = plan.settling(self.subject.memory, self.area.gates, others, self.targets)
+        followers = self._followers()  # words that were not there when the plan was made
+        phases += (followers,) if followers else ()
         _, done = place.writes(place.record.with_event(event))
         return self._commit(Prepared(phases, (), (), (done,)), _SETTLE_WAIT)
 
@@ -311,6 +315,15 @@ class _Swap:
         return state.exchanges(
             self.subject.memory, (work.source, self.target), work.pairing, work.survey.pairs, fresh
         )
+
+    def _followers(self) -> tuple[Copy, ...]:
+        """Words elsewhere that point to the source's objects."""
+        work = self.work
+        if not work.survey.pairs:
+            return ()
+        found = words_into(self.subject, work.source, work.survey.pairs, (self.target,))
+        forward, _ = state.translations((work.source, self.target), work.pairing, work.survey.pairs)
+        return state.follow(into_data(self.subject.memory, work.source, found), forward)
 
     def _places(self) -> tuple[list[Write], list[Write], tuple[Finding, ...]]:
         """Words to change in the first commit, what nobody reaches before it, and findings."""

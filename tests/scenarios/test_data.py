@@ -218,3 +218,47 @@ def test_what_was_constructed_is_destroyed_once(stage: Stage) -> None:
                 assert target.ask() == "542"
             assert target.ask("end") == ("d1" if reverts == 1 else "d2")
             assert target.ended() == (0, "")
+
+
+@data("pointers to the library's objects kept by the program")
+def test_pointers_that_the_program_keeps_follow_the_objects(stage: Stage) -> None:
+    library = (
+        "struct node { struct node *next; int n; }; static struct node head = {&head, 0};\n"
+        "static int counter;\nint *give(void) { return &counter; }\n"
+        "struct node *list(void) { return &head; }\n"
+        "void add(struct node *n) { n->next = head.next; head.next = n; head.n++; }\n"
+        "int next(void) { int s = 0; for (struct node *n = head.next; n != &head && s < 99;"
+        " n = n->next) s++; return ++counter * 100 + s * 10 + VERSION; }\n"
+    )
+    program = (
+        "struct node { struct node *next; int n; }; struct node *list(void);\n"
+        "int *give(void), next(void); void add(struct node *);\nstatic int *global;\n"
+        "int main(void) { struct node *n = calloc(1, sizeof *n), m = {0}; add(n); add(&m);"
+        " global = give(); int *volatile stack = give(); struct node *volatile kept = list();"
+        " ready(); while (asked()) { ++*global; ++*stack; answer(next() + 100000 * kept->n); } }\n"
+    )
+    assert _before_and_after(stage, library, program) == ["200321", "200621", "200922", "201221"]
+
+
+@data("coroutines on small heap stacks", live="refused while one sleeps in the library")
+def test_a_coroutine_asleep_in_the_library_is_seen(stage: Stage) -> None:
+    library = (
+        "static int v;\nint inside(void (*leave)(void)) { v++; leave();"
+        " return ++v * 10 + VERSION; }\n"
+    )
+    program = (
+        "#include <ucontext.h>\nint inside(void (*)(void));\nstatic ucontext_t here, there;\n"
+        "static int result; static void leave(void) { swapcontext(&there, &here); }\n"
+        "static void run(void) { result = inside(leave); }\n"
+        "int main(void) { char *stack = malloc(16384); getcontext(&there);"
+        " there.uc_stack.ss_sp = stack; there.uc_stack.ss_size = 16384; there.uc_link = &here;"
+        " makecontext(&there, run, 0); ready(); while (asked()) { swapcontext(&here, &there);"
+        " answer(result); } }\n"
+    )
+    stage.install(stage.build(library, version=1))
+    made = stage.program(program, "-include", str(stage.header))
+    with stage.running(made) as target:
+        assert target.ask() == "0"
+        stage.install(stage.build(library, version=2))
+        assert "asleep-in-old-code" in stage.refused(target).reason
+        assert target.ask() == "21"

@@ -76,7 +76,7 @@ def _plan(outlook: Outlook) -> Text:
     slots = sum(outlook.modules.values())
     text = Text(
         f"{slots} slots in {len(outlook.modules)} modules, {outlook.redirects} entries,"
-        f" {len(outlook.state)} objects"
+        f" {len(outlook.state)} objects and {outlook.pointers} pointers to them"
     )
     for path, count in outlook.modules.items():
         text.append(f"\n  {count} slots in {printable(path)}", "dim")

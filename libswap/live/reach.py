@@ -1,0 +1,107 @@
+"""Words outside of a library that point into it: found by searching the process's memory.
+
+A program may keep the address of an object that a library gave it. When the object's state moves to
+the new copy, such a word must follow. And a word into the middle of the code, where no thread's
+stack is, may be the return address of a coroutine that sleeps there.
+"""
+
+import re
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from libswap.errors import MemoryUnreachable
+from libswap.linux.memory import Memory, Range
+from libswap.linux.procfs import PROC
+from libswap.live.stacks import Areas, Hit
+from libswap.process.maps import Mapping
+
+MOST_SEARCHED: Final = 2 << 30
+"""Bytes; a process with more is searched up to here, and a finding says so."""
+_MOST_PAGES: Final = 16 << 20
+_CHUNK: Final = 1 << 20
+_PAGE: Final = 4096
+_HERE: Final = 0b11 << 62
+"""A page is present, or swapped out (Documentation/admin-guide/mm/pagemap.rst)."""
+_CALL_BEFORE: Final = re.compile(
+    rb"(?s).*(?:\xe8....|\xff[\x10-\x17]|\xff[\xd0-\xd7]|\xff[\x50-\x57].|\xff[\x90-\x97]....)$"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What was found.
+
+    Attributes:
+        words: places that point into what was asked for.
+        complete: whether all of the memory was searched.
+    """
+
+    words: tuple[Hit, ...]
+    complete: bool
+
+
+def reach(
+    memory: Memory, mappings: Sequence[Mapping], pid: int, wanted: Areas, skip: Sequence[Range]
+) -> Reach:
+    """Search all private memory that the process may write to.
+
+    Args:
+        memory: of the process.
+        mappings: of the process.
+        pid: of the process.
+        wanted: what the words are to point into.
+        skip: what is not searched.
+    """
+    found: list[Hit] = []
+    left = MOST_SEARCHED
+    for part in _present(mappings, pid, skip):
+        for start in range(part.start, part.end, _CHUNK):
+            size = min(_CHUNK, part.end - start)
+            left -= size
+            if left < 0:
+                return Reach(tuple(found), complete=False)
+            try:
+                found += wanted.hits(memory.read(start, size), start)
+            except MemoryUnreachable:
+                continue  # unmapped meanwhile
+    return Reach(tuple(found), complete=True)
+
+
+def is_return_address(memory: Memory, address: int) -> bool:
+    """Whether the bytes before an address are a call, as they are before every return address."""
+    try:
+        return _CALL_BEFORE.match(memory.read(address - 7, 7)) is not None
+    except MemoryUnreachable:
+        return False
+
+
+def _present(mappings: Sequence[Mapping], pid: int, skip: Sequence[Range]) -> Iterator[Range]:
+    """The pages that hold something; reading others would only make page tables grow."""
+    pages = _MOST_PAGES
+    with open(PROC.path(pid, "pagemap"), "rb", buffering=0) as pagemap:  # noqa: PTH123
+        for mapping in mappings:
+            if not mapping.writable or mapping.shared or not mapping.readable:
+                continue
+            if any(s.start < mapping.end and mapping.start < s.end for s in skip):
+                continue
+            count = (mapping.end - mapping.start) // _PAGE
+            pages -= count
+            if pages < 0:
+                return
+            pagemap.seek(mapping.start // _PAGE * 8)
+            data = pagemap.read(8 * count)
+            yield from _runs(mapping.start, struct.unpack(f"<{len(data) // 8}Q", data))
+
+
+def _runs(start: int, entries: Sequence[int]) -> Iterator[Range]:
+    begin = None
+    for index, entry in enumerate(entries):
+        if entry & _HERE and begin is None:
+            begin = index
+        elif not entry & _HERE and begin is not None:
+            yield Range(start + begin * _PAGE, start + index * _PAGE)
+            begin = None
+    if begin is not None:
+        yield Range(start + begin * _PAGE, start + len(entries) * _PAGE)
