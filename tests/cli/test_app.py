@@ -15,8 +15,8 @@ import pytest
 import typer.main
 
 from libswap import errors
-from libswap.cli.app import COMMANDS, application
-from support.terminal import LIBSWAP, libswap, on_terminal
+from libswap.cli.app import COMMANDS, application, run
+from support.terminal import LIBSWAP, SHOWING_A_TABLE, libswap, on_terminal
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -58,16 +58,17 @@ def harmless(name: str, state_dir: Path) -> list[str]:
     return [*name.split(), *chosen]
 
 
-def modules_after(words: list[str]) -> set[str]:
-    """The top-level modules that a run has imported."""
+def modules_after(*runs: list[str]) -> set[str]:
+    """The top-level modules that these runs in one process have imported."""
     code = (
-        "import sys; from libswap.__main__ import main; sys.argv[1:] = sys.argv[1:]\n"
-        "try: main()\n"
-        "finally: sys.stderr.write('\\n' + ' '.join({m.partition('.')[0] for m in sys.modules}))"
+        "import sys, json; from libswap.__main__ import main\n"
+        "for words in json.loads(sys.argv[1]):\n"
+        "    sys.argv[1:] = words; main()\n"
+        "sys.stderr.write('\\n' + ' '.join({m.partition('.')[0] for m in sys.modules}))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
-    )
+    python = [sys.executable, "-c", code, json.dumps(runs)]
+    done = subprocess.run(python, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     return set(done.stderr.splitlines()[-1].split())
 
 
@@ -75,11 +76,14 @@ def modules_after(words: list[str]) -> set[str]:
 
 
 @every_command
-def test_help_fits_a_narrow_terminal(name: str) -> None:
-    shown = on_terminal(*name.split(), "--help", columns=60)
-    assert shown.code == 0
-    assert max(map(len, shown.out.splitlines())) <= 60
-    assert "--json" in shown.out
+def test_help_fits_a_narrow_terminal(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert run([*name.split(), "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 60
+    assert "--json" in shown
 
 
 @every_command
@@ -95,11 +99,12 @@ def test_what_changes_something_can_be_tried_dry(name: str) -> None:
 
 
 @every_command
-def test_a_wrong_option_is_a_usage_error_and_no_traceback(name: str) -> None:
-    seen = libswap(*name.split(), "--no-such-option")
-    assert (seen.code, seen.out) == (2, "")
-    assert seen.err.startswith("libswap: No such option")
-    assert f"libswap {name} --help" in seen.err
+def test_a_wrong_option_is_a_usage_error(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*name.split(), "--no-such-option"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("libswap: No such option")
+    assert f"libswap {name} --help" in err
 
 
 def test_a_wrong_command_is_a_usage_error() -> None:
@@ -124,10 +129,13 @@ def test_a_word_from_a_stranger_reaches_the_terminal_escaped() -> None:
 
 
 @every_command
-def test_a_wrong_option_with_json_is_one_document(name: str) -> None:
-    seen = libswap(*name.split(), "--no-such-option", "--json")
-    said = document(seen.out)
-    assert (seen.err, seen.code, said["exit_code"]) == ("", 2, 2)
+def test_a_wrong_option_with_json_is_one_document(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*name.split(), "--no-such-option", "--json"]) == 2
+    out, err = capsys.readouterr()
+    said = document(out)
+    assert (err, said["exit_code"]) == ("", 2)
     assert (said["command"], said["error"]["class"]) == (name.split(maxsplit=1)[0], "UsageError")
 
 
@@ -160,25 +168,34 @@ def test_exit_codes_are_documented_as_the_error_classes_have_them() -> None:
 
 
 def test_a_terminal_gets_colours_and_may_refuse_them() -> None:
-    assert "\x1b[" in on_terminal("demo").out
-    assert "\x1b[3" not in on_terminal("demo", environment={"NO_COLOR": "1"}).out
-    assert "\x1b[" not in on_terminal("demo", environment={"TERM": "dumb"}).out
-    assert "\x1b[" not in libswap("demo").out
+    def on(**environment: str) -> str:
+        return on_terminal(program=SHOWING_A_TABLE, environment=environment).out
+
+    assert "\x1b[1;31m" in on()
+    assert "\x1b[1;31m" not in on(NO_COLOR="1")
+    assert "\x1b[" not in on(TERM="dumb")
+    assert "\x1b[" not in libswap(program=SHOWING_A_TABLE).out
 
 
-def test_a_narrow_terminal_gets_narrow_tables() -> None:
-    coloured = on_terminal("demo", columns=50).out
+def test_a_narrow_terminal_gets_narrow_tables_and_a_pipe_one_line_for_a_row() -> None:
+    coloured = on_terminal(program=SHOWING_A_TABLE, columns=50).out
     assert max(map(len, re.sub("\x1b\\[[0-9;]*m", "", coloured).splitlines())) <= 50
-    assert max(map(len, libswap("demo", environment={"COLUMNS": "50"}).out.splitlines())) <= 50
+    wished = libswap(program=SHOWING_A_TABLE, environment={"COLUMNS": "50"}).out
+    assert max(map(len, wished.splitlines())) <= 50
+    assert "does not fit into fifty columns" in libswap(program=SHOWING_A_TABLE).out
 
 
 def test_an_output_that_knows_only_ascii_gets_escapes() -> None:
-    seen = libswap("demo", environment={"PYTHONIOENCODING": "ascii"})
+    seen = libswap(program=SHOWING_A_TABLE, environment={"PYTHONIOENCODING": "ascii"})
     assert seen.code == 0
-    assert seen.out.isascii()
+    assert "\\u2192" in seen.out
 
 
-@pytest.mark.parametrize("words", ["demo", "demo --json", "--help", "--version", "-V"])
+ANSWERS = ["history", "history --json", "--help", "--version", "-V"]
+"""Words that are answered at once."""
+
+
+@pytest.mark.parametrize("words", ANSWERS)
 def test_a_reader_that_has_gone_ends_it_quietly(words: str) -> None:
     read, write = os.pipe()
     os.close(read)
@@ -187,7 +204,7 @@ def test_a_reader_that_has_gone_ends_it_quietly(words: str) -> None:
     assert (seen.code, seen.err) == (errors.ReaderGone.exit_code, "")
 
 
-@pytest.mark.parametrize("words", ["demo", "demo --json", "--help", "--version"])
+@pytest.mark.parametrize("words", ANSWERS)
 def test_a_full_output_is_an_error_in_words(words: str) -> None:
     with Path("/dev/full").open("w") as full:
         seen = libswap(*words.split(), stdout=full)
@@ -195,17 +212,12 @@ def test_a_full_output_is_an_error_in_words(words: str) -> None:
     assert "Traceback" not in seen.err
 
 
-@pytest.mark.parametrize("words", ["demo", "demo --json", "--help", "--version"])
+@pytest.mark.parametrize("words", ANSWERS)
 def test_a_closed_output_is_an_error_in_words(words: str) -> None:
     line = 'exec "$@" >&-'
-    done = subprocess.run(
-        ["sh", "-c", line, "sh", *LIBSWAP, *words.split()],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == errors.SystemRefused.exit_code
-    assert "Traceback" not in done.stderr
+    seen = libswap(*words.split(), program=("sh", "-c", line, "sh", *LIBSWAP))
+    assert seen.code == errors.SystemRefused.exit_code
+    assert "Traceback" not in seen.err
 
 
 def test_an_interrupt_ends_it_without_a_traceback(tmp_path: Path) -> None:
@@ -237,9 +249,12 @@ def test_version_is_answered_before_typer_or_rich_is_imported() -> None:
     assert libswap("--version").out == libswap("-V").out != ""
 
 
-@every_command
-def test_help_imports_nothing_heavy(name: str) -> None:
-    assert not modules_after([*name.split(), "--help"]) & HEAVY
+def test_help_imports_nothing_heavy() -> None:
+    assert not modules_after(*([*name.split(), "--help"] for name in EVERY)) & HEAVY
+
+
+def test_a_scan_for_programs_imports_nothing_heavy_but_what_tells_users_and_commands() -> None:
+    assert not modules_after(["scan", "--json"]) & (HEAVY - {"psutil"})
 
 
 def test_bash_completes_commands_and_options() -> None:
