@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _CHUNK: Final = 1 << 16
+_LINE: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,14 @@ class Procfs:
     def read(self, pid: int | str, name: str) -> bytes:
         """All of a file of a process, such as "maps" or "task/7/stat"; `pid` may be "self"."""
         return self.read_file(f"{pid}/{name}")
+
+    def read_line(self, pid: int, name: str) -> bytes:
+        """A file of a process that is one short line, such as "stat" or "comm", in one read."""
+        descriptor = os.open(f"{self.root}/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(descriptor, _LINE)
+        finally:
+            os.close(descriptor)
 
     def read_file(self, name: str) -> bytes:
         """All of a file below the root, such as "stat"."""

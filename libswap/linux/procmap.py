@@ -16,7 +16,10 @@ _ADDRESS: Final = slice(16, 24)
 _END: Final = slice(32, 40)
 _FILE: Final = slice(64, 80)
 _NAME_SIZE: Final = slice(80, 84)
+_NAME_ADDRESS: Final = slice(88, 96)
 _BUILD_ID_SIZE: Final = slice(84, 88)
+
+_NO_ROOM: Final = bytes(4)
 
 _EXECUTABLE: Final = 0x04
 _COVERING_OR_NEXT: Final = 0x10
@@ -73,24 +76,23 @@ class ProcmapQuery:
         flags = _EXECUTABLE | _COVERING_OR_NEXT | _FILE_BACKED
         first = self._ask_for(flags, address=0, name_size=_PATH_MAX)
         request, name, ask = self._request, memoryview(self._name).cast("B"), fcntl.ioctl
-        request[:], room = first, first[_NAME_SIZE]
-        found = []
-        try:
-            while True:
-                try:
+        join, room, place = b"".join, first[_NAME_SIZE], first[_NAME_ADDRESS]
+        request[:] = first
+        found: list[bytes] = []
+        while True:
+            try:
+                while True:
                     ask(descriptor, _REQUEST, request)
-                except OSError as error:
-                    if error.errno != errno.ENAMETOOLONG:
-                        raise
-                    request[_NAME_SIZE] = bytes(4)
-                    ask(descriptor, _REQUEST, request)
-                found.append(bytes(request[_FILE] + name[: request[80] | request[81] << 8]))
-                request[_ADDRESS] = request[_END]
-                request[_NAME_SIZE] = room
-        except OSError as error:
-            if error.errno != errno.ENOENT:
-                raise
-        return found
+                    found.append(join((request[_FILE], name[: request[80] | request[81] << 8])))
+                    request[_ADDRESS] = request[_END]
+                    request[_NAME_SIZE], request[_NAME_ADDRESS] = room, place
+            except OSError as error:
+                if error.errno == errno.ENOENT:
+                    return found
+                if error.errno != errno.ENAMETOOLONG or request[_NAME_SIZE] == _NO_ROOM:
+                    raise
+                # Only this one name is lost; a size of zero goes with an address of zero.
+                request[_NAME_SIZE], request[_NAME_ADDRESS] = _NO_ROOM, bytes(8)
 
     def build_id(self, descriptor: int, address: int) -> str | None:
         """The build id of the file that is mapped at an address, in hexadecimal.

@@ -8,7 +8,8 @@ from typing import Final, Self
 from libswap.errors import ProcessGone
 from libswap.linux.procfs import PROC, Procfs
 
-_TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
+TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
+"""The unit of start times."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -43,7 +44,7 @@ class Identity:
 
     def started_at(self) -> float:
         """When it started, in seconds since the epoch, within a hundredth or so."""
-        return boot_time() + self.start_time / _TICKS_PER_SECOND
+        return boot_time() + self.start_time / TICKS_PER_SECOND
 
 
 def boot_time() -> float:
@@ -56,11 +57,11 @@ def boot_time() -> float:
 
 def parse_start_time(stat: bytes) -> int:
     """Field 22 of a process's stat; the command name before it may hold blanks and brackets."""
-    return int(stat[stat.rindex(b")") + 2 :].split()[19])
+    return int(stat[stat.rindex(b")") + 2 :].split(None, 20)[19])
 
 
 def _start_time(pid: int, procfs: Procfs) -> int:
     try:
-        return parse_start_time(procfs.read(pid, "stat"))
+        return parse_start_time(procfs.read_line(pid, "stat"))
     except (FileNotFoundError, ProcessLookupError):
         raise ProcessGone(pid) from None

@@ -65,24 +65,36 @@ class CensusTaker:
         processes = 0
         for pid in self._procfs.other_pids():
             try:
-                processes += self._visit(pid)
+                processes += self._visit(pid) or self._visit_other_thread(pid)
             except OSError as error:
                 if error.errno not in NO_MEMORY:
                     self._uninspected.append(uninspected(pid, error, self._procfs))
         return Census(self._mapped(), processes, tuple(sorted(self._uninspected)))
 
     def _visit(self, pid: int) -> bool:
-        keys = self._keys(pid)
+        try:
+            keys = self._keys(pid)
+        except OSError as error:
+            if error.errno in NO_MEMORY:
+                return False
+            raise
         if not keys:
             return False
         link = self._procfs.link
-        files = self._found.setdefault((link(pid, "ns/mnt"), link(pid, "root")), {})
+        view = link(pid, "ns/mnt"), link(pid, "root")
+        files = self._found.get(view)
+        if files is None:
+            files = self._found[view] = {}
         for key in keys:
             if (pids := files.get(key)) is None:
                 files[key] = [pid]
             elif pids[-1] != pid:
                 pids.append(pid)
         return True
+
+    def _visit_other_thread(self, pid: int) -> bool:
+        tid = other_thread(pid, self._procfs)
+        return tid is not None and self._visit(tid)
 
     def _keys(self, pid: int) -> list[bytes]:
         descriptor = os.open(self._procfs.path(pid, "maps"), os.O_RDONLY | os.O_CLOEXEC)
@@ -107,6 +119,18 @@ class CensusTaker:
             View.read(namespace, root): {FileKey.unpack(raw): pids for raw, pids in files.items()}
             for (namespace, root), files in self._found.items()
         }
+
+
+def other_thread(pid: int, procfs: Procfs = PROC) -> int | None:
+    """A thread that shows the memory of a process whose PID does not; None for none.
+
+    When the first thread has ended and others go on, /proc/PID is that of a zombie, and only the
+    directories of the others, which are not listed in /proc, show what they share.
+    """
+    try:
+        return next((tid for tid in procfs.tids(pid) if tid != pid), None)
+    except OSError:
+        return None
 
 
 def uninspected(pid: int, error: OSError, procfs: Procfs = PROC) -> Uninspected:

@@ -1,23 +1,37 @@
 """Examines single files in single processes, and remembers what holds for many of them."""
 
+import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
+from libswap.errors import ProcessGone
 from libswap.linux.files import FileId
 from libswap.linux.procfs import PROC, Procfs
 from libswap.linux.procmap import FileKey
-from libswap.process.identity import Identity
+from libswap.process.identity import TICKS_PER_SECOND, Identity, boot_time
+from libswap.process.namespaces import View
 from libswap.scan.census import MappedFile
 from libswap.scan.loading import how_loaded
 from libswap.scan.lookup import Lookup
 from libswap.scan.modules import Modules
-from libswap.scan.overwritten import GRANULARITY, TOLERANCE, FileNow, last_change, overwritten
+from libswap.scan.overwritten import (
+    GRANULARITY,
+    TOLERANCE,
+    FileNow,
+    is_cut_off,
+    last_change,
+    overwritten,
+)
 from libswap.scan.owner import Registry
 from libswap.scan.stale import Current, Overwritten, Superseded, Verdict, judge
 from libswap.scan.superseded import Record, by_record, by_soname
 from libswap.scan.use import Use, User, is_stale
 from libswap.scan.witness import Witness, build_id_of
+
+_SPEAKERS: Final = 16
+"""So many processes speak for all others that map a file of which only the change time moved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +69,8 @@ class Examiner:
     registry: Registry = field(default_factory=Registry)
     _verdicts: dict[MappedFile, Verdict] = field(default_factory=dict)
     _suspicions: dict[MappedFile, Suspicion] = field(default_factory=dict)
-    _now: dict[MappedFile, FileNow | None] = field(default_factory=dict)
+    _directories: dict[tuple[View, bytes], float] = field(default_factory=dict)
+    _now: dict[MappedFile, FileNow] = field(default_factory=dict)
     _witnesses: dict[int, Witness] = field(default_factory=dict)
     _identities: dict[int, Identity] = field(default_factory=dict)
 
@@ -83,6 +98,20 @@ class Examiner:
             self._verdicts[file] = judge(file.key, lookup, witness)
         return self._verdicts[file]
 
+    def unchanged_since(self, file: MappedFile, verdict: Verdict, lookup: Lookup) -> float:
+        """A moment, seconds since the epoch: no later process can have a stale mapping of a file.
+
+        Since then neither the file nor a name in its directory has changed.
+        """
+        if any(record.file == verdict.file for record in self.records):
+            return math.inf
+        directory = verdict.name.rpartition(b"/")[0] or b"/"
+        place = file.view, directory
+        if place not in self._directories:
+            self._directories[place] = _last_change(directory, lookup)
+        changed = max(self._directories[place], _last_change(verdict.name, lookup))
+        return changed + TOLERANCE
+
     def suspicion(self, file: MappedFile, lookup: Lookup, witness: Witness) -> Suspicion:
         """What could make a file stale to which its name still leads.
 
@@ -91,16 +120,58 @@ class Examiner:
         """
         if file not in self._suspicions:
             verdict = self.by_name(file, lookup, witness)
-            status = lookup.status(verdict.name)
             self._suspicions[file] = Suspicion(
                 self._superseded(file, verdict, lookup, witness),
-                last_change(status) if isinstance(status, os.stat_result) else 0.0,
+                _last_change(verdict.name, lookup),
             )
         return self._suspicions[file]
 
-    def first_start(self, pids: Iterable[int]) -> float:
-        """When the first of some processes started, in seconds since the epoch."""
-        return min((self.identity(p) for p in pids), key=_start).started_at()
+    def started_before(self, moment: float, pids: Iterable[int]) -> list[int]:
+        """Those of some processes that are older than a moment, the oldest first.
+
+        Args:
+            moment: seconds since the epoch.
+            pids: of the processes; those that have ended are left out.
+        """
+        starts = {}
+        for pid in pids:
+            if (identity := self._identities.get(pid)) is None:
+                try:
+                    identity = self.identity(pid)
+                except ProcessGone:
+                    continue
+            starts[pid] = identity.start_time
+        limit = (moment - boot_time()) * TICKS_PER_SECOND
+        return sorted((pid for pid in starts if starts[pid] < limit), key=starts.__getitem__)
+
+    def is_unharmed(self, file: MappedFile, lookup: Lookup, oldest: Sequence[int]) -> bool:
+        """Whether the oldest processes that map a file show that only its attributes changed.
+
+        A write would have moved its modification time, or else left them with relocated words that
+        the file as it is now does not ask for.
+
+        Args:
+            file: one whose name still leads to it.
+            lookup: finds names as the processes see them.
+            oldest: the oldest of those who map it, in that order.
+        """
+        agreed = False
+        for pid in oldest[:_SPEAKERS]:
+            try:
+                witness, loaded_by = self.witness(pid), self._loaded_by(pid, file.key)
+                now = self._file_now(file, lookup, witness)
+                mappings = witness.of(file.key)
+            except (OSError, ProcessGone):
+                continue
+            if now.status.st_mtime > loaded_by or is_cut_off(now.status, mappings):
+                return False
+            if now.relocated is None:
+                return False
+            found = now.relocated.compare(mappings, witness)
+            if found.different:
+                return False
+            agreed = agreed or found.compared > 0
+        return agreed
 
     def verdict(self, file: MappedFile, lookup: Lookup, pid: int) -> Verdict:
         """Everything that can make a file stale for one process.
@@ -164,7 +235,7 @@ class Examiner:
                 if parent != pid and self.witness(parent).of(key)[:1] != mappings[:1]:
                     return started
                 started = self.identity(parent).started_at()
-            except OSError:
+            except (OSError, ProcessGone):
                 return started
         return started
 
@@ -176,8 +247,7 @@ class Examiner:
         if found is None and any(record.file == verdict.file for record in self.records):
             now = self._file_now(file, lookup, witness)
             build_id = witness.build_id(witness.of(file.key)[0])
-            born = None if now is None else now.born
-            found = by_record(verdict, born, build_id, lookup, self.records)
+            found = by_record(verdict, now.born, build_id, lookup, self.records)
         return found
 
     def _overwritten(
@@ -185,11 +255,11 @@ class Examiner:
     ) -> Overwritten | None:
         mappings = witness.of(file.key)
         now = self._file_now(file, lookup, witness)
-        if now is None or not mappings or FileId.of(now.status) != verdict.file:
+        if not mappings or FileId.of(now.status) != verdict.file:
             return None
         return overwritten(now, mappings, witness, loaded_by)
 
-    def _file_now(self, file: MappedFile, lookup: Lookup, witness: Witness) -> FileNow | None:
+    def _file_now(self, file: MappedFile, lookup: Lookup, witness: Witness) -> FileNow:
         if file not in self._now:
             mappings = witness.of(file.key)
             descriptor = witness.open(mappings[0]) if mappings else None
@@ -199,8 +269,9 @@ class Examiner:
         return self._now[file]
 
 
-def _start(identity: Identity) -> int:
-    return identity.start_time
+def _last_change(name: bytes, lookup: Lookup) -> float:
+    status = lookup.status(name)
+    return last_change(status) if isinstance(status, os.stat_result) else 0.0
 
 
 def _build_id_on_disk(verdict: Verdict, lookup: Lookup, running: str | None) -> str | None:

@@ -67,8 +67,9 @@ def overwritten(
     """
     status = now.status
     changed = status.st_mtime if status.st_mtime > started else status.st_ctime
-    if cut := _cut_off(status, mappings):
-        return Overwritten(changed, certain=True, evidence=cut)
+    if is_cut_off(status, mappings):
+        said = f"the file is {status.st_size} bytes long now, and mapped beyond its end"
+        return Overwritten(changed, certain=True, evidence=said)
     if now.relocated is None:
         return Overwritten(changed, certain=True, evidence="it is no ELF file any more")
     found = now.relocated.compare(mappings, witness)
@@ -79,12 +80,9 @@ def overwritten(
     return None
 
 
-def _cut_off(status: os.stat_result, mappings: Sequence[Mapping]) -> str:
-    """The file ends before a mapping of it: touching the rest is SIGBUS (mmap(2))."""
-    end = max(m.offset + m.end - m.start for m in mappings)
-    if end - PAGE < status.st_size:
-        return ""
-    return f"the file is {status.st_size} bytes long now, and mapped as far as {end}"
+def is_cut_off(status: os.stat_result, mappings: Sequence[Mapping]) -> bool:
+    """Whether a file ends a whole page before a mapping does: touching that is SIGBUS."""
+    return any(m.offset + m.end - m.start - PAGE >= status.st_size for m in mappings)
 
 
 def _differs(found: Comparison) -> str:

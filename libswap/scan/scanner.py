@@ -7,6 +7,7 @@ from itertools import chain, groupby
 from libswap.errors import ProcessGone
 from libswap.linux.procfs import PROC, Procfs
 from libswap.linux.procmap import FileKey
+from libswap.process.identity import boot_time
 from libswap.scan.census import NO_MEMORY, Census, CensusTaker, MappedFile, Uninspected, uninspected
 from libswap.scan.examiner import Examiner
 from libswap.scan.lookup import Lookup, lookup_of
@@ -15,6 +16,7 @@ from libswap.scan.services import Service
 from libswap.scan.stale import Current, NotLibrary, Undecided, Verdict, is_kernel_memory, is_library
 from libswap.scan.superseded import Record
 from libswap.scan.use import User
+from libswap.scan.witness import Witness
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class _Search:
     def __init__(self, examiner: Examiner) -> None:
         self.uninspected: list[Uninspected] = []
         self._examiner = examiner
+        self._boot = boot_time()
 
     def users(self, census: Census) -> Iterator[User]:
         """The processes with a file that is not plainly current."""
@@ -125,13 +128,28 @@ class _Search:
                     case NotLibrary():
                         return []
                     case Current():
-                        doubt = self._examiner.suspicion(file, lookup, witness)
-                        return pids if doubt.since > self._examiner.first_start(pids) else []
+                        return self._doubtful(file, pids, lookup, witness)
                     case _:
                         return pids if is_library(file.key, witness) else []
             except (ProcessGone, OSError):
                 continue  # another process may still be able to tell
         return []
+
+    def _doubtful(
+        self, file: MappedFile, pids: list[int], lookup: Lookup, witness: Witness
+    ) -> list[int]:
+        """All who map a current file, when one of them had loaded it before something changed."""
+        examiner = self._examiner
+        verdict = examiner.by_name(file, lookup, witness)
+        changed = examiner.unchanged_since(file, verdict, lookup)
+        early = examiner.started_before(changed, pids) if changed > self._boot else []
+        if not early:
+            return []
+        doubt = examiner.suspicion(file, lookup, witness)
+        if doubt.superseded is not None:
+            return pids
+        early = examiner.started_before(doubt.since, early)
+        return [] if not early or examiner.is_unharmed(file, lookup, early) else pids
 
     def _verdict(self, file: MappedFile, pid: int, lookup: Lookup) -> Verdict | None:
         try:

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from libswap.linux.files import FileId
 from libswap.linux.procmap import FileKey
-from libswap.process.maps import DELETED
+from libswap.process.maps import DELETED, Mapping
 from libswap.scan.lookup import Lookup, Unreachable
 from libswap.scan.witness import Witness
 
@@ -138,6 +138,8 @@ def judge(key: FileKey, lookup: Lookup, witness: Witness) -> Verdict:
     Raises:
         OSError: the witness has ended or mapped something else meanwhile.
     """
+    if not key.name:  # too long for the kernel to tell by itself; the text of maps has it
+        key = key._replace(name=_mapping(key, witness).name)
     literal = lookup.status(key.name)
     if isinstance(literal, os.stat_result) and is_named_by(key, literal):
         return Verdict(lookup.path(key.name), key.name, FileId.of(literal), Current())
@@ -179,11 +181,14 @@ _NOT_COMPARABLE: Final = (
 )
 
 
+def _mapping(key: FileKey, witness: Witness) -> Mapping:
+    for mapping in witness.of(key):
+        return mapping
+    raise ProcessLookupError(errno.ESRCH, "the process has unmapped the file")
+
+
 def _truth(key: FileKey, witness: Witness) -> os.stat_result | None:
-    mappings = witness.of(key)
-    if not mappings:
-        raise ProcessLookupError(errno.ESRCH, "the process has unmapped the file")
-    return witness.status(mappings[0])
+    return witness.status(_mapping(key, witness))
 
 
 def _same(key: FileKey, truth: os.stat_result | None, found: os.stat_result) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from libswap.linux.files import FileId
 from libswap.linux.procfs import PROC, Procfs
 from libswap.linux.procmap import FileKey
 from libswap.process.namespaces import View
-from libswap.scan.census import NO_MEMORY, MappedFile, Uninspected, uninspected
+from libswap.scan.census import NO_MEMORY, MappedFile, Uninspected, other_thread, uninspected
 from libswap.scan.examiner import Examiner
 from libswap.scan.lookup import Lookup, lookup_of
 from libswap.scan.owner import Registry
@@ -117,7 +118,7 @@ class _Search:
         processes = 0
         for pid in sorted(self._procfs.other_pids()):
             try:
-                text = self._procfs.read(pid, "maps")
+                pid, text = self._maps(pid)  # noqa: PLW2901
                 processes += bool(text)
                 if any(needle in text for needle in self._needles):
                     users += self._users(pid)
@@ -128,6 +129,14 @@ class _Search:
                     missed.append(uninspected(pid, error, self._procfs))
         unused = tuple(w.path for w in self._wanted if w.path not in self._used)
         return Usage(self._wanted, tuple(users), unused, processes, tuple(missed))
+
+    def _maps(self, pid: int) -> tuple[int, bytes]:
+        """The text of maps, and the process or thread that shows it."""
+        text = b""
+        with suppress(FileNotFoundError, ProcessLookupError):
+            text = self._procfs.read(pid, "maps")
+        tid = None if text else other_thread(pid, self._procfs)
+        return (pid, text) if tid is None else (tid, self._procfs.read(tid, "maps"))
 
     def _users(self, pid: int) -> Iterator[User]:
         """The process as a user of what it maps of the wanted, or nothing."""

@@ -51,13 +51,14 @@ class Witness:
         return mapping
 
     def of(self, key: FileKey) -> tuple[Mapping, ...]:
-        """The mappings of one file, in ascending order."""
+        """The mappings of one file, in ascending order; of any name where the key has none."""
         wanted = key._replace(name=mangled(key.name))
         return tuple(
             m
             for m in self.mappings()
             if m.inode == wanted.inode
-            and (m.major, m.minor, mangled(m.name)) == (wanted.major, wanted.minor, wanted.name)
+            and (m.major, m.minor) == (wanted.major, wanted.minor)
+            and wanted.name in (mangled(m.name), b"")
         )
 
     def status(self, mapping: Mapping) -> os.stat_result | None:

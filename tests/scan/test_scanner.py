@@ -9,6 +9,7 @@ from libswap.linux.files import FileId
 from libswap.scan.scanner import Scan, scan
 from libswap.scan.stale import Deleted, Overwritten, Replaced, State, Superseded
 from libswap.scan.superseded import Record
+from libswap.scan.usage import users_of
 from libswap.scan.use import Use
 from support.compiler import Compiler
 from support.holders import COUNTER, Held, hold, holder
@@ -261,3 +262,44 @@ def test_a_worker_forked_after_the_overwrite_is_as_stale_as_its_parent(
         os.kill(worker, 15)
     assert isinstance(_state(found, held.pid, library), Overwritten)
     assert isinstance(_state(found, worker, library), Overwritten)
+
+
+def test_a_process_whose_first_thread_has_ended_is_looked_at_all_the_same(
+    compiler: Compiler, library: Path
+) -> None:
+    text = """
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+static void *stay(void *leader)
+{
+    char path[64], stat[512] = "";
+    pthread_join(*(pthread_t *)leader, NULL);
+    snprintf(path, sizeof path, "/proc/%d/stat", getpid());
+    while (!strstr(stat, ") Z")) {
+        FILE *file = fopen(path, "r");
+        if (file) { fgets(stat, sizeof stat, file); fclose(file); }
+    }
+    puts("ready"); fflush(stdout);
+    while (getchar() != EOF) {}
+    _exit(0);
+}
+int main(int count, char **words)
+{
+    static pthread_t leader, other;
+    if (count < 2 || !dlopen(words[1], RTLD_NOW)) return 1;
+    leader = pthread_self();
+    pthread_create(&other, NULL, stay, &leader);
+    pthread_exit(NULL);
+}
+"""
+    program = compiler.program(text, "-ldl", "-pthread", name="leaderless")
+    with hold(program, library) as held:
+        (thread,) = (
+            int(t.name) for t in Path(f"/proc/{held.pid}/task").iterdir() if int(t.name) != held.pid
+        )
+        library.unlink()
+        assert isinstance(_state(scan(), thread, library), Deleted)
+        assert [u.process.identity.pid for u in users_of([library]).users] == [thread]
