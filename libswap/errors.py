@@ -1098,3 +1098,126 @@ class TargetBusy(LibswapError):
     @property
     def hint(self) -> str:
         return "Nothing was touched. Try again when it is done."
+
+
+@dataclass(eq=False)
+class PatchMismatch(LibswapError):
+    """A patch was made for another build than the process runs."""
+
+    exit_code: ClassVar[int] = 97
+    pid: int
+    target: str
+    build_id: str
+    found: str
+
+    @property
+    def message(self) -> str:
+        return f"process {self.pid} does not run {self.target} {self.build_id[:16]}: {self.found}"
+
+    @property
+    def hint(self) -> str:
+        return "It goes on as before. Build the patch against the very file that it runs."
+
+
+@dataclass(eq=False)
+class EntryChanged(LibswapError):
+    """A function that a patch replaces does not begin as it should."""
+
+    exit_code: ClassVar[int] = 98
+    pid: int
+    function: str
+    expected: bytes
+    found: bytes
+
+    @property
+    def message(self) -> str:
+        return (
+            f"{self.function} in process {self.pid} begins with {self.found.hex(' ')}"
+            f" and not with {self.expected.hex(' ')}"
+        )
+
+    @property
+    def hint(self) -> str:
+        return (
+            "It goes on as before. A debugger, a tracer, another patcher or a swap has changed it;"
+            " libswap status shows what libswap did."
+        )
+
+
+@dataclass(eq=False)
+class PatchCallFailed(LibswapError):
+    """A function that a patch brings along, or that the work needs, failed in the target."""
+
+    exit_code: ClassVar[int] = 99
+    pid: int
+    function: str
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.function} failed in process {self.pid}: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "The process goes on with its old functions."
+
+
+@dataclass(eq=False)
+class PatchNotRevertible(LibswapError):
+    """A patch cannot be taken back now because another stands on it."""
+
+    exit_code: ClassVar[int] = 100
+    pid: int
+    patch: str
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"patch {self.patch} of process {self.pid} cannot be taken back: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "Take the later one back first: libswap patch list shows their order."
+
+
+@dataclass(eq=False)
+class NoSuchPatch(LibswapError):
+    """A process carries no patch of that name."""
+
+    exit_code: ClassVar[int] = 101
+    pid: int
+    patch: str
+
+    @property
+    def message(self) -> str:
+        return f"process {self.pid} carries no patch {self.patch}".rstrip()
+
+    @property
+    def hint(self) -> str:
+        return "libswap patch list shows what it carries."
+
+
+@dataclass(eq=False)
+class PatchDamaged(LibswapError):
+    """Bytes of a patch in a process are not what they were when it was applied."""
+
+    exit_code: ClassVar[int] = 102
+    pid: int
+    places: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        return f"process {self.pid} does not hold its patches as applied: {'; '.join(self.places)}"
+
+
+@dataclass(eq=False)
+class SymbolNotLoaded(LibswapError):
+    """A process has no module that exports what a patch needs."""
+
+    exit_code: ClassVar[int] = 103
+    pid: int
+    symbol: str
+
+    @property
+    def message(self) -> str:
+        return f"no module of process {self.pid} exports {self.symbol}, which the patch needs"

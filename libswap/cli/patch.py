@@ -6,8 +6,11 @@ from typing import Annotated
 
 import typer
 
+from libswap.cli.live import Relaxed, SafeMoment
 from libswap.cli.options import DryRun, Json
 from libswap.cli.session import reporter_of
+
+Pids = Annotated[list[int] | None, typer.Argument(metavar="[PID...]", show_default=False)]
 
 app = typer.Typer(
     help="Replace single functions of running processes.",
@@ -86,6 +89,99 @@ def show(
     from libswap.operations import patch_show
 
     reporter_of(context).show("patch_show", patch_show.show(file))
+
+
+@app.command()
+def apply(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="PATCH", help="A patch file (.lsp).")],
+    pid: Annotated[
+        list[int] | None, typer.Option("--pid", help="This process; may be repeated.")
+    ] = None,
+    everyone: Annotated[
+        bool, typer.Option("--all", help="Every process that runs the patch's target.")
+    ] = False,
+    exe: Annotated[
+        Path | None, typer.Option("--exe", help="Every process that runs this program.")
+    ] = None,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Take the place of patches of the same functions, at once."),
+    ] = False,
+    wait: SafeMoment = 5.0,
+    relaxed: Relaxed = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,  # noqa: ARG001  the session's
+) -> None:
+    """Change running processes: at once, without a restart, and so that it can be taken back."""
+    from libswap.errors import UsageError
+    from libswap.operations import patch_apply
+
+    if bool(pid) + everyone + bool(exe) != 1:
+        raise UsageError("Say one of --pid PID, --all and --exe PROGRAM")
+    options = patch_apply.Options(wait=wait, relaxed=relaxed, replace=replace, dry_run=dry_run)
+    report = patch_apply.apply(file, options, pids=pid or (), program=exe)
+    reporter_of(context).show("patch_apply", report, exit_code=report.exit_code)
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def revert(
+    context: typer.Context,
+    pids: Annotated[list[int], typer.Argument(metavar="PID...", show_default=False)],
+    patch: Annotated[
+        str, typer.Option("--id", help="Which one: an id, or a checksum. [default: the last]")
+    ] = "",
+    wait: SafeMoment = 5.0,
+    relaxed: Relaxed = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,  # noqa: ARG001  the session's
+) -> None:
+    """Give functions back what they were before a patch."""
+    from libswap.operations import patch_apply, patch_revert
+
+    options = patch_apply.Options(wait=wait, relaxed=relaxed, dry_run=dry_run)
+    report = patch_revert.revert(pids, patch, options)
+    reporter_of(context).show("patch_apply", report, exit_code=report.exit_code)
+    raise typer.Exit(report.exit_code)
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    pids: Pids = None,
+    as_json: Json = False,  # noqa: ARG001  the session's
+) -> None:
+    """List the patches in force."""
+    from libswap.operations import patch_status
+
+    reporter_of(context).show("patch_status", patch_status.status(pids or (), active=True))
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    pids: Pids = None,
+    as_json: Json = False,  # noqa: ARG001  the session's
+) -> None:
+    """List every patch that was ever applied, and what is unfinished."""
+    from libswap.operations import patch_status
+
+    reporter_of(context).show("patch_status", patch_status.status(pids or ()))
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    pids: Pids = None,
+    as_json: Json = False,  # noqa: ARG001  the session's
+) -> None:
+    """Compare the patches in memory with what was applied."""
+    from libswap.operations import patch_status
+
+    listed = patch_status.status(pids or (), verify=True, active=True)
+    reporter_of(context).show("patch_status", listed, exit_code=listed.exit_code)
+    raise typer.Exit(listed.exit_code)
 
 
 def _pairs(words: list[str] | None) -> dict[str, str]:

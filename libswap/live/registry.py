@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 
 from libswap.errors import MemoryUnreachable, RecordDamaged
 from libswap.linux.memory import Memory
+from libswap.live.patches import PatchRecord, SwitchRecord, patches_of, switch_of
 from libswap.live.transaction import Write
 from libswap.process.maps import Mapping
 
@@ -124,6 +125,8 @@ class Record:
     families: tuple[Family, ...] = ()
     events: tuple[Event, ...] = ()
     pending: Pending | None = None
+    patches: tuple[PatchRecord, ...] = ()
+    switch: SwitchRecord | None = None
 
     def family_of(self, base: int) -> int | None:
         """The index of the family that a module at this load base belongs to."""
@@ -276,6 +279,8 @@ def _record(data: Any) -> Record:  # noqa: ANN401  what JSON holds is checked he
         ),
         events=tuple(Event(**e) for e in data["events"]),
         pending=_pending(data["pending"]) if data["pending"] else None,
+        patches=patches_of(data.get("patches", ())),
+        switch=switch_of(data.get("switch")),
     )
 
 

@@ -177,7 +177,7 @@ def _needed(image: Image, path: str, here: Root) -> list[Image]:
         library = read_library(image)
         search = Search.glibc(here, library.target)
         chain = (Requester(str(Path(path).parent), library),)
-        found = closure(search, chain, Libraries())
+        found = closure(search, chain, Libraries(), extra=("libc.so.6",))
         return [Image.open(one.name) for one in found.libraries]
     except (InvalidElf, OSError):
         return []

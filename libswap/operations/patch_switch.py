@@ -1,0 +1,90 @@
+"""Carry out a change of patches in one process, or bring one that was broken off to its end."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Final
+
+from libswap.errors import LibswapError
+from libswap.live import swap
+from libswap.live import switch as live
+from libswap.live.outlook import Options
+from libswap.live.quiescence import Forbidden
+from libswap.live.registry import Place
+from libswap.live.static_program import again
+from libswap.live.subject import Subject
+from libswap.live.switch import Switch
+from libswap.live.transaction import Prepared, commit
+
+_SETTLE_WAIT: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """It was done.
+
+    Attributes:
+        stopped_for: seconds that the process stood still, both commits together.
+        at_once: whether a kill at any moment would have left all or nothing.
+    """
+
+    stopped_for: float
+    attempts: int
+    threads: int
+    at_once: bool
+
+
+def switched(
+    subject: Subject, place: Place, wanted: Switch, forbidden: Sequence[Forbidden], wait: float
+) -> Switched:
+    """Move the entries.
+
+    Raises:
+        CommitBlocked: there was no safe moment; the process is as it was.
+        CommitConflict: an entry was changed meanwhile; likewise.
+        ProcessGone: it ended.
+    """
+    if wanted.contents:
+        subject.memory.write(wanted.record.area, wanted.contents)
+    before = place.record
+    begun, begin = place.writes(replace(before, switch=wanted.record))
+    after = replace(before, switch=None, patches=wanted.record.done)
+    second = wanted.second()
+    _, abandon = begun.writes(replace(before, switch=None))
+    if second:
+        first = Prepared(wanted.first(), tuple(forbidden), (begin,), (), (abandon,))
+    else:
+        _, done = begun.writes(after)
+        first = Prepared(wanted.first(), tuple(forbidden), (begin,), (done,), (abandon,))
+    found = commit(subject.identity, subject.memory, first, wait=wait)
+    seconds = found.stopped_for
+    if second:
+        # What is not settled now is by the next libswap: only the speed of a call depends on it.
+        with suppress(LibswapError):
+            _, done = begun.writes(after)
+            settled = Prepared(second, (), (), (done,))
+            seconds += commit(
+                subject.identity, subject.memory, settled, wait=_SETTLE_WAIT
+            ).stopped_for
+    at_once = bool(wanted.record.word) or len(wanted.record.changes) == 1
+    return Switched(seconds, found.attempts, found.threads, at_once)
+
+
+def finish(subject: Subject, wait: float) -> Subject:
+    """Finish or take back what a libswap that was killed had begun in this process.
+
+    Raises:
+        CommitBlocked: there was no safe moment.
+    """
+    if subject.place is not None and subject.place.record.pending is not None:
+        subject = swap.finish(subject, Options(wait=wait))
+    place = subject.place
+    if place is None or place.record.switch is None:
+        return subject
+    record = place.record.switch
+    phases, forward = live.unfinished(subject.memory, record)
+    patches = record.done if forward else place.record.patches
+    _, done = place.writes(replace(place.record, switch=None, patches=patches))
+    forbidden = () if forward else live.gate_area(record)
+    commit(subject.identity, subject.memory, Prepared(phases, forbidden, (), (done,)), wait=wait)
+    return again(subject)
