@@ -1,5 +1,6 @@
 """The typer application, made for one run with only the command that was asked for."""
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Annotated, Final
 
@@ -63,8 +64,13 @@ def application(words: list[str]) -> typer.Typer:
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name)
         else:
-            app.command(name)(module.command)
+            app.command(name, short_help=_first_line(module.command))(module.command)
     return app
+
+
+def _first_line(command: Callable[..., object]) -> str:
+    """What the list of commands says of one, whole; a help text would be cut to the width."""
+    return (command.__doc__ or "").partition("\n")[0]
 
 
 def _show_version(asked: bool) -> None:

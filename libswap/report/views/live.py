@@ -33,7 +33,8 @@ def render(result: Report) -> Iterable[RenderableType]:
         yield processes(result.processes)
     if result.uninspected:
         yield Text(
-            f"{result.uninspected} processes could not be looked at; run as root to see them.",
+            f"Could not be looked at and may use it too: {result.uninspected}; libswap scan"
+            " says why.",
             "yellow",
         )
 
@@ -53,7 +54,7 @@ def _outcome(outcome: Outcome) -> Text:
         case Moved():
             text = Text("moved", "green")
             text.append(
-                f" in {outcome.stopped_for * 1000:.2f} ms ({outcome.threads} threads,"
+                f" in {outcome.stopped_for * 1000:.2f} ms ({_threads(outcome.threads)},"
                 f" attempt {outcome.attempts}); id {outcome.id}",
                 "default",
             )
@@ -70,6 +71,10 @@ def _outcome(outcome: Outcome) -> Text:
         case _:
             assert_never(outcome)
     return text
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'' if count == 1 else 's'}"
 
 
 def _plan(outlook: Outlook) -> Text:
