@@ -93,7 +93,7 @@ def describe(descriptor: int, path: str) -> File:
     """What an open regular file holds; whether it is a library makes no difference."""
     status = os.fstat(descriptor)
     soname, build = _library_facts(descriptor, path)
-    inode = Inode(FileId.of(status), files.birth_time(descriptor), status.st_ctime_ns)
+    inode = inode_of(descriptor)
     return File(
         files.sha256(descriptor, path),
         status.st_size,
@@ -102,6 +102,12 @@ def describe(descriptor: int, path: str) -> File:
         Attributes.of(descriptor, path),
         inode,
     )
+
+
+def inode_of(descriptor: int) -> Inode:
+    """The inode of an open file."""
+    status = os.fstat(descriptor)
+    return Inode(FileId.of(status), files.birth_time(descriptor), status.st_ctime_ns)
 
 
 def same(left: Content, right: Content) -> bool:

@@ -4,6 +4,7 @@ The journal says what was meant; what to do is decided by the files themselves, 
 it can be interrupted at any moment and started again.
 """
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,12 +14,14 @@ from enum import Enum
 from libswap.errors import NoSpace, NotReplaceable, RecoveryStuck, SystemRefused
 from libswap.install import history, journal, linker_cache
 from libswap.install import store as kept
-from libswap.install.content import Content, File, Nothing, observe, same
+from libswap.install.content import Content, File, Nothing, inode_of, observe, same
 from libswap.install.history import Operation, Outcome
 from libswap.install.journal import Pending
 from libswap.install.replace import apply, undo
 from libswap.install.state import State
 from libswap.install.transaction import Change, Strategy, Transaction
+from libswap.linux import files
+from libswap.linux.attributes import Attributes
 from libswap.linux.files import Directory
 
 
@@ -131,16 +134,32 @@ def _record(state: State, operation: Operation) -> None:
 
 
 def with_inodes(transaction: Transaction, directories: Mapping[str, Directory]) -> Transaction:
-    """The operation with the inodes that its new files have got."""
-    changes = []
-    for change in transaction.changes:
-        directory = directories.get(change.directory)
-        found = _observed(directory, change.name)
-        if isinstance(change.after, File) and found is not None and same(found, change.after):
-            changes.append(replace(change, after=found))
-        else:
-            changes.append(change)
-    return replace(transaction, changes=tuple(changes))
+    """The operation with the inodes that its new files have got.
+
+    Their bytes are not read again: they were verified when they were staged, or found by recovery.
+    """
+    return replace(
+        transaction,
+        changes=tuple(
+            replace(change, after=with_inode(directories[change.directory], change))
+            if isinstance(change.after, File) and change.directory in directories
+            else change
+            for change in transaction.changes
+        ),
+    )
+
+
+def with_inode(directory: Directory, change: Change) -> Content:
+    """What a name stands for after its change, with the inode and the attributes that it has."""
+    status = directory.lstat(change.name)
+    if not isinstance(change.after, File) or status is None or not files.is_regular(status):
+        return change.after
+    descriptor = directory.open(change.name)
+    try:
+        attributes = Attributes.of(descriptor, change.path)
+        return replace(change.after, attributes=attributes, inode=inode_of(descriptor))
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
