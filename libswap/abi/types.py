@@ -21,6 +21,7 @@ ARGUMENTS: Final = (
 FAILED: Final = 1 | 2
 INCOMPATIBLE: Final = 8
 _MAX_LINES: Final = 20_000
+_MAX_LINE: Final = 4000
 _MAX_DETAILS: Final = 400
 
 _TOLD_BEFORE: Final = ("details were reported earlier",)
@@ -63,7 +64,8 @@ def _finding(block: _Block) -> Finding:
 def _blocks(report: str) -> Iterator[_Block]:
     subject, margin = "", 0
     details: list[str] = []
-    for line in report.split("\n", _MAX_LINES)[:_MAX_LINES]:
+    for whole in report.split("\n", _MAX_LINES)[:_MAX_LINES]:
+        line = whole[:_MAX_LINE]
         start = _TYPE.match(line) or _INTERFACE.match(line)
         indent = len(line) - len(line.lstrip(" "))
         if subject and (start or (line.strip() and indent <= margin)):

@@ -13,6 +13,7 @@ MAX_ENTRIES: Final = 4096
 """No linker writes as many; a table that goes on longer is damaged."""
 MAX_STRINGS: Final = 1 << 28
 """Bytes; the largest C++ libraries have a few million."""
+_MAX_TEXT: Final = 1 << 16
 
 
 class Tag(IntEnum):
@@ -90,10 +91,15 @@ class Dynamic:
         """The strings that every entry of a tag names."""
         return tuple(string_at(self.strings, value) for t, value in self.entries if t == tag)
 
+    def text(self, tag: Tag) -> str | None:
+        """The string that the only entry of a tag names; a search path can be long."""
+        place = self.value(tag)
+        return None if place is None else string_at(self.strings, place, _MAX_TEXT)
+
     @property
     def soname(self) -> str | None:
         """DT_SONAME."""
-        return next(iter(self.texts(Tag.SONAME)), None)
+        return self.text(Tag.SONAME)
 
     @property
     def needed(self) -> tuple[str, ...]:

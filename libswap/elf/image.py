@@ -5,6 +5,7 @@ the buffer before it is read, and nothing is allocated because a header says so.
 """
 
 import os
+import re
 import stat
 import struct
 from collections.abc import Iterator
@@ -73,6 +74,13 @@ _NOT_ELF: Final = {
     b"MZ": "it is a Windows PE file",
     b"#!": "it is a script",
 }
+
+
+# Nothing is matched twice: the bytes may be made to be slow.
+_LINKER_SCRIPT: Final = re.compile(
+    rb"\s*+(?>/\*.*?\*/\s*+)*+(?:INPUT|GROUP|OUTPUT_FORMAT|AS_NEEDED|SECTIONS|VERSION)\b",
+    re.DOTALL,
+)
 
 
 class FileType(IntEnum):
@@ -417,7 +425,7 @@ class Image:
     def _read_header(self) -> Header:
         ident = bytes(self.data[:16])
         if ident[:4] != b"\x7fELF":
-            raise self.bad(_what_it_is(bytes(self.data[:64])))
+            raise self.bad(_what_it_is(bytes(self.data[:1024])))
         if len(ident) < 16 or ident[4] not in (1, 2) or ident[5] not in (1, 2):
             raise self.bad("the ELF identification is damaged")
         bits, little = (32, 64)[ident[4] - 1], ident[5] == 1
@@ -462,7 +470,6 @@ def _what_it_is(start: bytes) -> str:
     for magic, words in _NOT_ELF.items():
         if start.startswith(magic):
             return words
-    text = start.lstrip()
-    if text.startswith((b"/* GNU ld script", b"INPUT", b"GROUP", b"OUTPUT_FORMAT")):
+    if _LINKER_SCRIPT.match(start):
         return "it is a linker script; name the library that it points to"
-    return "it does not begin with the ELF magic number"
+    return "it does not begin with the ELF magic number" if start else "it is empty"

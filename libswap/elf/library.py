@@ -160,8 +160,8 @@ def read_library(image: Image) -> Library:
         build_id=build_id(image),
         soname=dynamic.soname,
         needed=dynamic.needed,
-        rpath=next(iter(dynamic.texts(Tag.RPATH)), None),
-        runpath=next(iter(dynamic.texts(Tag.RUNPATH)), None),
+        rpath=dynamic.text(Tag.RPATH),
+        runpath=dynamic.text(Tag.RUNPATH),
         default_directories=not flags_1 & DF_1_NODEFLIB,
         exports=_exports(symbols),
         imports=tuple(

@@ -68,3 +68,9 @@ def test_a_detail_of_unknown_wording_is_a_warning() -> None:
 def test_a_report_without_end_is_read_to_a_limit() -> None:
     report = "'struct s' changed:\n  type size changed from 1 to 2 (in bits)\n\n" * 30_000
     assert 0 < len(type_findings(report, 4)) < 30_000
+
+
+def test_a_line_that_is_made_to_be_slow_is_not() -> None:
+    report = "'struct s' changed:\n  " + "parameter 1 " * 500_000 + "\n"
+    (found,) = type_findings(report, 4)
+    assert found.rule == "type-changed"

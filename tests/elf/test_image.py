@@ -54,6 +54,8 @@ def test_every_truncation_is_a_clear_error_or_a_whole_header(compiler: Compiler)
 @pytest.mark.parametrize(
     ("data", "words"),
     [(b"!<arch>\nfoo", "static archive"), (b"GROUP ( libc.so.6 )", "linker script"),
+     (b"/* We prefer\na script */ INPUT(-lx)", "linker script"), (b"", "empty"),
+     (b"/* not closed", "magic"), (b"/*" * 500, "magic"), (b"/**/" * 256, "magic"),
      (b"hello", "magic"), (b"\x7fELF", "damaged")],
 )  # fmt: skip
 def test_what_is_no_library_is_called_by_its_name(data: bytes, words: str) -> None:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from libswap.abi.verdict import Verdict
@@ -21,6 +22,7 @@ from support.facts import facts
 
 pytestmark = pytest.mark.compiler
 
+SCHEMA = Path(__file__).parents[2] / "docs/reference/json-schema.json"
 OLD = "char table[8] = {1};\nint used(void) { return 1; }\nint idle(void) { return 2; }\n"
 PROGRAM = """
 #include <stdio.h>
@@ -217,6 +219,7 @@ def test_the_command_answers_with_one_document(shop: Shop) -> None:
     gone = shop.build("int idle(void) { return 2; }\n")
     done = libswap("check", "--json", shop.old, gone)
     document = json.loads(done.stdout)
+    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
     assert (document["exit_code"], done.returncode) == (Incompatible.exit_code,) * 2
     assert document["result"]["verdict"] == "incompatible"
     found = {f["rule"]: f for f in document["result"]["findings"]}
