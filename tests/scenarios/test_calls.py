@@ -191,7 +191,7 @@ def test_what_only_the_new_library_has_is_found_by_dlsym(stage: Stage) -> None:
         "int f(void) { return VERSION; }\n#if VERSION == 2\nint g(void) { return 9; }\n#endif\n"
     )
     program = (
-        "#define _GNU_SOURCE\n#include <dlfcn.h>\nint f(void);\n"
+        "#include <dlfcn.h>\nint f(void);\n"
         + LOOP
         % '(dlsym(RTLD_DEFAULT, "g") ? ((int (*)(void))dlsym(RTLD_DEFAULT, "g"))() : 0) + f() * 10'
     )
