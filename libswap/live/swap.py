@@ -261,9 +261,8 @@ class _Swap:
         for write in before:
             memory.write(write.address, write.new)
         progress("switch")
-        first = self._commit(
-            Prepared(phases, self._forbidden(), (begin,), (switched[1],), (abandon,)),
-            work.options.wait,
+        first = self._switch(
+            Prepared(phases, self._forbidden(), (begin,), (switched[1],), (abandon,))
         )
         progress("settle")
         seconds = first.stopped_for
@@ -271,6 +270,25 @@ class _Swap:
         with suppress(LibswapError):
             seconds += self._settle(switched[0], replace(event, state="done")).stopped_for
         return Swapped(event.id, seconds, first.attempts, first.threads, work.outlook)
+
+    def _switch(self, prepared: Prepared) -> Committed:
+        """The first commit. Once the gates are turned it is done, whatever went wrong then."""
+        try:
+            return self._commit(prepared, self.work.options.wait)
+        except BaseException as error:
+            if not self._turned():
+                raise
+            for write in prepared.done:
+                self.subject.memory.write(write.address, write.new)
+            if not isinstance(error, LibswapError):
+                raise
+            return Committed(0.0, 1, 0)
+
+    def _turned(self) -> bool:
+        try:
+            return any(self.subject.memory.read(self.area.address, 4))
+        except LibswapError:
+            return False
 
     def finish(self, pending: Pending) -> None:
         """The rest of a swap whose gates were turned before libswap was killed."""
