@@ -3,15 +3,16 @@
 import dataclasses
 import enum
 import json
+import pkgutil
 import types
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import PurePath
 from typing import Any
 
 from libswap.cli.app import COMMANDS
+from libswap.report import views
 from libswap.report.machine import FORMAT
 
 ERROR = {
@@ -39,7 +40,7 @@ SIMPLE: dict[object, dict[str, object]] = {
 def schema() -> str:
     """The whole file."""
     named = Definitions()
-    results = {name: named.of(_result(name)) for name in COMMANDS}
+    results = {name: [named.of(kind) for kind in _results(name)] for name in COMMANDS}
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "What libswap COMMAND --json prints",
@@ -59,24 +60,28 @@ def schema() -> str:
             {"properties": {"result": {"type": "null"}, "error": {"type": "object"}}},
             {"properties": {"result": {"type": "object"}, "error": {"type": "null"}}},
         ],
-        "allOf": [_where(name, result) for name, result in results.items()],
+        "allOf": [_where(name, kinds) for name, kinds in results.items()],
         "$defs": {"error": ERROR, **dict(sorted(named.made.items()))},
     }
     return json.dumps(document, indent=2) + "\n"
 
 
-def _result(command: str) -> Any:
-    """What a command's view lays out, by the annotation of its `render`; anything without one."""
-    view = f"libswap.report.views.{command}"
-    if find_spec(view) is None:
-        return object
-    return next(iter(typing.get_type_hints(import_module(view).render).values()))
+def _results(command: str) -> list[Any]:
+    """What a command's views lay out, by the annotations of their `render`.
+
+    They are libswap.report.views.<command>, or <command>_<word> for a group of commands.
+    """
+    names = [module.name for module in pkgutil.iter_modules(views.__path__)]
+    wanted = [name for name in names if name == command or name.startswith(f"{command}_")]
+    assert wanted, f"no view for libswap {command}"
+    renders = [import_module(f"{views.__name__}.{name}").render for name in wanted]
+    return [next(iter(typing.get_type_hints(render).values())) for render in renders]
 
 
-def _where(command: str, result: Mapping[str, object]) -> dict[str, object]:
+def _where(command: str, results: Sequence[Mapping[str, object]]) -> dict[str, object]:
     return {
         "if": {"properties": {"command": {"const": command}}},
-        "then": {"properties": {"result": {"anyOf": [result, {"type": "null"}]}}},
+        "then": {"properties": {"result": {"anyOf": [*results, {"type": "null"}]}}},
     }
 
 

@@ -10,11 +10,15 @@ from libswap.cli.live import Relaxed, SafeMoment
 from libswap.cli.options import DryRun, Json
 from libswap.cli.session import reporter_of
 
-Pids = Annotated[list[int] | None, typer.Argument(metavar="[PID...]", show_default=False)]
+Pids = Annotated[
+    list[int] | None,
+    typer.Argument(
+        metavar="[PID...]", help="Processes. [default: all that are patched]", show_default=False
+    ),
+]
 
 app = typer.Typer(
     help="Replace single functions of running processes.",
-    no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -128,7 +132,10 @@ def apply(
 @app.command()
 def revert(
     context: typer.Context,
-    pids: Annotated[list[int], typer.Argument(metavar="PID...", show_default=False)],
+    pids: Annotated[
+        list[int],
+        typer.Argument(metavar="PID...", help="Processes to give back.", show_default=False),
+    ],
     patch: Annotated[
         str, typer.Option("--id", help="Which one: an id, or a checksum. [default: the last]")
     ] = "",

@@ -113,6 +113,12 @@ def test_a_wrong_command_is_a_usage_error() -> None:
     assert "No such command 'sacn'" in seen.err
 
 
+def test_a_group_without_a_command_is_a_usage_error() -> None:
+    seen = libswap("patch")
+    assert (seen.code, seen.out) == (2, "")
+    assert seen.err.splitlines() == ["libswap: Missing command.", "  See: libswap patch --help"]
+
+
 def test_no_words_show_what_there_is() -> None:
     seen = libswap()
     assert seen.code == 2
