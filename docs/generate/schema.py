@@ -125,9 +125,10 @@ class Definitions:
         if kind in self._names:
             return self._names[kind]
         name = kind.__name__
-        if name in self.made:
-            name = f"{kind.__module__.rpartition('.')[2]}.{name}"
-        assert name not in self.made, f"two classes are called {name}"
+        if name in self.made:  # then with its package: live.Finding, or with all of its module
+            package, _, module = kind.__module__.removeprefix("libswap.").partition(".")
+            short = f"{package}.{name}"
+            name = f"{package}.{module}.{name}" if short in self.made else short
         self._names[kind], self.made[name] = name, {}  # now: it may hold itself
         hints = typing.get_type_hints(kind)
         tagged = dataclasses.is_dataclass(kind)
