@@ -88,7 +88,8 @@ def build(request: Request) -> Built:
     with tempfile.TemporaryDirectory(prefix="libswap-") as work, Root.open("/") as here:
         path = str(request.target.resolve())
         symbols = _symbols(request, image, path, here)
-        target = Target(image, symbols, (*_opened(request.libraries), *_needed(image, path, here)))
+        given = _opened(request.libraries)
+        target = Target(image, symbols, lambda: (*given, *_needed(image, path, here)))
         flags = "-fPIC" if target.dynamic else "-fPIE"
         objects = [
             Image.open(_compiled(source, Path(work), (flags, *request.cflags)))

@@ -198,11 +198,10 @@ class Callers:
     @cached_property
     def _sites(self) -> Mapping[int, Sequence[int]]:
         """Function entry -> the places of the calls and jumps to it."""
-        starts = {s.symbol.value for s in self.target.functions}
         found: dict[int, list[int]] = defaultdict(list)
         for vaddr, text in self.target.texts:
             for place, to in branches_and_calls(text, vaddr):
-                if to in starts:
+                if self.target.is_function_start(to):
                     found[to].append(place)
         return found
 

@@ -74,7 +74,7 @@ def first_bytes(target: Target, old: TargetSymbol) -> bytes:
 
 def parts(target: Target, old: TargetSymbol) -> tuple[tuple[int, int], ...]:
     """(address, size) of the code that the compiler split off from a function as unlikely."""
-    every = target.symbols.get(f"{old.symbol.name}.cold", ())
+    every = target.named(f"{old.symbol.name}.cold")
     return tuple((s.symbol.value, s.symbol.size) for s in every if _is_made_of(target, s, old))
 
 
@@ -82,7 +82,7 @@ def _is_made_of(target: Target, part: TargetSymbol, old: TargetSymbol) -> bool:
     """Whether code is of this function, and not of a static one of the same name."""
     if old.unit:
         return part.unit == old.unit
-    return all(s.unit != part.unit for s in target.symbols.get(old.symbol.name, ()) if s.unit)
+    return all(s.unit != part.unit for s in target.named(old.symbol.name) if s.unit)
 
 
 def _same_names(names: Names, taken: set[str]) -> Iterator[Pair]:
@@ -166,7 +166,7 @@ def _clones(target: Target, old: TargetSymbol, replaced: set[str]) -> Iterator[F
         s.label
         for kind in _CLONES
         for number in range(16)
-        for s in target.symbols.get(f"{name}{kind}{number}", ())
+        for s in target.named(f"{name}{kind}{number}")
         if s.symbol.name not in replaced and _is_made_of(target, s, old)
     )
     if found:
@@ -178,7 +178,7 @@ def _clones(target: Target, old: TargetSymbol, replaced: set[str]) -> Iterator[F
 def _own_variables(names: Names, target: Target) -> Iterator[Finding]:
     seen = set()
     for _, symbol in names.variables():
-        theirs = [s for s in target.symbols.get(symbol.name, ()) if _is_variable(s.symbol)]
+        theirs = [s for s in target.named(symbol.name) if _is_variable(s.symbol)]
         if theirs and symbol.name not in seen and not names.is_shared(symbol.name):
             seen.add(symbol.name)
             detail = "the patch defines it anew: it does not see the target's"
@@ -194,7 +194,7 @@ def _is_variable(symbol: Symbol) -> bool:
 def _inline_functions(names: Names, target: Target, replaced: set[str]) -> Iterator[Finding]:
     for number, symbol in names.functions():
         group = names.objects[number].sections[symbol.section].group
-        if group and symbol.name not in replaced and target.symbols.get(symbol.name):
+        if group and symbol.name not in replaced and target.named(symbol.name):
             detail = "an inline function or template: the patch uses its own copy, the target its"
             advice = f"--replace {symbol.name}={symbol.name} replaces the target's too"
             yield Finding(Severity.NOTE, "inline-function", symbol.name, detail, advice)

@@ -240,8 +240,9 @@ class Names:
         wanted = self.aliases.get(symbol.name, symbol.name)
         every = self.target.find(wanted)
         chosen = _preferred(every, self.objects[number].source)
-        elsewhere = symbol.name not in self.aliases and self._elsewhere(symbol) is not None
-        if len(chosen) > 1 or (chosen and elsewhere and _foreign(chosen, self, number)):
+        strange = bool(chosen) and _foreign(chosen, self, number)
+        elsewhere = strange and symbol.name not in self.aliases and bool(self._elsewhere(symbol))
+        if len(chosen) > 1 or elsewhere:
             labels = ", ".join(dict.fromkeys(s.label for s in chosen))
             also = " or what another module exports" if elsewhere else ""
             self.problems[f"{symbol.name} can be {labels}{also}"] = None
@@ -288,7 +289,7 @@ class Names:
     def _absence(self, name: str) -> str:
         if name in self.aliases:
             return f"{self.aliases[name]} (for {name}) is not in it"
-        clones = [n for n in self.target.symbols if n.startswith(f"{name}.")]
+        clones = [n for n in self.target.names if n.startswith(f"{name}.")]
         if clones:
             return f"{name} is not in it, only {', '.join(sorted(clones)[:4])}"
         if self.target.stripped and self.target.kind != Kind.LIBRARY:

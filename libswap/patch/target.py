@@ -2,8 +2,7 @@
 
 import hashlib
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import PurePath
 from typing import Final, NamedTuple
@@ -24,6 +23,7 @@ from libswap.errors import InvalidElf
 from libswap.patch.patch import Kind, Pin
 
 _CHUNK: Final = 1 << 20
+_NONE: Final[list[int]] = []
 _EXPORTED: Final = (Visibility.DEFAULT, Visibility.PROTECTED)
 
 
@@ -51,13 +51,20 @@ class Target:
 
     Attributes:
         image: the file itself.
-        libraries: files of other modules, for the names that the target does not know.
     """
 
     def __init__(
-        self, image: Image, debug: Image | None = None, libraries: Sequence[Image] = ()
+        self,
+        image: Image,
+        debug: Image | None = None,
+        libraries: Callable[[], Sequence[Image]] = tuple,
     ) -> None:
-        """Take a file, and the file with its symbols where they were split off.
+        """Take a file.
+
+        Args:
+            image: the file.
+            debug: the file with its symbols, where they were split off.
+            libraries: gives the files of other modules, for names that the target does not know.
 
         Raises:
             InvalidElf: it is no x86-64 program or library.
@@ -68,7 +75,7 @@ class Target:
         if header.type not in (FileType.EXEC, FileType.DYN):
             raise image.bad("it is neither a program nor a library")
         self.image: Final = image
-        self.libraries: Final = tuple(libraries)
+        self._libraries: Final = libraries
         self._debug = debug
 
     @cached_property
@@ -99,24 +106,19 @@ class Target:
         """Whether only what the dynamic linker needs to know is known."""
         return not self._static
 
-    @cached_property
-    def symbols(self) -> Mapping[str, tuple[TargetSymbol, ...]]:
-        """Every definition by its name; two entries of one name and place count once."""
-        found: dict[str, list[TargetSymbol]] = defaultdict(list)
-        for unit, symbol in self._static:
-            found[symbol.name].append(TargetSymbol(unit, symbol, symbol.name in self._preemptible))
-        for symbol in self._dynamic_symbols:
-            if _is_definition(symbol):
-                same = found[symbol.name]
-                if all(s.symbol.value != symbol.value for s in same):
-                    same.append(TargetSymbol("", symbol, symbol.name in self._preemptible))
-        return {name: tuple(same) for name, same in found.items() if same}
+    def named(self, name: str) -> tuple[TargetSymbol, ...]:
+        """Every definition of a name; two entries of one name and place count once."""
+        found = {i: self._definitions[i] for i in self._by_name.get(name, ())}
+        places = {(unit, s.value): (unit, s) for unit, s in reversed(found.values())}
+        return tuple(
+            TargetSymbol(unit, symbol, name in self._preemptible)
+            for unit, symbol in reversed(places.values())
+        )
 
-    @cached_property
-    def functions(self) -> tuple[TargetSymbol, ...]:
-        """Every function, ascending by address."""
-        every = (s for same in self.symbols.values() for s in same if s.symbol.is_function)
-        return tuple(sorted(every, key=lambda s: s.symbol.value))
+    @property
+    def names(self) -> Iterable[str]:
+        """Every name that is defined."""
+        return self._by_name
 
     def next_function(self, vaddr: int) -> int | None:
         """Where the next function behind an address begins."""
@@ -127,18 +129,54 @@ class Target:
         """Every function that begins at an address."""
         low = bisect_left(self._function_starts, vaddr)
         high = bisect_right(self._function_starts, vaddr)
-        return self.functions[low:high]
+        return tuple(map(self._function, range(low, high)))
 
     def function_around(self, vaddr: int) -> TargetSymbol | None:
         """The function that an address lies in."""
         index = bisect_right(self._function_starts, vaddr) - 1
-        found = self.functions[index] if index >= 0 else None
+        found = self._function(index) if index >= 0 else None
         inside = found and vaddr < found.symbol.value + max(found.symbol.size, 1)
         return found if inside else None
 
+    def is_function_start(self, vaddr: int) -> bool:
+        """Whether a function begins at an address."""
+        return vaddr in self._function_places
+
+    def _function(self, index: int) -> TargetSymbol:
+        unit, symbol = self._definitions[self._functions[index]]
+        return TargetSymbol(unit, symbol, symbol.name in self._preemptible)
+
     @cached_property
     def _function_starts(self) -> tuple[int, ...]:
-        return tuple(s.symbol.value for s in self.functions)
+        return tuple(self._definitions[i][1].value for i in self._functions)
+
+    @cached_property
+    def _function_places(self) -> frozenset[int]:
+        return frozenset(self._function_starts)
+
+    @cached_property
+    def _functions(self) -> tuple[int, ...]:
+        """Indexes of the functions' definitions, ascending by address."""
+        definitions = self._definitions
+        kinds = (SymbolType.FUNC, SymbolType.GNU_IFUNC)
+        found = (i for i, (_, s) in enumerate(definitions) if s.type in kinds)
+        return tuple(sorted(found, key=lambda i: definitions[i][1].value))
+
+    @cached_property
+    def _definitions(self) -> tuple[tuple[str, Symbol], ...]:
+        """(source file, symbol): of the symbol table first, then of the dynamic one."""
+        return (*self._static, *(("", s) for s in self._dynamic_symbols if _is_definition(s)))
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for index, (_, symbol) in enumerate(self._definitions):
+            same = found.setdefault(symbol.name, _NONE)
+            if same is _NONE:
+                found[symbol.name] = [index]
+            else:
+                same.append(index)
+        return found
 
     @cached_property
     def imports(self) -> Mapping[str, Symbol]:
@@ -149,7 +187,7 @@ class Target:
     def exports(self) -> Mapping[str, tuple[Symbol, str]]:
         """What the other modules' files export: the default version, and the soname."""
         found: dict[str, tuple[Symbol, str]] = {}
-        for image in self.libraries:
+        for image in self._libraries():
             dynamic = read_dynamic(image)
             if dynamic is None:
                 continue
@@ -162,11 +200,11 @@ class Target:
 
     def find(self, specification: str) -> tuple[TargetSymbol, ...]:
         """The definitions that a name means: "name", or "name@file.c" for one file's static."""
-        same = self.symbols.get(specification)
+        same = self.named(specification)
         if same:
             return same
         name, _, unit = specification.rpartition("@")
-        return tuple(s for s in self.symbols.get(name, ()) if unit and s.unit == unit)
+        return tuple(s for s in self.named(name) if unit and s.unit == unit)
 
     def bytes_at(self, vaddr: int, size: int) -> bytes:
         """Up to `size` bytes that the file maps at an address; fewer at a segment's end."""

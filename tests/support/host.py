@@ -29,7 +29,7 @@ def linked(target: Path, *objects: Path, libraries: Sequence[Path] = (), **wishe
     """Objects linked against a target file."""
     found = [read_relocatable(Image.open(o)) for o in objects]
     known = [Image.open(p) for p in libraries]
-    return link(found, Target(Image.open(target), libraries=known), Wishes(**wishes))  # type: ignore[arg-type]
+    return link(found, Target(Image.open(target), libraries=lambda: known), Wishes(**wishes))  # type: ignore[arg-type]
 
 
 class Host(subprocess.Popen[str]):
