@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from libswap.errors import NotReplaceable, SonameIsFile, SystemRefused
+from libswap.errors import LibswapError, NotReplaceable, SonameIsFile, SystemRefused
 from libswap.install.content import File, Link, Nothing, observe
 from libswap.linux.files import Directory
 
@@ -51,6 +51,7 @@ def resolve(destination: str, source: str, soname: str | None, *, dereference: b
         SonameIsFile: a file stands where the SONAME link should be.
         SystemRefused: links lead in a circle, or out of what we may see.
     """
+    assert destination  # noqa: S101  an empty word would mean the working directory
     into = Path(destination).is_dir()
     named = f"{destination.rstrip('/') or '/'}/{os.path.basename(source)}" if into else destination  # noqa: PTH119  foreign text
     directory, name = follow(named) if dereference else place(named)
@@ -91,6 +92,15 @@ def follow(path: str) -> tuple[str, str]:
             return directory, name
         at = os.path.join(directory, os.readlink(full))  # noqa: PTH115, PTH118
     raise SystemRefused("follow the link", path, os.strerror(40))  # ELOOP
+
+
+def real(path: str) -> str:
+    """The path that a path leads to through every link; itself where it leads nowhere."""
+    try:
+        directory, name = follow(path)
+    except LibswapError:
+        return path
+    return f"{directory.rstrip('/')}/{name}"
 
 
 def place(path: str) -> tuple[str, str]:

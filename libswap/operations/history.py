@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from libswap.install import history, journal
 from libswap.install.history import Operation, paths
 from libswap.install.state import opened
-from libswap.install.target import follow
+from libswap.install.target import real
 from libswap.settings import Settings
 
 
@@ -43,4 +43,4 @@ def tell(settings: Settings, path: str | None = None, limit: int | None = None) 
 
 def _concerns(operation: Operation, path: str) -> bool:
     names = paths(operation.transaction)
-    return path in names or "/".join(follow(path)) in names
+    return path in names or real(path) in names

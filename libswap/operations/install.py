@@ -247,6 +247,8 @@ def sources_and_destination(words: Sequence[str], into: Path | None) -> tuple[tu
     Raises:
         UsageError: the words do not say what goes where.
     """
+    if "" in words:
+        raise UsageError("a SOURCE or DEST is empty", "A variable of the shell may be unset.")
     if into is not None:
         if not into.is_dir():
             raise UsageError(f"--into {into}: there is no such directory")

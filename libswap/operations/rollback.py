@@ -3,9 +3,8 @@
 import os
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from libswap.errors import KeptFileDamaged, LibswapError, NothingToRollBack
+from libswap.errors import KeptFileDamaged, NothingToRollBack
 from libswap.install import history, notices, packages
 from libswap.install import plan as planning
 from libswap.install import store as kept
@@ -17,7 +16,7 @@ from libswap.install.obstacles import Allowance, Asker, obstacles
 from libswap.install.recover import recover_pending
 from libswap.install.state import State, locked, opened
 from libswap.install.survey import Survey, survey
-from libswap.install.target import Target, follow
+from libswap.install.target import Target, real
 from libswap.install.transaction import Caller, Change, Kind, Strategy, Transaction, new_id
 from libswap.linux import mounts
 from libswap.linux.files import Directory, FileId
@@ -136,18 +135,10 @@ def _find(known: History, what: str | None) -> Operation:
         if named.outcome is history.Outcome.UNDONE:
             raise NothingToRollBack(what, "that operation was undone when it failed")
         return named
-    found = known.last_of(what) or known.last_of(_real(what))
+    found = known.last_of(what) or known.last_of(real(what))
     if found is None:
         raise NothingToRollBack(what, "no operation has this id or changed this file")
     return found
-
-
-def _real(path: str) -> str:
-    try:
-        directory, name = follow(path)
-    except LibswapError:
-        return path
-    return str(Path(directory) / name)
 
 
 def _inverse(change: Change, operation: Operation, known: History, state: State) -> Change:

@@ -57,6 +57,8 @@ def test_a_rollback_without_a_name_wants_to_be_confirmed(
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
+        (["new.so", ""], UsageError.exit_code, "is empty"),
+        (["", "lib"], UsageError.exit_code, "is empty"),
         (["new.so"], UsageError.exit_code, "where is new.so to be installed"),
         (["a", "b", "c"], UsageError.exit_code, "--into DIR"),
         (["a", "--into", "/nowhere"], UsageError.exit_code, "no such directory"),
