@@ -356,6 +356,11 @@ def spelled(path: str, taken: Collection[str]) -> str:
     raise AssertionError("more spellings than names")
 
 
+def is_spelled(name: str) -> bool:
+    """Whether `spelled` made the name."""
+    return name.rpartition("/")[0].endswith("/")
+
+
 def _words(outcome: Crashed | Hung | LeftProcess, timeout: float) -> str:
     match outcome:
         case Crashed(signo=signo, address=address):

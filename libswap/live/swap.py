@@ -7,13 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from libswap.errors import CommitUndoFailed, LibswapError, LoadFailed
+from libswap.errors import CommitUndoFailed, LibswapError, LoadFailed, NotSwappable
 from libswap.linux.memory import Range
 from libswap.live import gate, plan, registry, state
 from libswap.live.findings import Finding
 from libswap.live.gate import Area, Gate
 from libswap.live.library import Library
-from libswap.live.loading import Loaded, Question, Request, load, spelled, unload
+from libswap.live.loading import Loaded, Question, Request, is_spelled, load, spelled, unload
 from libswap.live.module import Module
 from libswap.live.outlook import (
     Options,
@@ -103,6 +103,8 @@ def swap(
         raise refused(stoppers)
     runtime = runtime_of(subject.modules)
     family, _ = _family(subject, source)
+    if loaded is None:
+        _check_alone(subject, source, library)
     request = replace(_request(work, family, path, loaded), hand_over=hand_over)
     progress("load")
     there = load(
@@ -116,6 +118,24 @@ def swap(
         if loaded is None and not isinstance(error, CommitUndoFailed):
             unload(subject.identity, subject.memory, runtime, request, there, wait=options.wait)
         raise
+
+
+def _check_alone(subject: Subject, source: Module, library: Library) -> None:
+    """The program may have loaded the new file itself, and use it with a state of its own."""
+    for module in subject.modules:
+        beside = module.link.namespace == source.link.namespace and module.base != source.base
+        # One that a killed libswap had loaded, and nobody uses, has a spelling of ours.
+        if (
+            beside
+            and not is_spelled(module.link.name)
+            and module.library is not None
+            and same(module.facts, library)
+        ):
+            raise NotSwappable(
+                "loaded-twice",
+                f"the program has loaded {module.path} beside {source.path}, each with its state",
+                "restart the process",
+            )
 
 
 def finish(subject: Subject, options: Options) -> Subject:

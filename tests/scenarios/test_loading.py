@@ -1,6 +1,7 @@
 """However the library was loaded, and whatever happens when the new one is."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -192,3 +193,23 @@ def test_the_allocator_is_refused(stage: Stage) -> None:
         stage.install(stage.build(source, version=2))
         assert "allocator" in stage.refused(target, force=True).reason
         assert target.ask() == "11"
+
+
+@loading("loaded twice under two names", live="refused: loaded-twice")
+def test_a_new_copy_that_the_program_uses_already_is_left_alone(
+    stage: Stage, tmp_path: Path
+) -> None:
+    program = (
+        "#include <dlfcn.h>\nint main(int c, char **v) { int (*a)(void) = dlsym(dlopen(v[1],"
+        ' RTLD_NOW), "next"), (*b)(void) = dlsym(dlopen(v[2], RTLD_NOW), "next"); ready();'
+        " while (asked()) answer(a() * 100 + b()); }\n"
+    )
+    stage.install(stage.build(LIBRARY, version=1))
+    other = tmp_path / "libother.so"
+    shutil.copy(stage.build(LIBRARY, version=2), other)
+    made = stage.compiler.program(program, "-include", str(stage.header))
+    with stage.running(made, str(stage.place), str(other)) as target:
+        assert target.ask() == "1112"
+        stage.install(stage.build(LIBRARY, version=2))
+        assert "loaded-twice" in stage.refused(target).reason
+        assert target.ask() == "2122"
