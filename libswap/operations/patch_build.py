@@ -14,7 +14,7 @@ from libswap.elf.library import Libraries, read_library
 from libswap.elf.relocatable import Relocatable, read_relocatable
 from libswap.elf.search import Requester, Search
 from libswap.elf.subprograms import Subprogram, subprograms
-from libswap.errors import CompilerFailed, InvalidElf, MissingTool, UsageError
+from libswap.errors import CompilerFailed, InvalidElf, MissingTool, NothingToReplace, UsageError
 from libswap.linux.command import find, run
 from libswap.linux.files import Directory, refusal, sync, write_all
 from libswap.linux.rooted import Root
@@ -113,7 +113,11 @@ def _linked(
     debug: Image | None,
     wishes: Wishes,
 ) -> Patch:
-    patch = link(read, target, replace(wishes, force=True))
+    try:
+        patch = link(read, target, replace(wishes, force=True))
+    except NothingToReplace as error:
+        stop_at(_only_copies(debug, error.functions), target.image.name, force=False)
+        raise
     found = (*patch.findings, *_by_debug_information(patch, objects, debug))
     stop_at(found, target.image.name, force=wishes.force)
     return replace(patch, findings=found)
@@ -139,6 +143,22 @@ def _by_debug_information(
         if one.name in old:
             found += _compared(one.label, old[one.name], new.get(one.by), replaced)
     return found
+
+
+def _only_copies(debug: Image | None, functions: Sequence[str]) -> list[Finding]:
+    """The functions that exist in the target, but only inside of others."""
+    found = subprograms(debug, dict.fromkeys(functions)) if debug else {}
+    return [
+        Finding(
+            Severity.REFUSE,
+            "inlined",
+            name,
+            f"there are only copies of it, inside of {', '.join(one.inlined_into)}",
+            "put those functions into the patch",
+        )
+        for name, one in found.items()
+        if one.inlined_into
+    ]
 
 
 def _compared(

@@ -53,6 +53,17 @@ def test_an_inlined_copy_and_a_changed_signature_are_risks(
     assert output.exists()
 
 
+def test_a_function_that_was_inlined_everywhere_is_told_from_an_unknown_one(
+    compiler: Compiler, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "static int half(int x) { return x / 2; }\nint work(int x) { return half(x); }\n"
+    library = compiler.library(text, "-O2", "-g")
+    source = tmp_path / "fix.c"
+    source.write_text("int half(int x) { return x / 4; }\n")
+    assert run(["patch", "build", str(source), "-t", str(library)]) == PatchRefused.exit_code
+    assert "inlined: half: there are only copies of it, inside of work" in capsys.readouterr().err
+
+
 def test_what_the_compiler_says_is_passed_on(
     library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
