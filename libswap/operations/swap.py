@@ -1,8 +1,10 @@
 """Move the processes that use a library onto the file that its name leads to now."""
 
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -241,6 +243,7 @@ class _Run:
             hand_over="" if visible else str(self.file),
             progress=lambda step: self.progress(pid, step),
         )  # fmt: skip
+        keep_record(self.request.state_dir, subject.again())
         if self.request.check:
             failure = self._complaint(pid)
             if failure:
@@ -257,6 +260,19 @@ class _Run:
         except LibswapError as error:
             return error.message
         return f"the check failed: {done.complaint}" if done.status else ""
+
+
+def keep_record(state_dir: Path | None, subject: Subject) -> None:
+    """A copy of the process's record outside of it; the one that counts is in the process."""
+    if state_dir is None or subject.place is None:
+        return
+    identity = subject.identity
+    file = state_dir / "live" / f"{identity.pid}-{identity.start_time}.json"
+    with suppress(OSError):
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = file.with_suffix(".new")
+        fresh.write_text(json.dumps(asdict(subject.place.record)))
+        fresh.replace(file)
 
 
 def move_back(subject: Subject, id_: str, options: Options) -> live.Swapped:

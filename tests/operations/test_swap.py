@@ -135,8 +135,9 @@ def test_all_processes_are_moved_and_the_record_tells(stage: Stage) -> None:
     program = stage.program("live/driver.c")
     with stage.running(program) as one, stage.running(program) as two:
         stage.install(stage.build("live/version.c", version=2))
-        report = swap_library(Request(stage.place))
+        report = swap_library(Request(stage.place, state_dir=stage.place.parent))
         assert report.exit_code == 0
+        assert len(list((stage.place.parent / "live").iterdir())) == 2, "kept outside too"
         assert [p.pid for p in report.processes] == [one.pid, two.pid]
         assert all(isinstance(p.outcome, Moved) for p in report.processes)
         assert _all(one) == _all(two) == [2] * 4
