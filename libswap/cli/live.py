@@ -76,13 +76,15 @@ def command(
     from libswap.errors import UsageError
     from libswap.live.outlook import Options
     from libswap.operations.swap import Request, swap_library
+    from libswap.settings import default_state_dir
 
     if pid and everyone:
         raise UsageError("--pid and --all say different things")
     reporter = reporter_of(context)
     options = Options(state=state.value, relaxed=relaxed, force=force, wait=wait)
+    kept = state_dir or default_state_dir()
     request = Request(
-        library, new, tuple(pid or ()), options, dry_run, tuple(shlex.split(check)), state_dir
+        library, new, tuple(pid or ()), options, dry_run, tuple(shlex.split(check)), kept
     )
     report = swap_library(request)
     reporter.show("live", report, exit_code=report.exit_code)
