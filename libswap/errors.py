@@ -170,6 +170,18 @@ class NotAllMoved(LibswapError):
 
 
 @dataclass(eq=False)
+class CheckFailed(LibswapError):
+    """The user's check failed after a process was moved; the installation was taken back."""
+
+    exit_code: ClassVar[int] = 87
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"the check failed and the installation was taken back: {self.reason}"
+
+
+@dataclass(eq=False)
 class AbiBroken(LibswapError):
     """Programs that use the old library can fail with the new one."""
 

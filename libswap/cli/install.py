@@ -1,13 +1,23 @@
 """`libswap install`."""
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from libswap.cli.options import DryRun, Json, StateDir, Wait, Yes
+from libswap.cli.live import Relaxed, StateMode
+from libswap.cli.options import DryRun, Json, StateDir, Yes
 from libswap.cli.session import reporter_of
 from libswap.cli.state import recover_first, settings_of
+
+if TYPE_CHECKING:
+    from libswap.operations.install import Request
+    from libswap.operations.install_live import Live
+    from libswap.report.reporter import Reporter
+    from libswap.settings import Settings
+
+_SAFE_MOMENT = 5.0
 
 
 def command(
@@ -53,9 +63,36 @@ def command(
         bool,
         typer.Option("--allow-untrusted-directory", help="As root: others may write there."),
     ] = False,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live", help="Then move the processes that run the old library onto the new one."
+        ),
+    ] = False,
+    relaxed: Relaxed = False,
+    state: Annotated[
+        StateMode, typer.Option(help="With --live: as of libswap live.")
+    ] = StateMode.AUTO,
+    check: Annotated[
+        str,
+        typer.Option(
+            "--check",
+            metavar="CMD",
+            help="With --live: run after each process (LIBSWAP_PID is set); if it fails, all"
+            " processes are moved back and the files are rolled back.",
+        ),
+    ] = "",
     dry_run: DryRun = False,
     yes: Yes = False,
-    wait: Wait = None,
+    wait: Annotated[
+        float | None,
+        typer.Option(
+            "--wait",
+            min=0,
+            help="Seconds to wait for another libswap, and with --live for a safe moment in each"
+            " process. [default: 30, and 5]",
+        ),
+    ] = None,
     state_dir: StateDir = None,
     as_json: Json = False,  # noqa: ARG001  the session's
 ) -> None:
@@ -65,10 +102,14 @@ def command(
     the old library loaded keep it until they are restarted. Several libraries change together, all
     of them or none.
     """
-    from libswap.errors import NotConfirmed
+    from libswap.errors import UsageError
     from libswap.install.obstacles import Allowance
+    from libswap.live.outlook import Options
     from libswap.operations import install
+    from libswap.operations.install_live import Live
 
+    if not live and (relaxed or check or state is not StateMode.AUTO):
+        raise UsageError("--relaxed, --state and --check belong to --live")
     reporter, settings = reporter_of(context), settings_of(state_dir, wait=wait)
     sources, destination = install.sources_and_destination(paths, into)
     request = install.Request(
@@ -81,6 +122,25 @@ def command(
             force=force, untrusted_source=untrusted_source, untrusted_directory=untrusted_directory
         ),
     )
+    if live:
+        options = Options(
+            state=state.value,
+            relaxed=relaxed,
+            force=force,
+            wait=_SAFE_MOMENT if wait is None else wait,
+        )
+        how = Live(options=options, check=tuple(shlex.split(check)))
+        _install_live(reporter, request, settings, how, dry_run=dry_run, yes=yes)
+    else:
+        _install(reporter, request, settings, dry_run=dry_run, yes=yes)
+
+
+def _install(
+    reporter: "Reporter", request: "Request", settings: "Settings", *, dry_run: bool, yes: bool
+) -> None:
+    from libswap.errors import NotConfirmed
+    from libswap.operations import install
+
     if dry_run:
         reporter.show("install", install.plan(request, settings))
         return
@@ -91,3 +151,23 @@ def command(
     if plan.needs_consent and not yes and not reporter.confirm("Go on?"):
         raise NotConfirmed("install")
     reporter.show("install", install.carry_out(plan, settings))
+
+
+def _install_live(
+    reporter: "Reporter", request: "Request", settings: "Settings", live: "Live", *,
+    dry_run: bool, yes: bool,
+) -> None:  # fmt: skip
+    from libswap.errors import NotConfirmed
+    from libswap.operations import install_live
+
+    if dry_run:
+        reporter.show("install_live", install_live.plan(request, settings, live))
+        return
+    recover_first(reporter, settings)
+    plan = install_live.plan(request, settings, live)
+    reporter.announce("install_live", plan)
+    if plan.plan.needs_consent and not yes and not reporter.confirm("Go on?"):
+        raise NotConfirmed("install")
+    done = install_live.carry_out(plan, settings, live, request.allowance)
+    reporter.show("install_live", done, exit_code=done.exit_code)
+    raise typer.Exit(done.exit_code)

@@ -58,11 +58,15 @@ class Comparison:
 
     Attributes:
         path: the destination.
+        source: the new library.
+        predecessor: the file that programs were given until now.
         verdict: whether the new can stand in.
         findings: all differences that matter, the worst first.
     """
 
     path: str
+    source: str
+    predecessor: str
     verdict: Verdict
     findings: tuple[Finding, ...]
 
@@ -202,7 +206,13 @@ def _compare(pair: Pair) -> Comparison:
     new = read_library(Image.open(pair.source.path))
     findings = compare(old, new)
     require_unwritten(pair.source)
-    return Comparison(pair.survey.target.path, verdict(old, new, findings), findings)
+    return Comparison(
+        pair.survey.target.path,
+        str(pair.source.path),
+        os.path.realpath(predecessor),
+        verdict(old, new, findings),
+        findings,
+    )
 
 
 def _require_compatible(

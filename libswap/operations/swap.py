@@ -42,6 +42,9 @@ class Request:
         dry_run: make the plans and change nothing.
         check: a command that must succeed after each process, else that one is moved back.
         state_dir: where a copy of each process's record is kept; None for nowhere.
+        more: further libraries, each with its file, that every process is moved onto after this
+            one, one after the other.
+        stop_when_checked: whether a check that fails ends it all.
     """
 
     library: Path
@@ -51,6 +54,8 @@ class Request:
     dry_run: bool = False
     check: tuple[str, ...] = ()
     state_dir: Path | None = None
+    more: tuple[tuple[Path, Path], ...] = ()
+    stop_when_checked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,19 +157,32 @@ def swap_library(request: Request, progress: Progress = lambda *_: None) -> Repo
     file = Path(os.path.realpath(request.new or request.library))
     with Root.open("/") as here:
         cache = LibraryCache((here,))
-        run_ = _Run(request, file, cache, cache.open(str(file)), progress)
+        aims = [
+            _Aim(library, path, cache.open(str(path)))
+            for library, path in ((request.library, file), *request.more)
+        ]
+        run_ = _Run(request, aims, cache, progress)
         results = run_.all()
         return Report(
-            str(request.library), str(file), run_.new.build_id, tuple(results), run_.uninspected
-        )
+            str(request.library), str(file), aims[0].new.build_id, tuple(results),
+            run_.uninspected,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Aim:
+    """A library by the name that processes know, and the file to be used."""
+
+    library: Path
+    file: Path
+    new: Library
 
 
 @dataclass(slots=True)
 class _Run:
     request: Request
-    file: Path
+    aims: Sequence[_Aim]
     cache: LibraryCache
-    new: Library
     progress: Progress
     uninspected: int = 0
 
@@ -176,6 +194,8 @@ class _Run:
             for identity in found:
                 seen.add(identity)
                 results += self._one(identity)
+                if self.request.stop_when_checked and counted(results, MovedBack):
+                    return results
             if not found or self.request.pids:
                 break
         return results
@@ -184,7 +204,7 @@ class _Run:
         """Parents before children: whoever started earlier."""
         if self.request.pids:
             return [Identity.of(pid) for pid in self.request.pids]
-        usage = users_of([str(self.request.library)])
+        usage = users_of([str(aim.library) for aim in self.aims])
         self.uninspected = len(usage.uninspected)
         found = [user.process.identity for user in usage.users]
         return sorted(
@@ -210,45 +230,64 @@ class _Run:
 
     def _libraries(self, subject: Subject, name: str) -> Iterator[ProcessResult]:
         pid = subject.identity.pid
-        sources = affected(subject, self.request.library, self.new)
-        if not sources:
-            skipped = Skipped("it does not use the old library")
-            yield ProcessResult(pid, name, str(self.request.library), skipped)
-        for source in sources:
-            outcome = self._outcome(subject.again(), source)
-            yield ProcessResult(pid, name, source.path, outcome)
+        found = [
+            (source.path, self._outcome(subject.again(), source, aim))
+            for aim in self.aims
+            for source in affected(subject.again(), aim.library, aim.new)
+        ]
+        if not found:
+            found = [(str(self.request.library), Skipped("it does not use the old library"))]
+        for path, outcome in self._checked(subject, found):
+            yield ProcessResult(pid, name, path, outcome)
 
-    def _outcome(self, subject: Subject, source: Module) -> Outcome:
+    def _checked(
+        self, subject: Subject, found: list[tuple[str, Outcome]]
+    ) -> list[tuple[str, Outcome]]:
+        """What was found, after the user's check: where it fails, all moves are taken back."""
+        moved = any(isinstance(outcome, Moved) for _, outcome in found)
+        failure = self._complaint(subject.identity.pid) if moved and self.request.check else ""
+        if not failure:
+            return found
+        back = [(path, self._back(subject, outcome, failure)) for path, outcome in reversed(found)]
+        return back[::-1]
+
+    def _back(self, subject: Subject, outcome: Outcome, failure: str) -> Outcome:
+        if not isinstance(outcome, Moved):
+            return outcome
         try:
-            return self._move(subject, source)
+            move_back(subject.again(), outcome.id, self.request.options)
+        except ProcessGone:
+            raise
+        except LibswapError as error:
+            return as_refused(error)
+        return MovedBack(outcome.id, failure)
+
+    def _outcome(self, subject: Subject, source: Module, aim: _Aim) -> Outcome:
+        try:
+            return self._move(subject, source, aim)
         except ProcessGone:
             raise
         except LibswapError as error:
             return as_refused(error)
 
-    def _move(self, subject: Subject, source: Module) -> Outcome:
-        options = self.request.options
-        broken = abi_breaks(source.facts, self.new)
+    def _move(self, subject: Subject, source: Module, aim: _Aim) -> Outcome:
+        options, file, new = self.request.options, aim.file, aim.new
+        broken = abi_breaks(source.facts, new)
         if self.request.dry_run:
-            outlook = look(subject, source, self.new, options).outlook
-            found = tuple(risk("abi", str(self.file), text) for text in broken)
+            outlook = look(subject, source, new, options).outlook
+            found = tuple(risk("abi", str(file), text) for text in broken)
             return Planned(replace(outlook, findings=(*found, *outlook.findings)))
         if broken and not options.force:
-            raise AbiBroken(str(self.file), broken)
-        loaded = copy_of(subject, source, self.new)
-        visible = loaded is not None or sees(subject, self.file)
+            raise AbiBroken(str(file), broken)
+        loaded = copy_of(subject, source, new)
+        visible = loaded is not None or sees(subject, file)
         pid = subject.identity.pid
         done = live.swap(
-            subject, source, self.new, str(self.file), options, loaded=loaded,
-            hand_over="" if visible else str(self.file),
+            subject, source, new, str(file), options, loaded=loaded,
+            hand_over="" if visible else str(file),
             progress=lambda step: self.progress(pid, step),
         )  # fmt: skip
         keep_record(self.request.state_dir, subject.again())
-        if self.request.check:
-            failure = self._complaint(pid)
-            if failure:
-                move_back(subject.again(), done.id, options)
-                return MovedBack(done.id, failure)
         return Moved(done.id, done.stopped_for, done.attempts, done.threads, done.outlook)
 
     def _complaint(self, pid: int) -> str:

@@ -1,0 +1,145 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from libswap.cli.app import run
+from libswap.errors import CheckFailed, CommitBlocked, UsageError
+from libswap.operations.status import status
+from support.compiler import Compiler
+from support.site import Site, untouched
+from support.swapping import Stage
+
+pytestmark = [pytest.mark.compiler, pytest.mark.ptrace]
+
+ALWAYS_INSIDE = """
+#include <stdio.h>
+int serve(void) {
+    char line[9];
+    puts("ready");
+    for (fflush(stdout); fgets(line, 9, stdin); fflush(stdout)) printf("%d\\n", VERSION);
+    return VERSION;
+}
+"""
+
+
+@pytest.fixture
+def stage(compiler: Compiler, site: Site) -> Stage:
+    site.lib.mkdir()
+    return Stage(compiler, site.lib / "libversion.so")
+
+
+def libswap(site: Site, *words: object) -> int:
+    return run([*map(str, words), "--state-dir", str(site.settings.state_dir)])
+
+
+def test_the_file_is_replaced_and_its_processes_run_the_new_code(
+    site: Site, stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = stage.build("live/version.c", version=2)
+    stage.install(stage.build("live/version.c", version=1))
+    program = stage.program("live/driver.c")
+    with stage.running(program) as one, stage.running(program) as two:
+        assert libswap(site, "install", new, stage.place, "--live", "--json") == 0
+        result = json.loads(capsys.readouterr().out)["result"]
+        assert [p["outcome"]["kind"] for p in result["plan"]["processes"]] == ["Planned"] * 2
+        assert [p["pid"] for p in result["processes"]] == [one.pid, two.pid]
+        assert {p["outcome"]["kind"] for p in result["processes"]} == {"Moved"}
+        assert result["installed"]["operation"]["outcome"] == "done"
+        assert (one.ask("version"), two.ask("heap")) == ("2", "2")
+    assert stage.place.read_bytes() == new.read_bytes()
+
+
+def test_the_dry_run_shows_every_process_and_touches_nothing(
+    site: Site, stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage.install(stage.build("live/version.c", version=1))
+    with stage.running(stage.program("live/driver.c")) as target:
+        before, maps = untouched(stage.place), Path(f"/proc/{target.pid}/maps").read_text()
+        new = stage.build("live/version.c", version=2)
+        assert libswap(site, "install", new, stage.place, "--live", "--dry-run") == 0
+        shown = capsys.readouterr().out
+        assert str(target.pid) in shown
+        assert "entries" in shown
+        assert untouched(stage.place) == before
+        assert Path(f"/proc/{target.pid}/maps").read_text() == maps
+
+
+def test_a_check_that_fails_takes_back_the_files_and_every_process(
+    site: Site, stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = stage.build("live/version.c", version=1)
+    stage.install(old)
+    program = stage.program("live/driver.c")
+    with stage.running(program) as one, stage.running(program) as two:
+        words = ("install", stage.build("live/version.c", version=2), stage.place, "--live")
+        check = f"sh -c 'test $LIBSWAP_PID = {one.pid}'"
+        assert libswap(site, *words, "--json", "--check", check) == CheckFailed.exit_code
+        result = json.loads(capsys.readouterr().out)["result"]
+        kinds = {p["pid"]: p["outcome"]["kind"] for p in result["processes"]}
+        assert kinds == {one.pid: "Moved", two.pid: "MovedBack"}
+        assert [p["pid"] for p in result["taken_back"]] == [one.pid]
+        assert result["rolled_back"]["operation"]["outcome"] == "done"
+        assert (one.ask("version"), two.ask("version")) == ("1", "1")
+        assert libswap(site, *words, "--check", "false") == CheckFailed.exit_code
+        assert "everything was taken back" in capsys.readouterr().out
+        assert (one.ask("version"), two.ask("version")) == ("1", "1")
+        assert stage.place.read_bytes() == old.read_bytes()
+        assert libswap(site, *words, "--check", "true") == 0
+        assert (one.ask("version"), two.ask("version")) == ("2", "2")
+
+
+def test_a_process_that_cannot_be_moved_leaves_the_installation_and_says_so(
+    site: Site, stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage.install(stage.build(ALWAYS_INSIDE, version=1))
+    new = stage.build(ALWAYS_INSIDE, version=2)
+    with stage.running(stage.program("int serve(void);\nint main(void) { return serve(); }")) as t:
+        words = ("install", new, stage.place, "--live", "--wait", "0.2", "--json")
+        assert libswap(site, *words) == CommitBlocked.exit_code
+        (process,) = json.loads(capsys.readouterr().out)["result"]["processes"]
+        assert (process["outcome"]["kind"], process["outcome"]["error"]) == (
+            "Refused", "CommitBlocked",
+        )  # fmt: skip
+        assert t.ask() == "1"
+        assert stage.place.read_bytes() == new.read_bytes()
+
+
+def test_libraries_that_need_each_other_are_moved_in_their_order(
+    compiler: Compiler, site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upper = Stage(compiler, site.lib / "libupper.so")
+    lower = Stage(compiler, site.lib / "liblow.so")
+    site.lib.mkdir()
+    text = "int low(void);\nint up(void) { return 10 * VERSION + low(); }"
+    low = {v: lower.build("int low(void) {\n return VERSION; }", version=v) for v in (1, 2)}
+    lower.install(low[1])
+    up = {
+        v: upper.build(text, str(lower.place), f"-Wl,-rpath,{site.lib}", version=v) for v in (1, 2)
+    }
+    upper.install(up[1])
+    source = (
+        '#include <stdio.h>\nint up(void);\nint main(void) { char l[9]; puts("ready");'
+        ' for (fflush(stdout); fgets(l, 9, stdin); fflush(stdout)) printf("%d\\n", up()); }'
+    )
+    with upper.running(upper.program(source)) as target:
+        assert target.ask() == "11"
+        words = ("install", "--into", site.lib, up[2], low[2], "--live", "--json")
+        assert libswap(site, *words, "--check", "false") == CheckFailed.exit_code
+        assert target.ask() == "11"
+        assert up[1].read_bytes() == upper.place.read_bytes()
+        capsys.readouterr()
+        assert libswap(site, *words) == 0
+        moved = json.loads(capsys.readouterr().out)["result"]["processes"]
+        assert [p["library"] for p in moved] == [str(lower.place), str(upper.place)]
+        assert target.ask() == "22"
+        assert not [p for p in status([target.pid]).processes if p.unfinished]
+
+
+def test_a_library_that_nobody_runs_is_just_installed(
+    site: Site, stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = stage.build("live/version.c", version=1)
+    assert libswap(site, "install", new, stage.place, "--live") == 0
+    assert "No process" in capsys.readouterr().out
+    assert libswap(site, "install", new, stage.place, "--relaxed") == UsageError.exit_code
