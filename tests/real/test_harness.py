@@ -155,7 +155,7 @@ def test_cp_over_a_library_in_use_breaks_the_server_and_an_install_does_not(
             load.more(100)
             shutil.copyfile(new.path, library)
             while not load.failures:
-                assert load.answers[-1].begun + 10 > time.monotonic(), f"nothing broke: {load}"
+                assert load.answers[-1].begun + 60 > time.monotonic(), f"nothing broke: {load}"
                 time.sleep(0.01)
         assert load.failures
         assert server.workers != workers, "workers were killed by a signal and replaced"

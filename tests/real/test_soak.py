@@ -19,7 +19,7 @@ from support.nginx import SLOW, complaints, nginx, pages
 from support.servers import put
 
 pytestmark = [pytest.mark.real, pytest.mark.root, pytest.mark.ptrace]
-SWAPS: Final = int(os.environ.get("LIBSWAP_SOAK", "12"))
+SWAPS: Final = int(os.environ.get("LIBSWAP_SOAK", "8"))
 WARM: Final = 4
 
 
@@ -33,15 +33,15 @@ def test_consecutive_swaps_leave_a_loaded_target_no_larger(
     libswap = Libswap(state_dir)
     with (
         nginx(tmp_path, library.parent, workers=1) as server,
-        Load(server.port, content, clients=3, bound=5 * SWAPS + 60) as load,
+        Load(server.port, content, clients=2, bound=5 * SWAPS + 60) as load,
     ):
-        load.more(300)
+        load.more(60)
         pids = server.pids
         early: dict[int, Footprint] = {}
         for turn in range(1, SWAPS + 1):
             new = builds[turn % 2]
             put(new.path, library)
-            moved = libswap("live", library, *(f"--pid={pid}" for pid in pids))
+            moved = libswap("live", library, *(f"--pid={pid}" for pid in pids), "--wait=30")
             done = time.monotonic()
             assert moved.code == 0, f"swap {turn}: {moved}"
             load.more(10)

@@ -42,7 +42,7 @@ class Libswap:
 
     state: Path
     inside: int | None = None
-    patience: float = 60.0
+    patience: float = 100.0
 
     def words(self, *words: object) -> list[str]:
         """The whole command line."""
@@ -54,7 +54,7 @@ class Libswap:
         """Install and move all processes that use it."""
         installed = self("install", new, library, "--yes")
         assert installed.code == 0, installed
-        return self("live", library, *options)
+        return self("live", library, "--wait=30", *options)
 
     def start(self, *words: object) -> subprocess.Popen[str]:
         """A run that the test will wait for, or end."""

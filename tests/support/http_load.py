@@ -7,10 +7,15 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Final, NamedTuple, Self
 
 _TOO_MANY: Final = 1000
 """Failures after which a client gives up: something is wrong beyond counting."""
+_UNTIL_THEY_COME: Final = 60.0
+"""Seconds that a test waits for answers: machines that run tests can be busy."""
+_SLACK: Final = 5.0
+"""Seconds within which two threads take note of answers that came one after the other."""
 
 
 class Answer(NamedTuple):
@@ -84,18 +89,22 @@ class Load:
         Raises:
             TimeoutError: they do not come, with what came instead.
         """
-        now, deadline = time.monotonic(), time.monotonic() + self.patience
+        now, deadline = time.monotonic(), time.monotonic() + _UNTIL_THEY_COME
+        found: list[Answer] = []
         with self._fresh:
-            while True:
-                since = [a for a in self.answers if a.begun >= now]
-                if len(found := [a for a in since if wanted(a)]) >= count:
-                    return found
+            seen = len(self.answers)
+            while len(found) < count:
                 if not self._fresh.wait(deadline - time.monotonic()):
-                    raise TimeoutError(f"only {len(found)} of {len(since)} answers: {self}")
+                    raise TimeoutError(f"only {len(found)} answers: {self}")
+                fresh = self.answers[seen:]
+                seen += len(fresh)
+                found += [a for a in fresh if a.begun >= now and wanted(a)]
+        return found
 
     def begun_since(self, moment: float) -> Counter[int | None]:
         """The marks of the answers to requests that were sent after `moment`."""
-        return Counter(a.mark for a in self.answers if a.begun >= moment)
+        latest = takewhile(lambda a: a.ended >= moment - _SLACK, reversed(self.answers))
+        return Counter(a.mark for a in latest if a.begun >= moment)
 
     def ended_before(self, moment: float) -> Counter[int | None]:
         """The marks of the answers that were whole before `moment`."""

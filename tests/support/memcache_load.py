@@ -59,7 +59,7 @@ class MemcacheLoad:
         Raises:
             TimeoutError: they are not.
         """
-        wanted, deadline = self.answered + count, time.monotonic() + _PATIENCE
+        wanted, deadline = self.answered + count, time.monotonic() + 3 * _PATIENCE
         with self._fresh:
             while self.answered < wanted:
                 if not self._fresh.wait(deadline - time.monotonic()):
