@@ -234,7 +234,7 @@ def test_the_pool_replaces_its_children_all_the_time(
         prefork(compiler, tmp_path, library, content) as server,
         Load(server.port, {"/": CONTENT}, per_connection=1) as load,
     ):
-        load.more(500)
+        load.more(900)
     assert load.begun_since(0).keys() == {used.mark}
     assert len({answer.worker for answer in load.answers}) > 15
     assert not load.failures, load

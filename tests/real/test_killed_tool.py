@@ -20,7 +20,7 @@ from support.servers import put
 
 KILLS: Final = int(os.environ.get("LIBSWAP_KILLS", "6"))
 SEED: Final = int(os.environ.get("LIBSWAP_SEED", "1"))
-pytestmark = [pytest.mark.real, pytest.mark.root, pytest.mark.ptrace]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.root, pytest.mark.ptrace]
 
 
 def test_sigkill_at_random_moments_costs_no_request(

@@ -11,7 +11,7 @@ from support.memcache_load import MemcacheLoad, told_by
 from support.memcached import memcached
 from support.servers import put
 
-pytestmark = [pytest.mark.real, pytest.mark.root, pytest.mark.ptrace]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.root, pytest.mark.ptrace]
 Builds = Callable[[str], Build]
 
 

@@ -14,7 +14,7 @@ from support.lighttpd import lighttpd
 from support.nginx import pages
 from support.servers import put
 
-pytestmark = [pytest.mark.real, pytest.mark.root, pytest.mark.ptrace]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.root, pytest.mark.ptrace]
 
 
 def test_a_library_that_only_a_module_needs_is_moved(

@@ -18,7 +18,7 @@ from support.http_load import Load
 from support.nginx import SLOW, complaints, nginx, pages
 from support.servers import put
 
-pytestmark = [pytest.mark.real, pytest.mark.root, pytest.mark.ptrace]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.root, pytest.mark.ptrace]
 SWAPS: Final = int(os.environ.get("LIBSWAP_SOAK", "8"))
 WARM: Final = 4
 

@@ -8,7 +8,7 @@ from support.compiler import Compiler
 from support.servers import Server, free_port, started
 
 _CHILDREN: Final = 6
-_REQUESTS: Final = 25
+_REQUESTS: Final = 50
 
 
 def prefork(
