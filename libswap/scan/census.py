@@ -2,13 +2,15 @@
 
 import errno
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from libswap.linux.procfs import PROC, Procfs, read_all
 from libswap.linux.procmap import FileKey, ProcmapQuery
 from libswap.process.maps import parse
 from libswap.process.namespaces import View
+from libswap.scan.shares import in_shares
 
 NO_MEMORY = (errno.ENOENT, errno.ESRCH)
 """It ended, is a zombie, or is a thread of the kernel: it maps nothing."""
@@ -51,25 +53,46 @@ class Census:
     uninspected: tuple[Uninspected, ...]
 
 
-class CensusTaker:
-    """Visits every process once."""
+_Found: TypeAlias = dict[tuple[str, str], dict[bytes, list[int]]]
+"""PIDs by packed `FileKey`, by the links ns/mnt and root."""
 
-    def __init__(self, procfs: Procfs = PROC) -> None:
+_Part: TypeAlias = tuple[_Found, int, list[tuple[int, str, str]]]
+"""A part of a census in built-in types: what is mapped, how many were looked at, who was not."""
+
+
+def take_census(procfs: Procfs = PROC) -> Census:
+    """Look at every process; those that end meanwhile are left out."""
+    mapped: dict[View, dict[FileKey, list[int]]] = {}
+    processes, missed = 0, []
+    pids = list(procfs.other_pids())
+    for found, count, some in in_shares(pids, lambda share: _Taker(procfs).look(share)):
+        processes += count
+        missed += [Uninspected(*one) for one in some]
+        for (namespace, root), files in found.items():
+            view = mapped.setdefault(View.read(namespace, root), {})
+            for raw, mappers in files.items():
+                view.setdefault(FileKey.unpack(raw), []).extend(mappers)
+    return Census(mapped, processes, tuple(sorted(missed)))
+
+
+class _Taker:
+    """Visits some processes, once each."""
+
+    def __init__(self, procfs: Procfs) -> None:
         self._procfs = procfs
         self._query: ProcmapQuery | None = ProcmapQuery()
-        self._found: dict[tuple[str, str], dict[bytes, list[int]]] = {}
-        self._uninspected: list[Uninspected] = []
+        self._found: _Found = {}
 
-    def take(self) -> Census:
-        """Look at every process; those that end meanwhile are left out."""
-        processes = 0
-        for pid in self._procfs.other_pids():
+    def look(self, pids: Iterable[int]) -> _Part:
+        processes, missed = 0, []
+        for pid in pids:
             try:
                 processes += self._visit(pid) or self._visit_other_thread(pid)
             except OSError as error:
                 if error.errno not in NO_MEMORY:
-                    self._uninspected.append(uninspected(pid, error, self._procfs))
-        return Census(self._mapped(), processes, tuple(sorted(self._uninspected)))
+                    one = uninspected(pid, error, self._procfs)
+                    missed.append((one.pid, one.command, one.reason))
+        return self._found, processes, missed
 
     def _visit(self, pid: int) -> bool:
         try:
@@ -113,12 +136,6 @@ class CensusTaker:
             ]
         finally:
             os.close(descriptor)
-
-    def _mapped(self) -> dict[View, dict[FileKey, list[int]]]:
-        return {
-            View.read(namespace, root): {FileKey.unpack(raw): pids for raw, pids in files.items()}
-            for (namespace, root), files in self._found.items()
-        }
 
 
 def other_thread(pid: int, procfs: Procfs = PROC) -> int | None:

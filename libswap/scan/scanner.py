@@ -8,7 +8,14 @@ from libswap.errors import ProcessGone
 from libswap.linux.procfs import PROC, Procfs
 from libswap.linux.procmap import FileKey
 from libswap.process.identity import boot_time
-from libswap.scan.census import NO_MEMORY, Census, CensusTaker, MappedFile, Uninspected, uninspected
+from libswap.scan.census import (
+    NO_MEMORY,
+    Census,
+    MappedFile,
+    Uninspected,
+    take_census,
+    uninspected,
+)
 from libswap.scan.examiner import Examiner
 from libswap.scan.lookup import Lookup, lookup_of
 from libswap.scan.owner import Registry
@@ -55,7 +62,7 @@ def scan(records: Sequence[Record] = (), procfs: Procfs = PROC) -> Scan:
         records: what a history of installations says was replaced.
         procfs: where processes are looked at.
     """
-    census = CensusTaker(procfs).take()
+    census = take_census(procfs)
     search = _Search(Examiner(tuple(records), procfs, registry=Registry(procfs)))
     users = sorted(search.users(census), key=_by_service)
     return Scan(
