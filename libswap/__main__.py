@@ -25,7 +25,11 @@ def _answer(words: list[str]) -> int:
         sys.stdout.write(f"libswap {__version__}\n")
         sys.stdout.flush()
         return 0
-    from libswap.cli.app import run  # noqa: PLC0415  typer costs more than the answer above
+    from libswap.cli import direct  # noqa: PLC0415  typer costs more than the answer above
+
+    if words in direct.LINES:
+        return direct.run(words)
+    from libswap.cli.app import run  # noqa: PLC0415
 
     return run(words)
 

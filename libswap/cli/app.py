@@ -8,7 +8,7 @@ import typer
 
 from libswap import __version__
 from libswap.cli.session import Session
-from libswap.errors import LibswapError, ReaderGone, UsageError
+from libswap.errors import UsageError
 
 # In the order in which --help shows them; each is the module libswap.cli.<name>.
 COMMANDS: Final[tuple[str, ...]] = (
@@ -27,15 +27,7 @@ def run(words: list[str]) -> int:
         The exit code; docs/reference/exit-codes.md says what each stands for.
     """
     session = Session.of(words)
-    try:
-        return _run(words, session)
-    except ReaderGone as gone:
-        return gone.exit_code
-    except LibswapError as error:
-        session.reporter.error(error)
-        return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        return 130
+    return session.answer(lambda: _run(words, session))
 
 
 def _run(words: list[str], session: Session) -> int:
@@ -44,6 +36,8 @@ def _run(words: list[str], session: Session) -> int:
         result = app(words or ["--help"], prog_name="libswap", obj=session, standalone_mode=False)
     except _WrongWords as error:
         raise _usage(error) from None
+    except typer.Abort:
+        raise KeyboardInterrupt from None
     if not words:
         return UsageError.exit_code
     return result if isinstance(result, int) else 0

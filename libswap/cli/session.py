@@ -1,11 +1,14 @@
 """What every command is handed: a reporter for its result, chosen before the words are parsed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import typer
-
+from libswap.errors import LibswapError, ReaderGone
 from libswap.report.reporter import Reporter
+
+if TYPE_CHECKING:
+    import typer
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +33,24 @@ class Session:
 
         return cls(ConsoleReporter())
 
+    def answer(self, act: Callable[[], int]) -> int:
+        """Do what was asked for, and say what stops it.
 
-def reporter_of(context: typer.Context) -> Reporter:
+        Returns:
+            The exit code; docs/reference/exit-codes.md says what each stands for.
+        """
+        try:
+            return act()
+        except ReaderGone as gone:
+            return gone.exit_code
+        except LibswapError as error:
+            self.reporter.error(error)
+            return error.exit_code
+        except KeyboardInterrupt:
+            return 130
+
+
+def reporter_of(context: "typer.Context") -> Reporter:
     """The reporter of the run that this command belongs to."""
     session = context.obj
     assert isinstance(session, Session)  # noqa: S101  run() always hands one over

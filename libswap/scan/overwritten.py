@@ -101,7 +101,5 @@ def _by_time(found: Comparison) -> str:
 
 def _written_while_mapped(status: os.stat_result, born: int | None, started: float) -> bool:
     """A file that was made after the process began was loaded later still, and finished then."""
-    surely_running = started + GRANULARITY
-    return surely_running < status.st_mtime <= time.time() + TOLERANCE and (
-        born is None or born / 1e9 <= surely_running
-    )
+    in_its_time = started + GRANULARITY < status.st_mtime <= time.time() + TOLERANCE
+    return in_its_time and (born is None or born / 1e9 <= started + GRANULARITY / 2)

@@ -20,6 +20,7 @@ LOADED = (
     "m", "z", "crypto", "ssl", "stdc++", "expat", "bz2", "lzma", "zstd", "ffi", "uuid", "blkid",
 )  # fmt: skip
 PEERS = {
+    "lsof -nP": "lsof",
     "lsof -nP -d DEL": "lsof",
     "checkrestart": "debian-goodies",
     "needrestart -b -l -r l": "needrestart",
@@ -51,7 +52,11 @@ def _sections(size: int, crowd: Path, reader: Path) -> Iterator[Section]:
         missing = [package for line, package in PEERS.items() if f"`{line}`" not in peers]
         about = f"{load}; wall time of the whole command."
         about += f" Not installed here: {', '.join(missing)}." if missing else ""
-        yield Section(f"Commands, {size} processes", about, side_by_side(acts, rounds=5))
+        yield Section(
+            f"Commands, {size} processes",
+            about,
+            side_by_side(acts, rounds=5 if size <= 1000 else 3),
+        )
 
 
 def _peer(line: str) -> Callable[[], None]:

@@ -5,11 +5,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from libswap.cli import app, direct
 from support.command import Libswap
 from support.compiler import Compiler
 from support.holders import COUNTER, Held, hold, holder
@@ -108,3 +109,23 @@ def test_watching_prints_document_after_document_until_it_is_interrupted(
     assert process.returncode == 0, rest
     assert "Traceback" not in rest
     assert all(stale.pid in _pids(document) for document in documents)
+
+
+@pytest.mark.parametrize("words", direct.LINES)
+def test_the_short_way_says_what_the_long_way_says(
+    words: list[str], stale: Held, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(way: Callable[[list[str]], int]) -> list[str]:
+        assert way(words) == 0
+        return [line for line in capsys.readouterr().out.splitlines() if str(stale.pid) in line]
+
+    assert told(direct.run) == told(app.run) != []
+
+
+def test_the_scan_of_the_machine_starts_without_typer() -> None:
+    code = (
+        "import sys; sys.argv[1:] = ['scan', '--json']; from libswap.__main__ import main; main();"
+        " sys.exit(not {'typer', 'rich', 'elftools'}.isdisjoint(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0

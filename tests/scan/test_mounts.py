@@ -114,9 +114,12 @@ def test_in_a_private_mount_namespace_names_are_looked_up_there(
     point = tmp_path / "library"
     point.mkdir()
     library = Path(shutil.copy(build, point / "libcounter.so.1"))
-    script = 'mount -t tmpfs tmpfs "$1"; cp "$2" "$1"/libcounter.so.1; shift 2; exec "$@"'
+    covering = tmp_path / "covering"
+    covering.mkdir()
+    shutil.copy(build, covering / "libcounter.so.1")
+    script = 'mount --bind "$1" "$2"; shift 2; exec "$@"'
     enter = ["unshare", "--mount", "--propagation=private", "sh", "-ec", script, "sh"]
-    words = [*enter, str(point), str(build), str(program), "dlopen", str(library)]
+    words = [*enter, str(covering), str(point), str(program), "dlopen", str(library)]
     with hold(words) as held:
         assert _states(scan(), held.pid) == {}
         _replace(library, newer)

@@ -1,0 +1,22 @@
+"""The scan of the whole machine, answered without typer, whose start takes as long as the scan."""
+
+from typing import Final
+
+from libswap.cli.session import Session
+
+LINES: Final = (["scan"], ["scan", "--json"])
+"""The words that mean it; any other goes the long way, which knows this command too."""
+
+
+def run(words: list[str]) -> int:
+    """Answer one of `LINES`; returns the exit code."""
+    session = Session.of(words)
+
+    def act() -> int:
+        from libswap.operations.scan import scan_machine
+        from libswap.settings import Settings
+
+        session.reporter.show("scan", scan_machine(Settings()))
+        return 0
+
+    return session.answer(act)
