@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from libswap.elf.instructions import branches_and_calls, decoder, instructions
+from libswap.patch.stack_arguments import depth_at
 from libswap.patch.target import Target, TargetSymbol
 
 if TYPE_CHECKING:
@@ -91,6 +92,22 @@ def _reachable(code: Code, entry: int, size: int) -> Iterator["Instruction | Non
                 todo += _unseen([target], seen)
             if kind in (flow.RETURN, flow.UNCONDITIONAL_BRANCH, flow.INDIRECT_BRANCH):
                 break
+
+
+def needs_alignment(code: Code, entry: int, size: int) -> bool:
+    """Whether a function relies on the stack being aligned to 16 bytes when it is called.
+
+    It does if it calls what may rely on it, or uses 16 bytes of its stack at once.
+    """
+    iced = decoder()
+    stack = (iced.Register.RSP, iced.Register.RBP)
+    for instruction in _reachable(code, entry, size):
+        if instruction is None:
+            return True
+        width = iced.MemorySizeExt.size(instruction.memory_size)
+        if instruction.memory_base in stack and width >= 16:
+            return True
+    return False
 
 
 def _unseen(targets: Sequence[int], seen: set[int]) -> list[tuple[int, int]]:
@@ -194,6 +211,28 @@ class Callers:
                     if not self._written_by(around) >= candidates:
                         todo.append(start)
         return Reliance(frozenset(found & candidates), wide, wider)
+
+    def may_misalign(self, old: TargetSymbol) -> bool:
+        """Whether a caller may call a function with a stack that is not aligned to 16 bytes.
+
+        gcc does not align it for a function in the same file that it knows not to need it
+        (cgraph_rtl_info, preferred_incoming_stack_boundary).
+        """
+        todo, seen = [old.symbol.value], {old.symbol.value}
+        while todo:
+            for site in self._sites.get(todo.pop(), ()):
+                around = self.target.function_around(site)
+                if around is None or len(seen) > _MOST_CALLERS:
+                    return True
+                start, size = around.symbol.value, around.symbol.size
+                depth = depth_at(self.target.bytes_at(start, size), start, site)
+                if depth is None or depth % 16:
+                    return True
+                if start not in seen:
+                    seen.add(start)
+                    if not self._written_by(around) >= caller_saved():
+                        todo.append(start)
+        return False
 
     @cached_property
     def _sites(self) -> Mapping[int, Sequence[int]]:

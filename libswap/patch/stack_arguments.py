@@ -1,5 +1,6 @@
 """How many words above its return address a function may read: its arguments on the stack."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from libswap.elf.instructions import decoder, instructions
@@ -22,19 +23,41 @@ def stack_arguments(code: bytes, address: int) -> int:
         code: a function.
         address: where it lies.
     """
+    found = (_words(instruction, depth) for instruction, depth in _depths(code, address))
+    return min(max(found, default=0), MOST)
+
+
+def depth_at(code: bytes, address: int, place: int) -> int | None:
+    """How far the stack is from a multiple of 16 at a call in a function.
+
+    The function itself was called with an aligned one. A jump out of it counts as its own call.
+
+    Returns:
+        Bytes; None where it is not known.
+    """
+    iced = decoder()
+    for instruction, depth in _depths(code, address):
+        if instruction.ip == place:
+            top = depth[iced.Register.RSP]
+            calls = instruction.flow_control == iced.FlowControl.CALL
+            return None if top is None else -top + (_WORD if calls else 0)
+    return None
+
+
+def _depths(code: bytes, address: int) -> Iterator[tuple["Instruction", dict[int, int | None]]]:
+    """Each instruction with where the stack and frame pointers are before it, from the entry."""
     iced = decoder()
     r, flow = iced.Register, iced.FlowControl
     depth: dict[int, int | None] = {r.RSP: 0, r.RBP: None}
     at_target: dict[int, dict[int, int | None]] = {}
-    words = 0
     for instruction in instructions(code, address):
         depth = dict(at_target.get(instruction.ip, depth))
-        words = max(words, _words(instruction, depth))
+        yield instruction, depth
+        depth = dict(depth)
         _follow(instruction, depth)
         kind = instruction.flow_control
         if kind in (flow.UNCONDITIONAL_BRANCH, flow.CONDITIONAL_BRANCH):
             at_target.setdefault(instruction.near_branch_target, dict(depth))
-    return min(words, MOST)
 
 
 def _words(instruction: "Instruction", depth: dict[int, int | None]) -> int:

@@ -1,6 +1,7 @@
 """Code between an old entry and a new function that keeps what old callers rely on.
 
-    push   each register that a caller keeps a value in
+    push   rbp, and each register that a caller keeps a value in
+    and    $-16, for callers that knew the old function not to need an aligned stack
     push   copies of the words on the stack that may be arguments
     call   new function
     ...    and back
@@ -10,7 +11,7 @@ pass through it.
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,7 +28,14 @@ from libswap.elf.symbols import Binding, Symbol, SymbolType, Visibility
 from libswap.patch.findings import Finding, Severity
 from libswap.patch.layout import UNWIND
 from libswap.patch.patch import Patch, Replaced
-from libswap.patch.registers import Callers, Registers, caller_saved, written
+from libswap.patch.registers import (
+    Callers,
+    Registers,
+    Reliance,
+    caller_saved,
+    needs_alignment,
+    written,
+)
 from libswap.patch.replace import Pair
 from libswap.patch.stack_arguments import stack_arguments
 from libswap.patch.target import Target
@@ -36,7 +44,10 @@ PREFIX: Final = "libswap thunk of "
 _TEXT: Final = 1
 _UNWIND: Final = 2
 _CIE: Final = bytes.fromhex("14000000 00000000 01 7a5200 01 78 10 01 1b 0c0708 9001 0000")
-_SHORT_ADVANCE: Final = 64
+_ENTER: Final = b"\x55\x48\x89\xe5"
+"""push %rbp; mov %rsp,%rbp."""
+_LEAVE: Final = b"\x5d\xc3"
+"""pop %rbp; ret."""
 _UNDEFINED: Final = Symbol(
     name="", version="", default=True, library="", value=0, size=0, section=0,
     type=SymbolType.NOTYPE, binding=Binding.GLOBAL, visibility=Visibility.DEFAULT,
@@ -85,69 +96,52 @@ def thunks(target: Target, patch: Patch, pairs: Sequence[Pair]) -> Thunks:
         pairs: what it replaces, in the order of `patch.replaced`.
     """
     callers, inside, made = Callers(target), _Inside.of(patch), _Builder()
-    findings = []
+    findings: list[Finding] = []
     for pair, replaced in zip(pairs, patch.replaced, strict=True):
         left_alone = caller_saved() - written(target, replaced.vaddr, replaced.size)
-        changed = left_alone & written(inside, *replaced.code) if left_alone else left_alone
-        if not changed:
-            continue
-        relied = callers.rely_on(pair.old, changed)
-        if relied.registers:
+        if not left_alone:
+            continue  # it calls what the compiler did not know: nobody relies on anything
+        changed = left_alone & written(inside, *replaced.code)
+        relied = callers.rely_on(pair.old, changed) if changed else Reliance(frozenset())
+        aligns = needs_alignment(inside, *replaced.code) and callers.may_misalign(pair.old)
+        if relied.registers or aligns:
             size = 32 if relied.wide else 16
             words = stack_arguments(inside.bytes_at(*replaced.code), replaced.code[0])
             made.add(replaced, _thunk(relied.registers, size, words))
-            findings.append(_note(replaced, relied.registers))
-        if relied.wider:
-            findings.append(_too_wide(replaced))
+        findings += _notes(replaced, relied, aligns=aligns)
     return Thunks(made.object(), made.entries, tuple(findings))
 
 
 @dataclass(frozen=True, slots=True)
 class _Code:
-    """One thunk: its bytes, where its call's distance stands, and how the stack grows meanwhile."""
+    """One thunk: its bytes, and where its call's distance stands."""
 
     text: bytes
     call: int
-    frame: tuple[tuple[int, int], ...]
 
 
 def _thunk(registers: Registers, vector_size: int, words: int) -> _Code:
-    """Machine code by Intel SDM volume 2; the stack stays a multiple of 16 before the call."""
+    """Machine code by Intel SDM volume 2; the stack is a multiple of 16 before the call."""
     general = sorted(r for r in registers if decoder().RegisterExt.is_gpr64(r))
-    vectors = sorted(registers - set(general))
-    room = vector_size * len(vectors)
-    room += -(8 + 8 * len(general) + room + 8 * words) % 16
-    text = bytearray()
-    frame: list[tuple[int, int]] = []
-    for register in general:
-        text += _push(_number(register))
-        frame.append((len(text), 8 + 8 * (len(frame) + 1)))
-    grown = 8 + 8 * len(general) + room
-    if room:
-        text += b"\x48\x81\xec" + struct.pack("<i", room)
-        frame.append((len(text), grown))
+    vectors = list(enumerate(map(_number, sorted(registers - set(general)))))
+    copies = 8 * (words + words % 2)
+    text = bytearray(_ENTER)
+    text += b"".join(_push(_number(register)) for register in general)
+    text += b"\x48\x81\xec" + struct.pack("<i", vector_size * len(vectors))  # sub, %rsp
+    text += b"\x48\x83\xe4\xf0"  # and $-16,%rsp
+    text += b"".join(_vector(n, i * vector_size, vector_size, 0x11) for i, n in vectors)
+    text += b"\x48\x83\xec\x08" * (words % 2)  # sub $8,%rsp
     text += b"".join(
-        _vector(n, i * vector_size, vector_size, 0x11) for i, n in enumerate(map(_number, vectors))
+        b"\xff\xb5" + struct.pack("<i", 16 + 8 * word)  # push 16+n(%rbp)
+        for word in reversed(range(words))
     )
-    for word in range(words):
-        # rsp falls by a word each time, and so does the place that is copied.
-        text += b"\xff\xb4\x24" + struct.pack("<i", 8 * words + grown - 8)
-        frame.append((len(text), grown + 8 * (word + 1)))
     text += b"\xe8\0\0\0\0"
     call = len(text) - 4
-    if words:
-        text += b"\x48\x81\xc4" + struct.pack("<i", 8 * words)
-        frame.append((len(text), grown))
-    text += b"".join(
-        _vector(n, i * vector_size, vector_size, 0x10) for i, n in enumerate(map(_number, vectors))
-    )
-    if room:
-        text += b"\x48\x81\xc4" + struct.pack("<i", room)
-        frame.append((len(text), 8 + 8 * len(general)))
-    for left, register in enumerate(reversed(general)):
-        text += _pop(_number(register))
-        frame.append((len(text), 8 * (len(general) - left)))
-    return _Code(bytes(text) + b"\xc3", call, tuple(frame))
+    text += b"\x48\x81\xc4" + struct.pack("<i", copies)  # add, %rsp
+    text += b"".join(_vector(n, i * vector_size, vector_size, 0x10) for i, n in vectors)
+    text += b"\x48\x8d\xa5" + struct.pack("<i", -8 * len(general))  # lea -n(%rbp),%rsp
+    text += b"".join(_pop(_number(register)) for register in reversed(general))
+    return _Code(bytes(text) + _LEAVE, call)
 
 
 def _push(number: int) -> bytes:
@@ -170,20 +164,25 @@ def _number(register: int) -> int:
     return int(decoder().RegisterExt.number(register))
 
 
-def _note(replaced: Replaced, registers: Registers) -> Finding:
-    names = ", ".join(map(_name, sorted(registers)))
-    detail = (
-        f"callers keep values in registers that the old function left alone ({names}); a call goes"
-        " through a few instructions more, which preserve them"
-    )
-    return Finding(Severity.NOTE, "registers-kept", replaced.label, detail)
-
-
-def _too_wide(replaced: Replaced) -> Finding:
-    detail = "callers use 512-bit or mask registers, of which only 128 bits would be preserved"
-    return Finding(
-        Severity.RISK, "wide-registers-kept", replaced.label, detail, "replace the callers too"
-    )
+def _notes(replaced: Replaced, relied: Reliance, *, aligns: bool) -> Iterator[Finding]:
+    label = replaced.label
+    if relied.registers:
+        names = ", ".join(map(_name, sorted(relied.registers)))
+        detail = (
+            f"callers keep values in registers that the old function left alone ({names}); a call"
+            " goes through a few instructions more, which preserve them"
+        )
+        yield Finding(Severity.NOTE, "registers-kept", label, detail)
+    if aligns:
+        detail = (
+            "callers need not align the stack for the old function, and the new one needs it; a"
+            " call goes through a few instructions more, which align it"
+        )
+        yield Finding(Severity.NOTE, "stack-aligned", label, detail)
+    if relied.wider:
+        detail = "callers use 512-bit or mask registers, of which only 128 bits would be preserved"
+        advice = "replace the callers too"
+        yield Finding(Severity.RISK, "wide-registers-kept", label, detail, advice)
 
 
 def _name(register: int) -> str:
@@ -217,7 +216,7 @@ class _Builder:
         self.calls.append(ObjectRelocation(start + code.call, Kind.PLT32, callee, -4))
         begin = len(self.unwind) + 8
         self.starts.append(ObjectRelocation(begin, Kind.PC32, own, 0))
-        self.unwind += _entry(len(self.unwind), len(code.text), code.frame)
+        self.unwind += _entry(len(self.unwind), len(code.text))
 
     def object(self) -> Relocatable:
         """All of them."""
@@ -236,30 +235,15 @@ class _Builder:
         return Relocatable("", {s.index: s for s in sections}, tuple(self.symbols), "")
 
 
-def _entry(at: int, size: int, frame: Sequence[tuple[int, int]]) -> bytes:
+def _entry(at: int, size: int) -> bytes:
     """A frame description entry (LSB Core 5.0 section 10.6.1); its start is filled in later."""
-    program = bytearray()
-    place = 0
-    for end, offset in frame:
-        program += _advance(end - place) + b"\x0e" + _uleb(offset)  # DW_CFA_def_cfa_offset
-        place = end
+    program = b"\x41\x0e\x10\x86\x02"  # behind push %rbp: CFA is rsp + 16, rbp lies at CFA - 16
+    program += b"\x43\x0d\x06"  # behind mov %rsp,%rbp: CFA is rbp + 16
+    program += b"\x03" + struct.pack("<H", size - len(_ENTER) - 1)  # DW_CFA_advance_loc2
+    program += b"\x0c\x07\x08"  # before ret: CFA is rsp + 8
     body = struct.pack("<IiI", at + 4, 0, size) + b"\0" + program
     body += bytes(-(len(body) + 4) % 8)
     return struct.pack("<I", len(body)) + body
-
-
-def _advance(delta: int) -> bytes:
-    if delta < _SHORT_ADVANCE:
-        return bytes([0x40 | delta])  # DW_CFA_advance_loc
-    return b"\x03" + struct.pack("<H", delta)  # DW_CFA_advance_loc2
-
-
-def _uleb(value: int) -> bytes:
-    found = bytearray()
-    while value >= 0x80:
-        found.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes(found) + bytes([value])
 
 
 def _symbol(name: str, value: int, size: int, section: int) -> Symbol:

@@ -42,6 +42,30 @@ def test_callers_keep_what_their_callee_used_to_leave_alone(compiler: Compiler) 
             assert process.scenario(n) == expected(n)
 
 
+def test_callers_that_do_not_align_the_stack_are_made_up_for(compiler: Compiler) -> None:
+    source = """
+    static __attribute__((noinline, noclone)) long leaf(long x) { return x * 3 + 7; }
+    long scenario(long x) { return leaf(x) + 1; }
+    """
+    fix = """
+    #include <stdio.h>
+    long leaf(long x) {
+        char text[64];
+        return snprintf(text, sizeof text, "%ld", x) * 100
+            + (long)((unsigned long)__builtin_frame_address(0) % 16);
+    }
+    """
+    program = compiler.program("patch/host.c", str(compiler.object(source, "-O2")))
+    patch = linked(program, compiler.object(fix, "-O2", "-fPIC"), libraries=[LIBC])
+    assert "stack-aligned" in {f.word for f in patch.findings}
+    with host(program) as process:
+        process.apply(without_thunks(patch))
+        assert process.scenario(1234) == 400 + 8 + 1, "the plain redirect is misaligned"
+    with host(program) as process:
+        process.apply(patch)
+        assert process.scenario(1234) == 400 + 1
+
+
 @pytest.mark.parametrize("flags", [["-O2", "-fno-ipa-ra"], ["-O1"]])
 def test_callers_that_rely_on_nothing_get_a_plain_jump(
     compiler: Compiler, flags: list[str]
