@@ -18,6 +18,7 @@ from libswap.errors import (
     PatchMismatch,
     ProcessGone,
     SymbolNotLoaded,
+    TargetBusy,
 )
 from libswap.linux.memory import Range
 from libswap.linux.rooted import Root
@@ -60,6 +61,7 @@ _PROTECTIONS: Final = {
     Protection.CONSTANTS: READ,
     Protection.DATA: READ | WRITE,
 }
+_PERSONALITIES: Final = ("__gxx_personality_v0", "__gcc_personality_v0")
 _RECORD_ROOM: Final = 1 << 16
 _FUNCTION_SHOWN: Final = 1 << 16
 
@@ -322,6 +324,7 @@ class _Work:
                     visit.take_back()
                 raise
         self.subject = again(subject)
+        self._check_alone(place)
         changes, done = self._changes(record, memory)
         prepared = switch.prepare(changes, memory + self._gates() if self._gates() else 0, done)
         try:
@@ -336,6 +339,16 @@ class _Work:
             raise
         self._after(memory)
         return self._applied(record, outcome)
+
+    def _check_alone(self, place: Place) -> None:
+        """Nobody else has written the record since it was read.
+
+        Raises:
+            TargetBusy: somebody has.
+        """
+        now, before = self.subject.place, record_of(self.subject)
+        if now is not None and before != place.record and now.number != place.number:
+            raise TargetBusy(self.subject.identity.pid)
 
     def _applied(self, record: PatchRecord, outcome: Switched) -> Applied:
         if not outcome.at_once and len(self.entries) > 1:
@@ -425,7 +438,7 @@ class _Work:
         modules, record = self.subject.modules, record_of(self.subject)
         found = None
         if self.module.link.address:
-            found = scope.lookup(modules, record, self.module.link.namespace, name, version)
+            found = scope.lookup(modules, record, self.module, name, version)
         if found is None:
             label = f"{name}@{version}" if version else name
             raise SymbolNotLoaded(self.subject.identity.pid, label)
@@ -448,7 +461,7 @@ class _Work:
         register, forget = self._unwinder()
         if register:
             visit.register_frames(table, register, forget)
-        else:
+        elif any(isinstance(r, Import) and r.name in _PERSONALITIES for r in self.patch.references):
             self.remarks.append(
                 "the process has no unwinder (libgcc_s): exceptions cannot pass through the patch"
             )

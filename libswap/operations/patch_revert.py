@@ -194,4 +194,8 @@ def _forbidden(patch: PatchRecord, *, relaxed: bool) -> tuple[Forbidden, ...]:
     entries = tuple(
         Forbidden(Range(e.address, e.address + JUMP_SIZE), e.label) for e in patch.entries
     )
-    return entries if relaxed else (*entries, code_of(patch))
+    if relaxed:
+        return entries
+    gates = Range(patch.memory + patch.gates, patch.memory + patch.size)
+    inside = (Forbidden(gates, f"a gate of patch {patch.id}"),) if patch.gates else ()
+    return (*entries, code_of(patch), *inside)
