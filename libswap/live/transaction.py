@@ -122,15 +122,14 @@ def commit(
         ProcessGone: it ended.
         ProcessReplaced: it executed another program.
     """
-    runs = [_runs(memory, phase) for phase in prepared.phases]
+    writing = _Writing(identity.pid, memory, prepared)
     _write_all(memory, prepared.begun)
     try:
-        return _await_moment(identity, memory, prepared, runs, time.monotonic() + wait)
-    except CommitUndoFailed:
-        raise
+        return _await_moment(identity, memory, writing, time.monotonic() + wait)
     except BaseException:
-        with suppress(ProcessGone):
-            _write_all(memory, prepared.abandoned)
+        if not writing.standing:
+            with suppress(ProcessGone):
+                _write_all(memory, prepared.abandoned)
         raise
 
 
@@ -193,18 +192,14 @@ class _NotNow:
 
 
 def _await_moment(
-    identity: Identity,
-    memory: ProcessMemory,
-    prepared: Prepared,
-    runs: list[tuple[_Run | Copy, ...]],
-    deadline: float,
+    identity: Identity, memory: ProcessMemory, writing: "_Writing", deadline: float
 ) -> Committed:
-    watch = Watch(prepared.forbidden)
+    watch = Watch(writing.prepared.forbidden)
     began = time.monotonic()
     pause = _FIRST_PAUSE
     for attempt in count(1):
         with promptly():
-            outcome = _attempt(identity, memory, watch, runs, prepared.done)
+            outcome = _attempt(identity, memory, watch, writing)
         if isinstance(outcome, Committed):
             return replace(outcome, attempts=attempt)
         if time.monotonic() >= deadline:
@@ -222,11 +217,7 @@ def _give_up(identity: Identity, outcome: _NotNow, seconds: float) -> NoReturn:
 
 
 def _attempt(
-    identity: Identity,
-    memory: ProcessMemory,
-    watch: Watch,
-    runs: list[tuple[_Run | Copy, ...]],
-    done: tuple[Write, ...],
+    identity: Identity, memory: ProcessMemory, watch: Watch, writing: "_Writing"
 ) -> Committed | _NotNow:
     known = states(identity.pid)
     maps = maps_through(identity.pid)
@@ -246,9 +237,10 @@ def _attempt(
         blockers = watch.blockers(threads, memory, maps)
         if blockers:
             return _NotNow(blockers)
-        _apply(memory, identity.pid, runs)
-        _write_all(memory, done)
-        tracee.detach()
+        writing.apply()
+        # The commit stands. A thread that cannot be let go now is when we end.
+        with suppress(ThreadUnstoppable):
+            tracee.detach()
     return Committed(time.perf_counter() - began, 1, len(threads))
 
 
@@ -267,19 +259,37 @@ def _no_collection() -> Iterator[None]:
 # The writing
 
 
-def _apply(memory: ProcessMemory, pid: int, runs: list[tuple[_Run | Copy, ...]]) -> None:
-    """Check everything, then write everything; on any fault put back what was written."""
-    phases = _checked(memory, pid, runs)
-    written: list[Write] = []
-    try:
-        for phase in phases:
-            for write in phase:
-                written.append(write)
-                memory.write(write.address, write.new)
-            _verify(memory, pid, phase)
-    except BaseException as error:
-        _take_back(memory, pid, written, error)
-        raise
+class _Writing:
+    """The writes of one commit, and whether the target carries them.
+
+    Attributes:
+        standing: whether any of them is in the target now.
+    """
+
+    def __init__(self, pid: int, memory: ProcessMemory, prepared: Prepared) -> None:
+        """Put together what lies close together; nothing is written yet."""
+        self.prepared: Final = prepared
+        self.standing = False
+        self._pid: Final = pid
+        self._memory: Final = memory
+        self._runs: Final = [_runs(memory, phase) for phase in prepared.phases]
+
+    def apply(self) -> None:
+        """Check everything, then write everything; on any fault put back what was written."""
+        phases = _checked(self._memory, self._pid, self._runs)
+        written: list[Write] = []
+        self.standing = True
+        try:
+            for phase in phases:
+                for write in phase:
+                    written.append(write)
+                    self._memory.write(write.address, write.new)
+                _verify(self._memory, self._pid, phase)
+            _write_all(self._memory, self.prepared.done)
+        except BaseException as error:
+            _take_back(self._memory, self._pid, written, error)
+            self.standing = False
+            raise
 
 
 def _checked(

@@ -6,6 +6,7 @@ import pytest
 from libswap.errors import CommitBlocked, CommitConflict
 from libswap.linux.memory import ProcessMemory, Range
 from libswap.live.quiescence import Forbidden
+from libswap.live.tracee import Tracee
 from libswap.live.transaction import Copy, Prepared, Write, commit
 from support.compiler import Compiler
 from support.target import Target, running
@@ -78,6 +79,31 @@ def test_unexpected_bytes_mean_that_nothing_is_written(table: Target) -> None:
                 wait=5,
             )
         assert memory.read(start, 8 * WORDS) == words(0)
+
+
+def test_an_interruption_behind_the_last_write_leaves_the_commit_standing(
+    table: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go = Tracee.detach
+
+    def interrupted(tracee: Tracee) -> None:
+        let_go(tracee)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    start = table.function("table", b"/table")
+    first, *others = writes(table, 0, 1)
+    undone = Write(first.address, first.new, struct.pack("<q", 99))
+    monkeypatch.setattr(Tracee, "detach", interrupted)
+    with ProcessMemory(table.pid) as memory:
+        with pytest.raises(KeyboardInterrupt):
+            commit(
+                table.identity,
+                memory,
+                Prepared(((first, *others),), abandoned=(undone,)),
+                wait=5,
+            )
+        assert memory.read(start, 8 * WORDS) == words(1)
 
 
 def test_state_is_copied_as_it_is_at_the_stop(table: Target) -> None:
