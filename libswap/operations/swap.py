@@ -190,13 +190,14 @@ class _Run:
         results: list[ProcessResult] = []
         seen: set[Identity] = set()
         for _ in range(_MOST_ROUNDS):
-            found = [i for i in self._users() if i not in seen]
-            for identity in found:
+            moved = counted(results, Moved)
+            for identity in [i for i in self._users() if i not in seen]:
                 seen.add(identity)
                 results += self._one(identity)
                 if self.request.stop_when_checked and counted(results, MovedBack):
                     return results
-            if not found or self.request.pids:
+            # When nobody was left to move, newcomers have the new library from their parents.
+            if self.request.pids or counted(results, Moved) == moved:
                 break
         return results
 
