@@ -1,20 +1,22 @@
 """How long the command line takes to answer, against Python itself."""
 
 import sys
+import tempfile
 from pathlib import Path
 
-from libswap.cli.app import COMMANDS
 from tests.bench.section import Section, program, side_by_side
 
+ABOUT = "Wall time of a whole command, interpreter start included."
 LIBSWAP = str(Path(sys.executable).with_name("libswap"))
 
 
 def run() -> tuple[Section, ...]:
-    acts = {
-        "`python -c pass`": program([sys.executable, "-c", "pass"]),
-        "`libswap --version`": program([LIBSWAP, "--version"]),
-        **{f"`libswap {c} --help`": program([LIBSWAP, c, "--help"]) for c in COMMANDS[:1]},
-        "`libswap --help`": program([LIBSWAP, "--help"]),
-    }
-    about = "Wall time of a whole command, interpreter start included."
-    return (Section("Start-up", about, side_by_side(acts)),)
+    with tempfile.TemporaryDirectory() as state:
+        acts = {
+            "`python -c pass`": program([sys.executable, "-c", "pass"]),
+            "`libswap --version`": program([LIBSWAP, "--version"]),
+            "`libswap scan --help`": program([LIBSWAP, "scan", "--help"]),
+            "`libswap history`": program([LIBSWAP, "history", "--state-dir", state]),
+            "`libswap --help`": program([LIBSWAP, "--help"]),
+        }
+        return (Section("Start-up", ABOUT, side_by_side(acts)),)
