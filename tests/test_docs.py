@@ -19,17 +19,6 @@ def test_links_lead_to_files(page: Path) -> None:
         assert (page.parent / link).exists(), f"{page}: {link}"
 
 
-def test_every_page_is_reached_from_the_index() -> None:
-    index = ROOT / "docs" / "index.md"
-    reached, todo = set(), [index]
-    while todo:
-        page = todo.pop()
-        if page not in reached and page.suffix == ".md":
-            reached.add(page)
-            todo += [(page.parent / link).resolve() for link in LINK.findall(page.read_text())]
-    assert set((ROOT / "docs").rglob("*.md")) <= reached
-
-
 @pytest.mark.compiler
 @pytest.mark.ptrace
 def test_the_tutorial_runs_and_the_service_answers_as_it_says(tmp_path: Path) -> None:

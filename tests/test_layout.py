@@ -1,5 +1,6 @@
 """The promises that hold for the tree as a whole."""
 
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -37,3 +38,18 @@ def test_the_generated_reference_is_what_the_program_is() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    docs = Path(__file__).parents[1] / "docs"
+    reached, todo = set(), [docs / "index.md"]
+    while todo:
+        page = todo.pop()
+        if page not in reached and page.suffix == ".md":
+            reached.add(page)
+            todo += [
+                (page.parent / link).resolve()
+                for link in re.findall(r"\]\(([^)#:\s]+)", page.read_text())
+            ]
+    lost = set(docs.rglob("*.md")) - reached
+    assert not lost, "docs/index.md must lead to them"
