@@ -44,10 +44,17 @@ class Session:
         except ReaderGone as gone:
             return gone.exit_code
         except LibswapError as error:
-            self.reporter.error(error)
-            return error.exit_code
+            return self._tell(error)
         except KeyboardInterrupt:
             return 130
+
+    def _tell(self, error: LibswapError) -> int:
+        """Say it; where a document cannot be written, that is what stopped us."""
+        try:
+            self.reporter.error(error)
+        except LibswapError as refused:
+            return refused.exit_code
+        return error.exit_code
 
 
 def reporter_of(context: "typer.Context") -> Reporter:

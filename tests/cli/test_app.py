@@ -197,8 +197,8 @@ def test_an_output_that_knows_only_ascii_gets_escapes() -> None:
     assert "\\u2192" in seen.out
 
 
-ANSWERS = ["history", "history --json", "--help", "--version", "-V"]
-"""Words that are answered at once."""
+ANSWERS = ["history", "history --json", "scan", "nonsense --json", "--help", "--version", "-V"]
+"""Words that are answered at once, with a result or an error document."""
 
 
 @pytest.mark.parametrize("words", ANSWERS)
