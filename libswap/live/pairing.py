@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -143,6 +143,8 @@ def _objects(
     old: Library, new: Library
 ) -> tuple[tuple[ObjectPair, ...], tuple[tuple[str, Range], ...], list[Finding]]:
     old_named, new_named = _writable_objects(old), _writable_objects(new)
+    moved = _in_another_file(old_named, new_named)
+    new_named = {moved.get(n, n): s for n, s in new_named.items()}
     pairs: dict[int, ObjectPair] = {}
     unpaired: list[tuple[str, Range]] = []
     findings: list[Finding] = []
@@ -160,6 +162,27 @@ def _objects(
     findings += _appeared(old_named, new_named)
     left = tuple(u for u in unpaired if u[1].start not in pairs)
     return tuple(pairs.values()), left, findings
+
+
+def _in_another_file(old: Mapping[Name, Symbol], new: Mapping[Name, Symbol]) -> dict[Name, Name]:
+    """New name -> old name of static variables whose source file was renamed or split.
+
+    Only where one name is left over on each side: two would be a guess.
+    """
+    left_old = _by_name(n for n in old if n.unit and n not in new)
+    left_new = _by_name(n for n in new if n.unit and n not in old)
+    return {
+        there[0]: left_old[name][0]
+        for name, there in left_new.items()
+        if len(there) == len(left_old.get(name, ())) == 1
+    }
+
+
+def _by_name(names: Iterable[Name]) -> dict[str, list[Name]]:
+    found: dict[str, list[Name]] = defaultdict(list)
+    for name in names:
+        found[name.name].append(name)
+    return found
 
 
 def _appeared(old: Mapping[Name, Symbol], new: Mapping[Name, Symbol]) -> list[Finding]:

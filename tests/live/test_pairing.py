@@ -131,3 +131,12 @@ def test_a_function_without_room_is_left_alone(compiler: Compiler) -> None:
     found = redirects(library, pair(library, library), Entries(library))
     assert "a" not in {r.name for r in found.redirects}
     assert {(f.word, f.severity.value) for f in found.findings} == {("entry-too-short", "note")}
+
+
+def test_static_variables_pair_although_their_source_file_was_renamed(compiler: Compiler) -> None:
+    old = "static int n = 1;\nint count(void) { return ++n; }\n"
+    new = '__asm__(".file \\"renamed.c\\"");\n' + old
+    found = _pair(compiler, old, new)
+    assert [o.name for o in found.objects] == ["source.c:n"]
+    other = new.replace("int n = 1", "int m = 1").replace("++n", "++m")
+    assert not _pair(compiler, old, other).objects
