@@ -6,10 +6,12 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from libswap.abi.finding import Finding, Severity
+from libswap.install.content import File
 from libswap.operations.install import Comparison, Installed, Plan
 from libswap.report.text import printable
 from libswap.report.views import changes
 from libswap.report.views.changes import usage
+from libswap.scan.services import shell_line
 
 _MOST = 10
 
@@ -35,6 +37,10 @@ def _plan(plan: Plan) -> Iterator[RenderableType]:
     for comparison in plan.comparisons:
         yield from _comparison(comparison)
     yield from usage(plan.usage)
+    if plan.usage.users:
+        names = [c.path for c in plan.transaction.changes if isinstance(c.after, File)]
+        line = shell_line(["libswap", "live", *names[:1]])
+        yield Text(f"  or afterwards, without a restart: {printable(line)}", "dim")
     yield from changes.notices(plan.notices)
     if plan.transaction.ldconfig:
         yield Text("  ldconfig will be run.", "dim")
