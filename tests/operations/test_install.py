@@ -209,7 +209,7 @@ def broken(kind: str, compiler: Compiler, tmp_path: Path) -> Path:
     [
         ("linker script", "linker script"),
         ("archive", "static archive"),
-        ("empty", "ELF"),
+        ("empty", "it is empty"),
         ("junk", "magic number"),
         ("half", "cut off|past the end"),
         ("all but one byte", "cut off|past the end"),
