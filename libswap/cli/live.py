@@ -63,6 +63,14 @@ def command(
             "back.",
         ),
     ] = "",
+    unload: Annotated[
+        bool,
+        typer.Option(
+            "--unload",
+            help="Then unload copies that libswap loaded earlier, if nothing can reach them; else"
+            " say what does.",
+        ),
+    ] = False,
     force: Force = False,
     dry_run: DryRun = False,
     state_dir: StateDir = None,
@@ -84,8 +92,9 @@ def command(
     options = Options(state=state.value, relaxed=relaxed, force=force, wait=wait)
     kept = state_dir or default_state_dir()
     request = Request(
-        library, new, tuple(pid or ()), options, dry_run, tuple(shlex.split(check)), kept
-    )
+        library, new, tuple(pid or ()), options, dry_run, tuple(shlex.split(check)), kept,
+        unload=unload,
+    )  # fmt: skip
     report = swap_library(request)
     reporter.show("live", report, exit_code=report.exit_code)
     raise typer.Exit(report.exit_code)

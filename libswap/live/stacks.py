@@ -50,8 +50,8 @@ class Areas:
             index -= 1
         return None
 
-    def hits(self, data: bytes, base: int) -> list[Hit]:
-        """The aligned words of `data`, which lies at `base`, that point into a range.
+    def hits(self, data: bytes, base: int, *, aligned: bool = True) -> list[Hit]:
+        """The words of `data`, which lies at `base`, that point into a range.
 
         The search is for the five high bytes that all pointers into a range share, so that it runs
         at the speed of memory.
@@ -60,7 +60,7 @@ class Areas:
         for needle in self._needles:
             at = data.find(needle, 3)
             while at >= 0:
-                if (base + at - 3) % 8 == 0 and at + 5 <= len(data):
+                if (not aligned or (base + at - 3) % 8 == 0) and at + 5 <= len(data):
                     (word,) = _WORD.unpack_from(data, at - 3)
                     area = self.find(word)
                     if area is not None:

@@ -22,6 +22,7 @@ from libswap.live.module import LibraryCache, Module
 from libswap.live.outlook import Options, Outlook, look
 from libswap.live.registry import Event, Record
 from libswap.live.subject import Subject
+from libswap.live.unloading import Kept, Unloaded, unload_unused
 from libswap.process.identity import Identity
 from libswap.process.namespaces import root_of
 from libswap.scan.usage import users_of
@@ -45,6 +46,7 @@ class Request:
         more: further libraries, each with its file, that every process is moved onto after this
             one, one after the other.
         stop_when_checked: whether a check that fails ends it all.
+        unload: unload copies that are not in use and that nothing can reach any more.
     """
 
     library: Path
@@ -56,6 +58,7 @@ class Request:
     state_dir: Path | None = None
     more: tuple[tuple[Path, Path], ...] = ()
     stop_when_checked: bool = False
+    unload: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +109,21 @@ Outcome: TypeAlias = Planned | Moved | Skipped | Refused | MovedBack
 
 @dataclass(frozen=True, slots=True)
 class ProcessResult:
-    """What became of one library in one process."""
+    """What became of one library in one process.
+
+    Attributes:
+        pid: of the process.
+        name: its short name.
+        library: path of the copy that was in use.
+        outcome: what was done, or why not.
+        copies: what became of copies that are not in use, where they were to be unloaded.
+    """
 
     pid: int
     name: str
     library: str
     outcome: Outcome
+    copies: tuple[Unloaded | Kept, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +250,15 @@ class _Run:
         ]
         if not found:
             found = [(str(self.request.library), Skipped("it does not use the old library"))]
-        for path, outcome in self._checked(subject, found):
-            yield ProcessResult(pid, name, path, outcome)
+        results = [
+            ProcessResult(pid, name, path, outcome)
+            for path, outcome in self._checked(subject, found)
+        ]
+        if self.request.unload and not self.request.dry_run:
+            copies = tuple(unload_unused(subject.again(), wait=self.request.options.wait))
+            keep_record(self.request.state_dir, subject.again())
+            results[-1] = replace(results[-1], copies=copies)
+        yield from results
 
     def _checked(
         self, subject: Subject, found: list[tuple[str, Outcome]]

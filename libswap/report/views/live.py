@@ -10,6 +10,7 @@ from rich.text import Text
 
 from libswap.live.findings import Finding, Severity
 from libswap.live.outlook import Outlook
+from libswap.live.unloading import Kept, Unloaded
 from libswap.operations.swap import (
     Moved,
     MovedBack,
@@ -45,7 +46,10 @@ def processes(results: Sequence[ProcessResult]) -> Table:
     for heading in ("pid", "process", "outcome"):
         table.add_column(heading, overflow="fold")
     for row in results:
-        table.add_row(str(row.pid), printable(row.name), _outcome(row.outcome))
+        text = _outcome(row.outcome)
+        for copy in row.copies:
+            text.append("\n").append(_copy(copy))
+        table.add_row(str(row.pid), printable(row.name), text)
     return table
 
 
@@ -71,6 +75,17 @@ def _outcome(outcome: Outcome) -> Text:
         case _:
             assert_never(outcome)
     return text
+
+
+def _copy(copy: Unloaded | Kept) -> Text:
+    what = f"  build {copy.build_id[:12]} at {copy.base:#x}"
+    match copy:
+        case Unloaded(stopped_for=seconds):
+            return Text(f"{what} unloaded, searched in {seconds * 1000:.2f} ms", "green")
+        case Kept(reasons=reasons):
+            return Text(f"{what} stays: {printable('; '.join(reasons))}", "dim")
+        case _:
+            assert_never(copy)
 
 
 def _threads(count: int) -> str:
