@@ -120,10 +120,11 @@ def apply(
     """Change running processes: at once, without a restart, and so that it can be taken back."""
     from libswap.errors import UsageError
     from libswap.operations import patch_apply
+    from libswap.operations.patch_entries import Options
 
     if bool(pid) + everyone + bool(exe) != 1:
         raise UsageError("Say one of --pid PID, --all and --exe PROGRAM")
-    options = patch_apply.Options(wait=wait, relaxed=relaxed, replace=replace, dry_run=dry_run)
+    options = Options(wait=wait, relaxed=relaxed, replace=replace, dry_run=dry_run)
     report = patch_apply.apply(file, options, pids=pid or (), program=exe)
     reporter_of(context).show("patch_apply", report, exit_code=report.exit_code)
     raise typer.Exit(report.exit_code)
@@ -145,9 +146,10 @@ def revert(
     as_json: Json = False,  # noqa: ARG001  the session's
 ) -> None:
     """Give functions back what they were before a patch."""
-    from libswap.operations import patch_apply, patch_revert
+    from libswap.operations import patch_revert
+    from libswap.operations.patch_entries import Options
 
-    options = patch_apply.Options(wait=wait, relaxed=relaxed, dry_run=dry_run)
+    options = Options(wait=wait, relaxed=relaxed, dry_run=dry_run)
     report = patch_revert.revert(pids, patch, options)
     reporter_of(context).show("patch_apply", report, exit_code=report.exit_code)
     raise typer.Exit(report.exit_code)

@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from libswap.elf.instructions import JUMP_SIZE
 from libswap.errors import (
-    EntryChanged,
     LibswapError,
     NoSuchPatch,
     PatchCallFailed,
@@ -22,12 +20,10 @@ from libswap.live.quiescence import Forbidden
 from libswap.live.refusal import require_fit
 from libswap.live.static_program import open_process
 from libswap.live.subject import Subject
-from libswap.operations.patch_apply import Options, code_of, record_of, visiting
+from libswap.operations.patch_entries import Options, code_of, record_of, restored, visiting
 from libswap.operations.patch_switch import finish, switched
 from libswap.operations.swap import Refused, Skipped, as_refused, process_name
 from libswap.process.identity import Identity
-
-_MOST_CODE: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +136,7 @@ def _changes(
     for entry in patch.entries:
         over = _over(tuple(patches.values()), patch, entry)
         if over is None:
-            changes.append(_restored(subject, entry))
+            changes.append(restored(subject, entry))
             continue
         later, theirs = over
         if theirs.chained:
@@ -165,15 +161,6 @@ def _over(
             if same and later.active and later.id != patch.id:
                 return later, theirs
     return None
-
-
-def _restored(subject: Subject, entry: EntryRecord) -> switch.Change:
-    code = subject.memory.read(entry.address, max(min(entry.size, _MOST_CODE), JUMP_SIZE))
-    if code[:JUMP_SIZE].hex() != entry.after:
-        pid, wanted = subject.identity.pid, bytes.fromhex(entry.after)
-        raise EntryChanged(pid, entry.label, wanted, code[:JUMP_SIZE])
-    before = bytes.fromhex(entry.before)
-    return switch.Change(entry.address, code[:JUMP_SIZE], before, code, entry.label)
 
 
 def _ask(subject: Subject, patch: PatchRecord, options: Options) -> None:

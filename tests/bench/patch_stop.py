@@ -3,8 +3,10 @@
 import tempfile
 from pathlib import Path
 
-from libswap.operations.patch_apply import Applied, Options, apply
+from libswap.operations.patch_apply import apply
 from libswap.operations.patch_build import Request, build
+from libswap.operations.patch_entries import Options
+from libswap.operations.patch_insert import Applied
 from libswap.operations.patch_revert import Reverted, revert
 from support.compiler import Compiler
 from support.target import running

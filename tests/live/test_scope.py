@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from libswap.operations.patch_apply import Applied, Options, apply
+from libswap.operations.patch_apply import apply
 from libswap.operations.patch_build import Request, build
+from libswap.operations.patch_entries import Options
+from libswap.operations.patch_insert import Applied
 from support.compiler import Compiler
 from support.host import host
 

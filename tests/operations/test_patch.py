@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from libswap.operations import patch_apply, patch_revert, patch_status
-from libswap.operations.patch_apply import Applied, Options
 from libswap.operations.patch_build import Request, build
+from libswap.operations.patch_entries import Options
+from libswap.operations.patch_insert import Applied
 from libswap.operations.patch_revert import Reverted
 from libswap.operations.patch_show import show
 from libswap.operations.swap import Refused, Skipped
@@ -288,3 +289,36 @@ def test_killed_at_any_step_all_functions_are_old_or_all_are_new(
     else:
         raise AssertionError("it never came to its end")
     assert seen == {6005, 7010}
+
+
+def test_a_patch_whose_other_function_is_covered_is_not_replaced(
+    program: Path, tmp_path: Path
+) -> None:
+    both = built(program, BOTH.format(2), tmp_path / "both.lsp")
+    over = built(program, "int other(int x) { return x * 50; }\n", tmp_path / "over.lsp")
+    newer = built(program, ONE.format(9), tmp_path / "newer.lsp")
+    with host(program) as process:
+        applied(both, process)
+        applied(over, process)
+        assert process.scenario(5) == 7250
+        assert refusal(newer, process, replace=True).error == "EntryChanged"
+        assert process.scenario(5) == 7250
+
+
+def test_a_swap_of_a_patched_library_is_refused_until_the_patch_is_gone(
+    compiler: Compiler, tmp_path: Path
+) -> None:
+    old = compiler.library(LIBRARY, "-O2", name="libwork.so", soname="libwork.so")
+    new = compiler.library(LIBRARY + "int added;\n", "-O2", name="libwork.so", soname="libwork.so")
+    main = "extern long work(long);\nlong scenario(long x) { return work(x); }\n"
+    program = compiler.program(
+        "patch/host.c", str(compiler.object(main)), str(old), f"-Wl,-rpath,{old.parent}"
+    )
+    path = built(old, LIBRARY_FIX, tmp_path / "fix.lsp")
+    swap = [sys.executable, "-m", "libswap", "live", str(old), "--new", str(new), "--dry-run"]
+    with host(program) as process:
+        applied(path, process)
+        command = [*swap, "--pid", str(process.pid)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "twice" in done.stdout
+        assert "hooked" in done.stdout

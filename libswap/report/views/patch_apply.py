@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from libswap.operations import patch_apply, patch_revert
+from libswap.operations import patch_apply, patch_insert, patch_revert
 from libswap.operations.swap import Refused, Skipped
 from libswap.report.text import printable
 
@@ -30,7 +30,7 @@ def render(result: patch_apply.Report | patch_revert.Report) -> Iterable[Rendera
 
 def _outcome(outcome: _Outcome) -> Text:  # noqa: C901  one case for each outcome
     match outcome:
-        case patch_apply.Applied():
+        case patch_insert.Applied():
             text = Text("patched", "green")
             text.append(_stop(outcome), "default")
             for id_ in outcome.replaces:
@@ -57,7 +57,7 @@ def _outcome(outcome: _Outcome) -> Text:  # noqa: C901  one case for each outcom
     return text
 
 
-def _stop(outcome: patch_apply.Applied | patch_revert.Reverted) -> str:
+def _stop(outcome: patch_insert.Applied | patch_revert.Reverted) -> str:
     return (
         f" in {outcome.stopped_for * 1000:.2f} ms ({outcome.threads} threads,"
         f" attempt {outcome.attempts}); id {outcome.id}"
