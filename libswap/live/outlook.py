@@ -141,6 +141,7 @@ def look(subject: Subject, source: Module, library: Library, options: Options) -
         *found.findings,
         *survey.findings,
         *hooked(subject.memory, source, found),
+        *_patched(subject, source),
         *_resized_elsewhere(subject, source, library, elsewhere),
         *_old_code_stays(found.kept),
         *_asleep(subject, source, found_words, options),
@@ -270,6 +271,17 @@ def _check(source: Module, library: Library) -> None:
         )
     if library.is_program:
         raise NotSwappable("program", "the new file is a program and no library", "")
+
+
+def _patched(subject: Subject, source: Module) -> Iterator[Finding]:
+    """Function patches of the copy in use, which would no longer be in force."""
+    patches = subject.place.record.patches if subject.place else ()
+    for patch in patches:
+        if patch.active and patch.base == source.base:
+            names = ", ".join(e.label for e in patch.entries[:_SHOWN])
+            detail = f"patch {patch.id} changes {names} in the old library, not in the new one"
+            instead = f"libswap patch revert {subject.identity.pid} --id {patch.id}"
+            yield risk("patched", names, detail, instead)
 
 
 def _elsewhere(subject: Subject, source: Module) -> frozenset[str]:
