@@ -1,8 +1,10 @@
 """Build a patch file from objects or sources and the file that they are to change."""
 
+import gc
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -85,7 +87,11 @@ def build(request: Request) -> Built:
     """
     with refusal("read", str(request.target)):
         image = Image.open(request.target)
-    with tempfile.TemporaryDirectory(prefix="libswap-") as work, Root.open("/") as here:
+    with (
+        _no_collection(),
+        tempfile.TemporaryDirectory(prefix="libswap-") as work,
+        Root.open("/") as here,
+    ):
         path = str(request.target.resolve())
         symbols = _symbols(request, image, path, here)
         given = _opened(request.libraries)
@@ -104,6 +110,18 @@ def build(request: Request) -> Built:
     if not request.dry_run:
         _write(request.output, data)
     return Built(request.output, identity(data), len(data), patch, written=not request.dry_run)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage collection: hundreds of thousands of symbols live as long as the work does."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _linked(
