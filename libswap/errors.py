@@ -957,11 +957,13 @@ class NothingToReplace(LibswapError):
     exit_code: ClassVar[int] = 95
     target: str
     functions: tuple[str, ...]
+    clones: tuple[str, ...] = ()
 
     @property
     def message(self) -> str:
         mine = ", ".join(self.functions[:8]) or "no function at all"
-        return f"nothing in {self.target} would be replaced: the object defines {mine}"
+        theirs = f", the target has only {', '.join(self.clones[:8])}" if self.clones else ""
+        return f"nothing in {self.target} would be replaced: the object defines {mine}{theirs}"
 
     @property
     def hint(self) -> str:

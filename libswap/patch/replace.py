@@ -44,7 +44,8 @@ def pairs(names: Names, replacements: Mapping[str, str]) -> tuple[Pair, ...]:
             found[theirs.symbol.value] = Pair(theirs, new, definition)
     if not found and not names.problems:
         mine = tuple(dict.fromkeys(s.name for _, s in names.functions()))
-        raise NothingToReplace(names.target.image.name, mine)
+        clones = (n for n in names.target.names if n.partition(".")[0] in mine and "." in n)
+        raise NothingToReplace(names.target.image.name, mine, tuple(clones))
     return tuple(found[value] for value in sorted(found))
 
 

@@ -139,6 +139,15 @@ def test_inline_functions_of_both_are_left_to_each(compiler: Compiler) -> None:
     assert all(f.severity is Severity.NOTE for f in patch.findings)
 
 
+def test_a_function_of_which_only_clones_are_left_is_said_to_be_so(compiler: Compiler) -> None:
+    source = """
+    static __attribute__((noinline)) int scaled(int x, int by) { return x * by + x / by; }
+    int work(int x) { return scaled(x, 3) + scaled(x + 1, 3); }
+    """
+    with pytest.raises(NothingToReplace, match=r"only scaled\.constprop\.0"):
+        linked(target(compiler, source), fix(compiler, "int scaled(int x, int y) { return 0; }"))
+
+
 def test_an_object_that_replaces_nothing_is_an_error_of_its_own(compiler: Compiler) -> None:
     library = target(compiler, "int here(void) { return 1; }")
     with pytest.raises(NothingToReplace) as caught:
