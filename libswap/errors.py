@@ -170,6 +170,23 @@ class NotAllMoved(LibswapError):
 
 
 @dataclass(eq=False)
+class RehearsalFailed(LibswapError):
+    """A swap was tried in a copy of the process, and failed there; the process is untouched."""
+
+    exit_code: ClassVar[int] = 88
+    pid: int
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"in a copy of process {self.pid} the swap failed: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return "The process goes on with the old library."
+
+
+@dataclass(eq=False)
 class CheckFailed(LibswapError):
     """The user's check failed after a process was moved; the installation was taken back."""
 

@@ -63,6 +63,13 @@ def command(
             "back.",
         ),
     ] = "",
+    rehearse: Annotated[
+        bool,
+        typer.Option(
+            "--rehearse",
+            help="First in a copy of each process; where that fails, the process is left as it is.",
+        ),
+    ] = False,
     unload: Annotated[
         bool,
         typer.Option(
@@ -93,7 +100,7 @@ def command(
     kept = state_dir or default_state_dir()
     request = Request(
         library, new, tuple(pid or ()), options, dry_run, tuple(shlex.split(check)), kept,
-        unload=unload,
+        unload=unload, rehearse=rehearse,
     )  # fmt: skip
     report = swap_library(request)
     reporter.show("live", report, exit_code=report.exit_code)

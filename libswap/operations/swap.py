@@ -12,7 +12,14 @@ from typing import Final, TypeAlias
 from libswap.abi.compare import compare
 from libswap.abi.finding import Severity
 from libswap.elf.library import read_library
-from libswap.errors import AbiBroken, LibswapError, LoadFailed, NotAllMoved, ProcessGone
+from libswap.errors import (
+    AbiBroken,
+    LibswapError,
+    LoadFailed,
+    NotAllMoved,
+    ProcessGone,
+    RehearsalFailed,
+)
 from libswap.linux.command import run
 from libswap.linux.rooted import Root
 from libswap.live import swap as live
@@ -21,6 +28,7 @@ from libswap.live.library import Library
 from libswap.live.module import LibraryCache, Module
 from libswap.live.outlook import Options, Outlook, look
 from libswap.live.registry import Event, Record
+from libswap.live.rehearsal import copied
 from libswap.live.subject import Subject
 from libswap.live.unloading import Kept, Unloaded, unload_unused
 from libswap.process.identity import Identity
@@ -46,6 +54,7 @@ class Request:
         more: further libraries, each with its file, that every process is moved onto after this
             one, one after the other.
         stop_when_checked: whether a check that fails ends it all.
+        rehearse: move a copy of each process first, and the process itself only if that works.
         unload: unload copies that are not in use and that nothing can reach any more.
     """
 
@@ -59,6 +68,7 @@ class Request:
     more: tuple[tuple[Path, Path], ...] = ()
     stop_when_checked: bool = False
     unload: bool = False
+    rehearse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +87,7 @@ class Moved:
     attempts: int
     threads: int
     outlook: Outlook
+    rehearsed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,14 +312,36 @@ class _Run:
             raise AbiBroken(str(file), broken)
         loaded = copy_of(subject, source, new)
         visible = loaded is not None or sees(subject, file)
+        hand_over = "" if visible else str(file)
+        if self.request.rehearse:
+            self._rehearse(subject, source, aim, hand_over)
         pid = subject.identity.pid
         done = live.swap(
-            subject, source, new, str(file), options, loaded=loaded,
-            hand_over="" if visible else str(file),
+            subject, source, new, str(file), options, loaded=loaded, hand_over=hand_over,
             progress=lambda step: self.progress(pid, step),
         )  # fmt: skip
         keep_record(self.request.state_dir, subject.again())
-        return Moved(done.id, done.stopped_for, done.attempts, done.threads, done.outlook)
+        return Moved(
+            done.id, done.stopped_for, done.attempts, done.threads, done.outlook,
+            self.request.rehearse,
+        )  # fmt: skip
+
+    def _rehearse(self, subject: Subject, source: Module, aim: _Aim, hand_over: str) -> None:
+        """The same swap in a copy of the process, which must live afterwards."""
+        options, pid = self.request.options, subject.identity.pid
+        self.progress(pid, "rehearse")
+        work = 2 * options.wait + options.constructors
+        with copied(subject, wait=options.wait, work=work) as copy:
+            try:
+                with Subject.open(copy, self.cache) as twin:
+                    its = next((m for m in twin.modules if m.base == source.base), source)
+                    live.swap(
+                        twin, its, aim.new, str(aim.file), options, hand_over=hand_over,
+                        loaded=copy_of(twin, its, aim.new),
+                    )  # fmt: skip
+                    copy.check()
+            except LibswapError as error:
+                raise RehearsalFailed(pid, error.message) from None
 
     def _complaint(self, pid: int) -> str:
         """Why the user's check is not content; "" where it is."""

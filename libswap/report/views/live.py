@@ -55,13 +55,15 @@ def processes(results: Sequence[ProcessResult]) -> Table:
 
 def _outcome(outcome: Outcome) -> Text:
     match outcome:
-        case Moved():
+        case Moved(rehearsed=rehearsed):
             text = Text("moved", "green")
             text.append(
                 f" in {outcome.stopped_for * 1000:.2f} ms ({_threads(outcome.threads)},"
                 f" attempt {outcome.attempts}); id {outcome.id}",
                 "default",
             )
+            if rehearsed:
+                text.append("; it had worked in a copy of the process")
         case Skipped(reason=reason):
             text = Text(f"nothing to do: {printable(reason)}", "dim")
         case Refused(reason=reason, instead=instead):

@@ -1,0 +1,109 @@
+"""Try a swap in a copy of the process first, which ends by itself whatever becomes of us."""
+
+import os
+import signal
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from libswap.errors import LibswapError, ProcessGone, RehearsalFailed
+from libswap.live.calls import Program, Result, Returned, SystemCall
+from libswap.live.choice import borrow
+from libswap.live.refusal import needs_lifting
+from libswap.live.runtime import runtime_of
+from libswap.live.subject import Subject
+from libswap.live.thread import state
+from libswap.process.identity import Identity
+
+_CLONE: Final = 56
+_NANOSLEEP: Final = 35
+_EXIT_GROUP: Final = 231
+_WAIT4: Final = 61
+_CLONE_UNTRACED: Final = 0x00800000
+"""With no signal in the low byte: the parent's waitpid(2) does not see such a child."""
+_WNOHANG: Final = 1
+_WALL: Final = 0x40000000
+_MARGIN: Final = 30.0
+_TO_END: Final = 5.0
+_PAUSE: Final = 0.002
+_MASK: Final = (1 << 64) - 1
+
+
+@contextmanager
+def copied(subject: Subject, *, wait: float, work: float) -> Iterator[Identity]:
+    """A copy of the process with one thread, as fork(2) makes it; it ends with the block.
+
+    The copy sleeps and then ends, both by the code that it was born in. So it is gone some time
+    after we are killed too; nobody has collected it then, and it stays a zombie of the process.
+
+    Args:
+        subject: the process.
+        wait: seconds to wait for a thread that may be borrowed.
+        work: seconds that the block may take.
+
+    Raises:
+        RehearsalFailed: no copy could be made.
+        NoSafeThread: no thread could be borrowed.
+        ProcessGone: the process ended.
+    """
+    seconds = int(wait + work + _MARGIN)
+    made = _run(subject, [
+        SystemCall(_CLONE, (_CLONE_UNTRACED, 0, 0, 0, 0)),
+        SystemCall(_NANOSLEEP, (struct.pack("<QQ", seconds, 0), 0), unless=Result(0)),
+        SystemCall(_EXIT_GROUP, (0,), unless=Result(0)),
+    ], wait)  # fmt: skip
+    if made > _MASK - 4095:
+        raise RehearsalFailed(subject.identity.pid, f"clone: {os.strerror(_MASK + 1 - made)}")
+    copy = _seen_from_here(subject.identity.pid, made)
+    try:
+        yield copy
+    finally:
+        _end(copy)
+        with suppress(LibswapError):  # then it stays a zombie, which only the process can see
+            _run(subject, [SystemCall(_WAIT4, (made, 0, _WALL | _WNOHANG, 0))], wait)
+
+
+def _run(subject: Subject, program: Program, wait: float) -> int:
+    """The first result of a program."""
+    runtime = runtime_of(subject.modules)
+    with borrow(
+        subject.identity, subject.memory, avoid=runtime.avoid, deadline=time.monotonic() + wait,
+        errno_location=runtime.errno_location, lift_seccomp=needs_lifting(subject.identity.pid),
+    ) as thread:  # fmt: skip
+        outcome = thread.run(program, timeout=wait)
+    if not isinstance(outcome, Returned):
+        raise RehearsalFailed(subject.identity.pid, "the system call did not come back")
+    return outcome.results[0]
+
+
+def _seen_from_here(parent: int, number: int) -> Identity:
+    """The child that the process knows by a number of its own PID namespace."""
+    for task in os.listdir(f"/proc/{parent}/task"):  # noqa: PTH208  names are what is wanted
+        with (
+            suppress(FileNotFoundError, ProcessGone),
+            open(f"/proc/{parent}/task/{task}/children") as file,  # noqa: PTH123
+        ):
+            for word in file.read().split():
+                if _innermost(int(word)) == number:
+                    return Identity.of(int(word))
+    raise RehearsalFailed(parent, "its copy is not to be found")
+
+
+def _innermost(pid: int) -> int:
+    with suppress(FileNotFoundError), open(f"/proc/{pid}/status") as status:  # noqa: PTH123
+        for line in status:
+            if line.startswith("NSpid:"):
+                return int(line.split()[-1])
+    return 0
+
+
+def _end(copy: Identity) -> None:
+    """Kill it, and wait until it is a zombie that can be collected."""
+    with suppress(ProcessGone, ProcessLookupError):
+        copy.check()
+        os.kill(copy.pid, signal.SIGKILL)
+    deadline = time.monotonic() + _TO_END
+    while state(copy.pid, copy.pid) not in ("Z", "", "X") and time.monotonic() < deadline:
+        time.sleep(_PAUSE)
