@@ -35,6 +35,9 @@ class Code(Protocol):
     def is_open(self, vaddr: int, size: int) -> bool:
         """Whether a value there is filled in later."""
 
+    def around(self, vaddr: int) -> tuple[int, int] | None:
+        """Start and size of the function there; None to take its jump tables for calls."""
+
 
 def caller_saved() -> Registers:
     """The registers that a function may change (psABI x86-64 figure 3.4)."""
@@ -43,7 +46,7 @@ def caller_saved() -> Registers:
     return frozenset((*general, *range(r.ZMM0, r.ZMM31 + 1), *range(r.K0, r.K7 + 1)))
 
 
-def written(code: Code, entry: int, size: int) -> Registers:
+def written(code: Code, entry: int) -> Registers:
     """The caller-saved registers that a function changes, with what it calls.
 
     A call that leads out of the module, or through a pointer, may change all of them, and so it
@@ -52,27 +55,27 @@ def written(code: Code, entry: int, size: int) -> Registers:
     Args:
         code: where the function lies.
         entry: its address.
-        size: its size, 0 where it is not known.
     """
     every = caller_saved()
     found: set[int] = set()
-    for instruction in _reachable(code, entry, size):
+    for instruction in _reachable(code, entry):
         if instruction is None:
             return every
         found.update(register for register, _, writes in _uses(instruction) if writes)
+        if instruction.flow_control == decoder().FlowControl.INDIRECT_BRANCH:
+            found |= _results()  # it may have been a tail call
         if found >= every:
             break
     return every & found
 
 
-def _reachable(code: Code, entry: int, size: int) -> Iterator["Instruction | None"]:
+def _reachable(code: Code, entry: int) -> Iterator["Instruction | None"]:
     """Every instruction of a function and of what it calls; None where that is not known."""
     iced = decoder()
     flow = iced.FlowControl
-    todo, seen, count = [(entry, size)], {entry}, 0
+    todo, seen, count = [entry], {entry}, 0
     while todo:
-        start, length = todo.pop()
-        for instruction in _straight(code, start):
+        for instruction in _straight(code, todo.pop()):
             count += 1
             target = instruction.near_branch_target if _is_near(instruction) else None
             kind = instruction.flow_control
@@ -82,11 +85,12 @@ def _reachable(code: Code, entry: int, size: int) -> Iterator["Instruction | Non
                 yield None
                 return
             if kind in (flow.INDIRECT_CALL, flow.INDIRECT_BRANCH):
-                inside = kind == flow.INDIRECT_BRANCH and length and not _is_slot(instruction)
-                if not inside:
+                table = kind == flow.INDIRECT_BRANCH and not _is_slot(instruction)
+                around = code.around(instruction.ip) if table else None
+                if around is None:
                     yield None
                     return
-                todo += _unseen(_table_targets(code, entry, size), seen)
+                todo += _unseen(_table_targets(code, *around), seen)
             yield instruction
             if target is not None:
                 todo += _unseen([target], seen)
@@ -94,14 +98,20 @@ def _reachable(code: Code, entry: int, size: int) -> Iterator["Instruction | Non
                 break
 
 
-def needs_alignment(code: Code, entry: int, size: int) -> bool:
+def _results() -> set[int]:
+    """The registers that a result is returned in."""
+    r = decoder().Register
+    return {r.RAX, r.RDX, r.ZMM0, r.ZMM1}
+
+
+def needs_alignment(code: Code, entry: int) -> bool:
     """Whether a function relies on the stack being aligned to 16 bytes when it is called.
 
     It does if it calls what may rely on it, or uses 16 bytes of its stack at once.
     """
     iced = decoder()
     stack = (iced.Register.RSP, iced.Register.RBP)
-    for instruction in _reachable(code, entry, size):
+    for instruction in _reachable(code, entry):
         if instruction is None:
             return True
         width = iced.MemorySizeExt.size(instruction.memory_size)
@@ -110,10 +120,10 @@ def needs_alignment(code: Code, entry: int, size: int) -> bool:
     return False
 
 
-def _unseen(targets: Sequence[int], seen: set[int]) -> list[tuple[int, int]]:
+def _unseen(targets: Sequence[int], seen: set[int]) -> list[int]:
     new = [t for t in targets if t not in seen]
     seen.update(new)
-    return [(t, 0) for t in new]
+    return new
 
 
 def _table_targets(code: Code, entry: int, size: int) -> list[int]:
@@ -247,7 +257,7 @@ class Callers:
     def _written_by(self, function: TargetSymbol) -> Registers:
         at = function.symbol.value
         if at not in self._written:
-            self._written[at] = written(self.target, at, function.symbol.size)
+            self._written[at] = written(self.target, at)
         return self._written[at]
 
     def _live_after(self, site: int, start: int, size: int, registers: Registers) -> set[int]:
@@ -268,7 +278,7 @@ def _read_first(body: Mapping[int, "Instruction"], start: int, registers: Regist
     flow, r = iced.FlowControl, iced.Register
     arguments = {r.RDI, r.RSI, r.RDX, r.RCX, r.R8, r.R9, r.R10, r.RAX}
     arguments |= set(range(r.ZMM0, r.ZMM7 + 1))
-    results = {r.RAX, r.RDX, r.ZMM0, r.ZMM1}
+    results = _results()
     found: set[int] = set()
     seen: dict[int, Registers] = {}
     todo = [(start, registers)]

@@ -218,6 +218,11 @@ class Target:
         """Nothing is: the linker filled in everything that its code refers to."""
         return False
 
+    def around(self, vaddr: int) -> tuple[int, int] | None:
+        """Start and size of the function there; nothing of it where it has no name."""
+        found = self.function_around(vaddr)
+        return (found.symbol.value, found.symbol.size) if found else (vaddr, 0)
+
     @cached_property
     def texts(self) -> tuple[tuple[int, bytes], ...]:
         """(address, bytes) of the executable segments."""

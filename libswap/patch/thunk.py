@@ -86,6 +86,10 @@ class _Inside:
     def is_open(self, vaddr: int, size: int) -> bool:
         return any(at in self.places for at in range(vaddr, vaddr + size))
 
+    def around(self, vaddr: int) -> tuple[int, int] | None:  # noqa: ARG002  see registers.Code
+        """A jump through a register may be a call: then everything may change."""
+        return None
+
 
 def thunks(target: Target, patch: Patch, pairs: Sequence[Pair]) -> Thunks:
     """The thunks that a patch needs; most need none.
@@ -98,12 +102,12 @@ def thunks(target: Target, patch: Patch, pairs: Sequence[Pair]) -> Thunks:
     callers, inside, made = Callers(target), _Inside.of(patch), _Builder()
     findings: list[Finding] = []
     for pair, replaced in zip(pairs, patch.replaced, strict=True):
-        left_alone = caller_saved() - written(target, replaced.vaddr, replaced.size)
+        left_alone = caller_saved() - written(target, replaced.vaddr)
         if not left_alone:
             continue  # it calls what the compiler did not know: nobody relies on anything
-        changed = left_alone & written(inside, *replaced.code)
+        changed = left_alone & written(inside, replaced.code[0])
         relied = callers.rely_on(pair.old, changed) if changed else Reliance(frozenset())
-        aligns = needs_alignment(inside, *replaced.code) and callers.may_misalign(pair.old)
+        aligns = needs_alignment(inside, replaced.code[0]) and callers.may_misalign(pair.old)
         if relied.registers or aligns:
             size = 32 if relied.wide else 16
             words = stack_arguments(inside.bytes_at(*replaced.code), replaced.code[0])

@@ -37,7 +37,7 @@ TARGETS = (
 
 @pytest.mark.parametrize("cc", ["gcc", "clang"])
 @pytest.mark.parametrize(("kind", "model"), TARGETS)
-@pytest.mark.parametrize("level", ["-O0", "-O2"])
+@pytest.mark.parametrize("level", ["-O0", "-O1", "-O2", "-O3"])
 def test_patched_code_computes_what_its_source_says(
     compiler: Compiler, cc: str, kind: str, model: str, level: str
 ) -> None:

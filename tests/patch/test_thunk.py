@@ -42,6 +42,32 @@ def test_callers_keep_what_their_callee_used_to_leave_alone(compiler: Compiler) 
             assert process.scenario(n) == expected(n)
 
 
+def test_a_jump_table_in_the_old_function_hides_nothing(compiler: Compiler) -> None:
+    source = """
+    static __attribute__((noinline, noclone)) long pick(long a) {
+        if (a < 100)
+            return a + 1;
+        switch (a - 100) {
+        case 0: return a * 3; case 1: return a ^ 5; case 2: return a - 77; case 3: return a * a;
+        case 4: return a / 2; case 5: return -a; case 6: return a << 3; default: return 9;
+        }
+    }
+    long scenario(long n) { long b = n * 3, c = n * 5; return pick(n) + b * c + pick(b) + c; }
+    """
+    fix = compiler.object("patch/kept_fix.c", "-O2", "-fPIC")
+    program = compiler.program(
+        "patch/host.c", str(compiler.object(source, "-O2", "-fno-jump-tables"))
+    )
+    tables = compiler.program("patch/host.c", str(compiler.object(source, "-O2")))
+    for target in (program, tables):
+        patch = linked(target, fix, replacements={"pick": "few"})
+        assert "registers-kept" in {f.word for f in patch.findings}
+        with host(target) as process:
+            process.apply(patch)
+            assert process.scenario(7) == 1007 + 21 * 35 + 1021 + 35
+            assert process.scenario(102) == 1102 + 306 * 510 + 1306 + 510
+
+
 def test_callers_that_do_not_align_the_stack_are_made_up_for(compiler: Compiler) -> None:
     source = """
     static __attribute__((noinline, noclone)) long leaf(long x) { return x * 3 + 7; }
