@@ -5,17 +5,20 @@ from typing import Final
 
 from libswap.errors import (
     LibswapError,
+    NotSwappable,
     ProcessGone,
     ProcessZombie,
     SeccompForbids,
     ShadowStackActive,
     SystemRefused,
+    ThreadUnstoppable,
     TracedByAnother,
     TracingForbidden,
     WrongProgramClass,
 )
+from libswap.linux.address_space import shares_memory
 from libswap.linux.procfs import PROC
-from libswap.live.thread import Thread, ThreadGone, live_threads
+from libswap.live.thread import Thread, ThreadGone, live_threads, states
 from libswap.live.tracee import let_go
 from libswap.process.identity import Identity
 
@@ -25,6 +28,8 @@ _CAP_SYS_ADMIN: Final = 1 << 21
 _SECCOMP_STRICT: Final = 1
 _SECCOMP_FILTER: Final = 2
 _EM_386: Final = 3
+# Where the kernel holds the tasks of a frozen cgroup: v2 (do_freezer_trap() may be inlined), v1.
+_FREEZERS: Final = frozenset({"get_signal", "do_freezer_trap", "__refrigerator"})
 
 
 def require_fit(identity: Identity) -> None:
@@ -37,6 +42,8 @@ def require_fit(identity: Identity) -> None:
         WrongProgramClass: it is no 64-bit x86-64 program.
         ShadowStackActive: its return addresses are kept a second time by the CPU.
         SeccompForbids: a filter forbids what would have to be done, and cannot be lifted.
+        NotSwappable: it is a vfork child, whose memory is its parent's.
+        ThreadUnstoppable: no thread of it can stop, or its cgroup is frozen.
         TracingForbidden: the kernel does not let us trace it, and why.
     """
     identity.check()
@@ -46,10 +53,12 @@ def require_fit(identity: Identity) -> None:
     tracer = int(status.get("TracerPid", "0"))
     if tracer:
         raise TracedByAnother(identity.pid, tracer, _name(tracer))
-    _require_class(identity.pid)
+    require_class(identity.pid)
     if "shstk" in status.get("x86_Thread_features", "").split():
         raise ShadowStackActive(identity.pid)
     _require_lenient_seccomp(identity.pid, int(status.get("Seccomp", "0")))
+    _require_own_memory(identity.pid, int(status.get("PPid", "0")))
+    _require_stoppable(identity.pid)
     _require_tracing(identity.pid, status)
 
 
@@ -58,7 +67,12 @@ def needs_lifting(pid: int) -> bool:
     return int(_status(pid).get("Seccomp", "0")) == _SECCOMP_FILTER
 
 
-def _require_class(pid: int) -> None:
+def require_class(pid: int) -> None:
+    """Make sure that the program is a 64-bit one; what it keeps in memory means nothing else.
+
+    Raises:
+        WrongProgramClass: it is not.
+    """
     try:
         with open(PROC.path(pid, "exe"), "rb", buffering=0) as program:  # noqa: PTH123  a proc link
             head = program.read(20)
@@ -82,9 +96,38 @@ def _may_lift() -> bool:
     return _effective(own) & _CAP_SYS_ADMIN != 0 and own.get("Seccomp", "0") == "0"
 
 
+def _require_own_memory(pid: int, parent: int) -> None:
+    """The parent's threads would not be stopped when the memory that both have is changed."""
+    if parent and shares_memory(pid, parent):
+        raise NotSwappable(
+            "vfork-child",
+            f"it is a vfork child and works in the memory of its parent, process {parent}",
+            "try again when it has executed its program or ended",
+        )
+
+
+def _require_stoppable(pid: int) -> None:
+    """One that is seized and does not stop would hang as soon as it could, while we live."""
+    letters = states(pid)
+    for tid, letter in letters.items():
+        if letter in "SD" and _waits_in(pid, tid) in _FREEZERS:
+            raise ThreadUnstoppable(pid, tid, f"{letter}: its cgroup is frozen")
+    if set(letters.values()) == {"D"}:
+        raise ThreadUnstoppable(pid, next(iter(letters)), "D")
+
+
+def _waits_in(pid: int, tid: int) -> str:
+    try:
+        return PROC.read(pid, f"task/{tid}/wchan").decode("ascii", "replace")
+    except OSError:
+        return ""
+
+
 def _require_tracing(pid: int, status: dict[str, str]) -> None:
     """Try it on one thread; where it is refused, say why as exactly as can be known."""
-    for tid in live_threads(pid):
+    for tid, letter in states(pid).items():
+        if letter == "D":
+            continue
         thread = Thread(pid, tid)
         try:
             thread.seize()

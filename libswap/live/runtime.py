@@ -51,6 +51,11 @@ def runtime_of(modules: Sequence[Module]) -> Runtime:
         NotSwappable: the process has no dlopen, or none that is known to work from outside.
     """
     _check_machine(modules)
+    if any(is_loader(m) and "/ld-musl-" in m.link.name for m in modules):
+        raise NotSwappable(
+            "musl", "its C library is musl, whose loader and malloc cannot be told from the rest",
+            "restart the process",
+        )  # fmt: skip
     found = {name: _address(modules, name) for name in (
         "dlopen", "dlmopen", "dlclose", "dlerror", "dlinfo", "__errno_location",
     )}  # fmt: skip
@@ -73,7 +78,9 @@ def runtime_of(modules: Sequence[Module]) -> Runtime:
 def is_loader(module: Module) -> bool:
     """Whether it is the dynamic linker."""
     soname = (module.library.dynamic.soname if module.library else "") or ""
-    return soname.startswith(("ld-linux", "ld-musl")) or "/ld-musl-" in module.path
+    # musl's is its C library too: one nameless file, linked to by that name.
+    paths = (module.path, module.link.name)
+    return soname.startswith(("ld-linux", "ld-musl")) or any("/ld-musl-" in p for p in paths)
 
 
 def is_c_library(module: Module) -> bool:

@@ -11,6 +11,7 @@ from libswap.linux.procfs import PROC, Procfs
 from libswap.live import registry
 from libswap.live.link_map import parse_auxv, read_loader
 from libswap.live.module import LibraryCache, Module, modules
+from libswap.live.refusal import require_class
 from libswap.live.registry import Place
 from libswap.live.thread import live_threads
 from libswap.process.identity import Identity
@@ -45,10 +46,12 @@ class Subject:
         Raises:
             ProcessGone: it ended.
             ProcessUnreadable: we may not look at it.
+            WrongProgramClass: it is no 64-bit program.
             LinkMapUnreadable: it has no dynamic linker, or that is busy for too long.
             RecordDamaged: what it carries cannot be trusted.
         """
         identity.check(procfs)
+        require_class(identity.pid)
         tid = live_threads(identity.pid)[0]
         try:
             memory = ProcessMemory(tid)
