@@ -1,0 +1,108 @@
+"""Libswap ended by a signal at any moment, and two of them at once, while the process serves."""
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from libswap.operations.swap import Moved, Skipped
+from support.compiler import Compiler
+from support.driven import Target
+from support.swapping import Stage, reverted
+
+pytestmark = [pytest.mark.compiler, pytest.mark.ptrace]
+
+LIBRARY = "static int n;\nint next(void) { return ++n * 10 + VERSION; }\n" + "".join(
+    f"static int d{i} = {i};\nint f{i}(int a) {{ return a * {i} + d{i}++ + VERSION; }}\n"
+    for i in range(200)
+)
+# Three threads call all the time; every answer of the library must be one more than the last.
+PROGRAM = """
+#include <pthread.h>
+#include <time.h>
+int next(void);
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int last, gaps;
+static int call(void) {
+    pthread_mutex_lock(&lock);
+    int value = next();
+    if (value / 10 != last + 1) gaps++;
+    last = value / 10;
+    pthread_mutex_unlock(&lock);
+    return value % 10;
+}
+static void *serve(void *p) {
+    for (;;) { struct timespec time = {0, 100000}; call(); nanosleep(&time, 0); }
+}
+int main(void) {
+    for (int i = 0; i < 3; i++) { pthread_t t; if (pthread_create(&t, 0, serve, 0)) return 9; }
+    ready();
+    while (asked()) { int version = call(); answer(gaps * 10 + version); }
+}
+"""
+
+
+@pytest.fixture
+def stage(compiler: Compiler, tmp_path: Path) -> Stage:
+    return Stage(compiler, tmp_path / "libscene.so")
+
+
+def tool(*situations: str, live: str = "works") -> pytest.MarkDecorator:
+    return pytest.mark.scenario("tool", situations, live=live)
+
+
+def _served(target: Target) -> str:
+    """The version that answers; a gap in the count would stand before it."""
+    return target.ask()
+
+
+def _ended_in_the_middle(stage: Stage, target: Target, number: signal.Signals, delay: float) -> int:
+    """Move it in a child that gets a signal; how the child ended."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            stage.swap(target)
+            code = 0
+        except KeyboardInterrupt:
+            code = 130
+        finally:
+            os._exit(code)
+    time.sleep(delay)
+    os.kill(child, number)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@tool("ended by SIGKILL, SIGINT, SIGTERM, SIGHUP at random moments while the process serves")
+@pytest.mark.parametrize("number", ["SIGKILL", "SIGINT", "SIGTERM", "SIGHUP"])
+def test_the_next_run_finishes_or_reverts(stage: Stage, number: str) -> None:
+    builds = [stage.build(LIBRARY, version=v) for v in (1, 2)]
+    stage.install(builds[0])
+    made = stage.program(PROGRAM, "-include", str(stage.header), "-pthread")
+    moments = random.Random(number)
+    with stage.running(made) as target:
+        assert _served(target) == "1"
+        began = time.monotonic()
+        stage.install(builds[1])
+        stage.moved(target)
+        usual = time.monotonic() - began
+        broken_off = 0
+        for count in range(8):
+            version = 1 + count % 2
+            stage.install(builds[version - 1])
+            delay = moments.uniform(0, usual)
+            code = _ended_in_the_middle(stage, target, signal.Signals[number], delay)
+            broken_off += code != 0
+            assert code in (0, 130, -signal.Signals[number]), (count, delay, code)
+            assert _served(target) in ("1", "2"), (count, delay, code)
+            outcome = stage.swap(target)
+            assert isinstance(outcome, Moved | Skipped), (count, delay, code, outcome)
+            assert _served(target) == str(version), (count, delay, code)
+        assert broken_off
+        (outcome,) = reverted([target.pid])
+        assert isinstance(outcome, Moved)
+        assert _served(target) == "1"
