@@ -2,15 +2,12 @@
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from libswap.abi.compare import compare
 from libswap.abi.finding import Finding, Severity
-from libswap.abi.verdict import Verdict, verdict
-from libswap.elf.image import Image
-from libswap.elf.library import read_library
+from libswap.abi.verdict import Verdict
 from libswap.errors import Incompatible, UsageError
 from libswap.install import linker_cache, notices, packages
 from libswap.install import plan as planning
@@ -27,6 +24,7 @@ from libswap.install.transaction import Affected, Caller, Strategy, Transaction,
 from libswap.linux import mounts
 from libswap.linux.files import Directory, FileId
 from libswap.operations import prune
+from libswap.operations.check import check
 from libswap.scan.usage import Usage, users_of
 from libswap.settings import Settings
 
@@ -133,7 +131,7 @@ def plan(request: Request, settings: Settings) -> Plan:
     order = Order(new_id(now), now, Caller.current(), request.strategy)
     transaction = planning.transaction(pairs, order)
     planning.first(no_space(_space(transaction, pairs, settings.state_dir)))
-    comparisons = _comparisons(pairs)
+    comparisons = tuple(_comparisons(pairs, settings))
     _require_compatible(pairs, comparisons, request.allowance)
     changed = {change.path for change in transaction.changes}
     usage = users_of([p.survey.predecessor for p in pairs if p.survey.predecessor is not None])
@@ -195,23 +193,24 @@ def _pairs(request: Request, sources: Iterable[Source], state: State | None) -> 
     return pairs
 
 
-def _comparisons(pairs: Iterable[Pair]) -> tuple[Comparison, ...]:
-    return tuple(_compare(pair) for pair in pairs if pair.survey.predecessor is not None)
+def _comparisons(pairs: Sequence[Pair], settings: Settings) -> Iterator[Comparison]:
+    sources = [str(pair.source.path) for pair in pairs]
+    for pair in pairs:
+        if pair.survey.predecessor is not None:
+            yield _compare(pair, pair.survey.predecessor, sources, settings)
 
 
-def _compare(pair: Pair) -> Comparison:
-    predecessor = pair.survey.predecessor
-    assert predecessor is not None  # noqa: S101  asked by the caller
-    old = read_library(Image.open(predecessor))
-    new = read_library(Image.open(pair.source.path))
-    findings = compare(old, new)
+def _compare(
+    pair: Pair, predecessor: str, together: Sequence[str], settings: Settings
+) -> Comparison:
+    found = check(predecessor, str(pair.source.path), settings, together=together)
     require_unwritten(pair.source)
     return Comparison(
         pair.survey.target.path,
         str(pair.source.path),
         os.path.realpath(predecessor),
-        verdict(old, new, findings),
-        findings,
+        found.verdict,
+        found.findings,
     )
 
 

@@ -140,6 +140,27 @@ def test_several_libraries_change_together(compiler: Compiler, site: Site, tmp_p
     assert all((site.lib / s.name).read_bytes() == old.read_bytes() for s in sources)
 
 
+def test_what_nothing_here_provides_is_refused_unless_it_arrives_in_the_same_moment(
+    compiler: Compiler, site: Site
+) -> None:
+    base = compiler.library("int f(void) { return 1; }\n", name="libbase.so.1",
+                            soname="libbase.so.1")  # fmt: skip
+    newer = compiler.library("int f(void) { return 1; }\nint g(void) { return 2; }\n",
+                             name="libbase.so.1", soname="libbase.so.1")  # fmt: skip
+    flags = (str(newer), f"-Wl,-rpath,{site.lib}")
+    old = compiler.library("int f(void);\nint h(void) { return f(); }\n", *flags,
+                           name="libtop.so.1", soname="libtop.so.1")  # fmt: skip
+    new = compiler.library("int g(void);\nint h(void) { return g(); }\n", *flags,
+                           name="libtop.so.1", soname="libtop.so.1")  # fmt: skip
+    site.place(base, "libbase.so.1")
+    top = site.place(old, "libtop.so.1")
+    with pytest.raises(Incompatible, match="symbol-unresolved g"):
+        site.install(new, to=top)
+    assert top.read_bytes() == old.read_bytes()
+    site.install(new, newer, to=site.lib)
+    assert top.read_bytes() == new.read_bytes()
+
+
 def test_two_sources_of_one_name_are_refused(compiler: Compiler, site: Site) -> None:
     site.place(library(compiler, 1), "fixture.so")
     with pytest.raises(UsageError, match="2 of the sources would become"):

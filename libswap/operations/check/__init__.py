@@ -1,6 +1,7 @@
 """May a new library stand in for an old one, on this machine, for what runs on it?"""
 
 import os
+from collections.abc import Sequence
 from typing import Final
 
 from libswap.abi import catalogue
@@ -25,7 +26,14 @@ _INCOMPARABLE: Final = frozenset(
 )
 
 
-def check(old_path: str, new_path: str, settings: Settings, *, headers: str | None = None) -> Check:
+def check(
+    old_path: str,
+    new_path: str,
+    settings: Settings,
+    *,
+    headers: str | None = None,
+    together: Sequence[str] = (),
+) -> Check:
     """Compare two libraries and look at who would load the new one.
 
     Args:
@@ -33,6 +41,7 @@ def check(old_path: str, new_path: str, settings: Settings, *, headers: str | No
         new_path: what would take its place.
         settings: how long abidiff may take.
         headers: the directory of the library's public headers, where they are known.
+        together: other new libraries that will be installed in the same moment.
 
     Raises:
         InvalidElf: one of the two is no shared library.
@@ -48,7 +57,10 @@ def check(old_path: str, new_path: str, settings: Settings, *, headers: str | No
     types: Types = SymbolLevelOnly("the new file cannot be loaded at all")
     if not any(finding.rule in _INCOMPARABLE for finding in findings):
         types, layouts = compare_types(old, new, headers=headers, timeout=settings.abidiff_time)
-        findings = _in_place(Pair(old, new, _real(old_path)), processes, libraries, findings)
+        companions = (_library(path, libraries) for path in together)
+        beside = {library.soname: library for library in companions if library.soname}
+        pair = Pair(old, new, _real(old_path), beside)
+        findings = _in_place(pair, processes, libraries, findings)
         findings = in_order((*findings, *layouts))
     return Check(
         Checked.of(old),

@@ -2,8 +2,8 @@
 
 import posixpath
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from libswap.abi.scope import Scope, Surroundings
@@ -22,11 +22,16 @@ _C_LIBRARY: Final = ("libc.so.6",)
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The two libraries, and where the old one lies."""
+    """The two libraries, and where the old one lies.
+
+    Attributes:
+        beside: libraries that will change together with it, by SONAME.
+    """
 
     old: Library
     new: Library
     path: str
+    beside: Mapping[str, Library] = field(default_factory=dict)
 
 
 def places(
@@ -72,7 +77,18 @@ class _Builder:
             self._scope(label, search, Requester(posixpath.dirname(path), library), process)
             for library in (self.pair.old, self.pair.new)
         )
-        return Surroundings(old, new)
+        return Surroundings(old, self._joined(new))
+
+    def _joined(self, scope: Scope) -> Scope:
+        """What the new library meets: its companions of the same installation in their places."""
+        beside = self.pair.beside
+        there = (beside.get(library.soname or "", library) for library in scope.libraries)
+        arriving = (beside[name] for name in scope.missing if name in beside)
+        return replace(
+            scope,
+            libraries=tuple(dict.fromkeys((*there, *arriving))),
+            missing=tuple(name for name in scope.missing if name not in beside),
+        )
 
     def _scope(
         self, label: str, search: Search, library: Requester, process: Process | None
