@@ -11,7 +11,7 @@ from typing import Final
 
 from libswap.elf.closure import closure
 from libswap.elf.debugfile import with_symbols
-from libswap.elf.image import Image
+from libswap.elf.image import Image, SegmentType
 from libswap.elf.library import Libraries, read_library
 from libswap.elf.relocatable import Relocatable, read_relocatable
 from libswap.elf.search import Requester, Search
@@ -23,7 +23,7 @@ from libswap.linux.rooted import Root
 from libswap.patch.file import encode, identity
 from libswap.patch.findings import Finding, Severity, stop_at
 from libswap.patch.link import Wishes, link
-from libswap.patch.patch import Patch
+from libswap.patch.patch import Kind, Patch
 from libswap.patch.target import Target
 
 _COMPILERS: Final[Mapping[str, str]] = {
@@ -96,7 +96,7 @@ def build(request: Request) -> Built:
         symbols = _symbols(request, image, path, here)
         given = _opened(request.libraries)
         target = Target(image, symbols, lambda: (*given, *_needed(image, path, here)))
-        flags = "-fPIC" if target.dynamic else "-fPIE"
+        flags = _model(target)
         objects = [
             Image.open(_compiled(source, Path(work), (flags, *request.cflags)))
             for source in request.sources
@@ -139,6 +139,12 @@ def _linked(
     found = (*patch.findings, *_by_debug_information(patch, objects, debug))
     stop_at(found, target.image.name, force=wishes.force)
     return replace(patch, findings=found)
+
+
+def _model(target: Target) -> str:
+    """A static program knows where its thread-local variables are, and may lack __tls_get_addr."""
+    loaded = target.image.segment(SegmentType.INTERP) is not None
+    return "-fPIC" if loaded or target.kind is Kind.LIBRARY else "-fPIE"
 
 
 def _by_debug_information(

@@ -23,7 +23,8 @@ from support.shop import Shop
 
 pytestmark = [pytest.mark.compiler, pytest.mark.ptrace]
 
-KINDS = {"pie": ("-pie", "-fPIE"), "no-pie": ("-no-pie", "-fno-pie"), "static": ("-static",)}
+KINDS = {"pie": ("-pie", "-fPIE"), "no-pie": ("-no-pie", "-fno-pie"), "static": ("-static",),
+         "static-pie": ("-static-pie", "-fPIE")}  # fmt: skip
 
 
 def built(program: Path, source: str, output: Path, **wishes: object) -> Path:
