@@ -95,15 +95,15 @@ def test_watching_prints_document_after_document_until_it_is_interrupted(
 ) -> None:
     with libswap.start("scan", "--watch", "--interval", "0.1") as process:
         assert process.stdout is not None
-        decoder, text, documents = json.JSONDecoder(), "", []
+        lines: list[str] = []
+        documents = []
         while len(documents) < 2:
-            text += process.stdout.readline()
-            try:
-                document, end = decoder.raw_decode(text.lstrip())
-            except json.JSONDecodeError:
-                continue
-            documents.append(document)
-            text = text.lstrip()[end:]
+            lines.append(process.stdout.readline())
+            if (
+                lines[-1] == "}\n"
+            ):  # the only line of a document that is not indented, but the first
+                documents.append(json.loads("".join(lines)))
+                lines.clear()
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=60)
     assert process.returncode == 0, rest
