@@ -14,7 +14,7 @@ from libswap.live import scratch, text_tail
 from libswap.live.arch import x86_64 as arch
 from libswap.live.arch import x86_64_code as code
 from libswap.live.exclusive import exclusively
-from libswap.live.loader_locks import LoaderLocks
+from libswap.live.loader_locks import LoaderLocks, all_free
 from libswap.live.quiescence import Forbidden
 from libswap.live.remote import Borrowed, Disturbed
 from libswap.live.stacks import Areas, live_stack
@@ -69,7 +69,9 @@ def borrow(
     tail = text_tail.roomiest(maps, memory, _DOORWAY_ROOM, identity.pid)
     with exclusively(identity.pid, deadline), promptly():
         _clear(identity, memory, tail, deadline)
-        for thread in _safe_threads(identity, memory, avoid, deadline, lift_seccomp=lift_seccomp):
+        for thread in _safe_threads(
+            identity, memory, avoid, loader_locks, deadline, lift_seccomp=lift_seccomp
+        ):
             with suppress(Disturbed, ThreadGone):
                 borrowed = Borrowed(
                     thread,
@@ -102,6 +104,7 @@ def _safe_threads(
     identity: Identity,
     memory: ProcessMemory,
     avoid: Areas,
+    loader_locks: LoaderLocks | None,
     deadline: float,
     *,
     lift_seccomp: bool,
@@ -119,7 +122,7 @@ def _safe_threads(
             with suppress(ThreadGone):
                 thread.seize(lift_seccomp=lift_seccomp)
                 identity.check()
-                why = _stopped(thread, memory, maps, avoid)
+                why = _stopped(thread, memory, maps, avoid, loader_locks)
                 if why is None:
                     yield thread
                 else:
@@ -131,13 +134,17 @@ def _safe_threads(
 
 
 def _stopped(
-    thread: Thread, memory: ProcessMemory, maps: Sequence[Mapping], avoid: Areas
+    thread: Thread,
+    memory: ProcessMemory,
+    maps: Sequence[Mapping],
+    avoid: Areas,
+    loader_locks: LoaderLocks | None,
 ) -> str | None:
     """Stop a seized thread and judge it as `unfit` does; it is let go unless it is fit."""
     why: str | None = "could not be stopped"
     try:
         thread.stop(time.monotonic() + _FOR_ONE_THREAD)
-        why = unfit(thread, memory, maps, avoid)
+        why = unfit(thread, memory, maps, avoid, loader_locks)
     except ThreadUnstoppable:
         pass
     finally:
@@ -147,9 +154,18 @@ def _stopped(
 
 
 def unfit(
-    thread: Thread, memory: ProcessMemory, maps: Sequence[Mapping], avoid: Areas
+    thread: Thread,
+    memory: ProcessMemory,
+    maps: Sequence[Mapping],
+    avoid: Areas,
+    loader_locks: LoaderLocks | None = None,
 ) -> str | None:
-    """Why a stopped thread may not be borrowed now, None where it may."""
+    """Why a stopped thread may not be borrowed now, None where it may.
+
+    Unused parts of frames keep return addresses of long ago, those of the loader that started the
+    program above all: a thread that sleeps would be refused for ever. While all locks of the loader
+    are free, nobody is within it in a way that matters.
+    """
     registers = thread.registers
     if registers.cs != arch.USER_CODE_SEGMENT:
         return "runs 32-bit code"
@@ -167,6 +183,8 @@ def unfit(
     except MemoryUnreachable:
         return "has got another stack just now"
     hits = avoid.hits(content, stack.start)
+    if hits and loader_locks is not None and all_free(memory, loader_locks.data):
+        hits = [h for h in hits if not any(h.value in code for code in loader_locks.code)]
     if hits:
         return f"is called from the loader or malloc (return address {hits[0].value:#x})"
     return None

@@ -1,4 +1,4 @@
-"""The loader's locks that a broken-off dlopen has left held, found and given back.
+"""The loader's locks: whether any is held, and those that a broken-off dlopen has left held.
 
 A constructor that crashes inside of dlopen leaves the dynamic linker's lock with the borrowed
 thread: every later dlopen of another thread would wait for ever.
@@ -24,10 +24,12 @@ class LoaderLocks:
     Attributes:
         data: `_rtld_global` of ld.so, as its symbol tells.
         unlock: address of pthread_mutex_unlock.
+        code: the code of ld.so.
     """
 
     data: Range
     unlock: int
+    code: tuple[Range, ...] = ()
 
 
 class Held(NamedTuple):
@@ -40,6 +42,20 @@ class Held(NamedTuple):
 
     address: int
     times: int
+
+
+def all_free(memory: Memory, data: Range) -> bool:
+    """Whether no thread holds one of the recursive mutexes in `data`.
+
+    A thread that is about to take or to give one back has set the word of the lock, but not or no
+    longer its name as the owner: the word decides.
+    """
+    content = memory.read(data.start, data.size)
+    return not any(
+        lock in (1, 2) and max(count, users) <= _MOST_NESTED and who >= 0 and kind == _RECURSIVE
+        for at in range(0, len(content) - _MUTEX.size + 1, 8)
+        for lock, count, who, users, kind in [_MUTEX.unpack_from(content, at)]
+    )
 
 
 def held(memory: Memory, data: Range, owner: int) -> list[Held]:

@@ -100,7 +100,11 @@ def _loader_locks(modules: Sequence[Module]) -> LoaderLocks | None:
             for name, symbol in module.library.exported.items():
                 if name.name == "_rtld_global":
                     at = module.base + symbol.value
-                    return LoaderLocks(Range(at, at + symbol.size), unlock)
+                    code = tuple(
+                        Range(module.base + c.start, module.base + c.end)
+                        for c in code_ranges(module.library)
+                    )
+                    return LoaderLocks(Range(at, at + symbol.size), unlock, code)
     return None
 
 

@@ -2,8 +2,10 @@
 
 import pytest
 
+from libswap.errors import NoSafeThread
 from libswap.live.calls import Call, Result, Returned
 from support.compiler import Compiler
+from support.stopwatch import Parts
 from support.target import RTLD_NOW, borrowed, running
 
 pytestmark = [pytest.mark.ptrace, pytest.mark.compiler]
@@ -31,3 +33,40 @@ def test_fifty_loads_amid_threads_that_allocate_and_load(
         assert rounds > 1000
         assert loads > 100
         assert faults == 0
+
+
+WAITS_IN_ITS_CONSTRUCTOR = """
+#include <stdio.h>
+#include <unistd.h>
+__attribute__((constructor)) static void wait_here(void)
+{
+    puts("ready");
+    fflush(stdout);
+    pause();
+}
+"""
+LOADS = """
+#include <dlfcn.h>
+int main(int argc, char **argv) { return argc == 2 && dlopen(argv[1], RTLD_NOW) ? 0 : 1; }
+"""
+
+
+def test_return_addresses_that_the_loader_left_on_the_stack_long_ago_do_not_count(
+    compiler: Compiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = Parts.made_by(compiler)
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(parts.builds[0].parent))
+    with running(parts.program, "1", "100") as target, borrowed(target, 2) as thread:
+        outcome = thread.run([Call(target.function("abs"), (-7,))], timeout=5)
+        assert isinstance(outcome, Returned)
+        assert outcome.results[0] == 7
+
+
+def test_a_thread_inside_a_constructor_of_dlopen_is_not_borrowed(compiler: Compiler) -> None:
+    library = compiler.library(WAITS_IN_ITS_CONSTRUCTOR)
+    with (
+        running(compiler.program(LOADS), library) as target,
+        pytest.raises(NoSafeThread, match="called from the loader"),
+        borrowed(target, 0.3),
+    ):
+        pass

@@ -55,21 +55,24 @@ class Traced:
         """Where the dynamic linker keeps its locks."""
         library = b"/ld-linux-x86-64.so.2"
         start, size = self.function("_rtld_global", library), self.size("_rtld_global", library)
-        return LoaderLocks(Range(start, start + size), self.function("pthread_mutex_unlock"))
+        unlock = self.function("pthread_mutex_unlock")
+        return LoaderLocks(Range(start, start + size), unlock, tuple(self._loader()))
 
     def loader_and_malloc(self) -> Areas:
         """What a borrowed thread must be outside of."""
-        loader = [
-            Range(m.start, m.end)
-            for m in maps_through(self.pid)
-            if m.executable and m.name.rpartition(b"/")[2].startswith(b"ld-")
-        ]
         base, path = self._module(b"/libc.so.6")
         exports = _exports(path)
         # malloc.c's static functions lie beside its exported ones
         starts = [exports[n][0] for n in MALLOC_FAMILY]
         malloc = Range(base + min(starts) - 0x4000, base + max(starts) + 0x1000)
-        return Areas([*loader, malloc])
+        return Areas([*self._loader(), malloc])
+
+    def _loader(self) -> list[Range]:
+        return [
+            Range(m.start, m.end)
+            for m in maps_through(self.pid)
+            if m.executable and m.name.rpartition(b"/")[2].startswith(b"ld-")
+        ]
 
 
 class Target(Traced):
