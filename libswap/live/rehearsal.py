@@ -11,6 +11,7 @@ from typing import Final
 from libswap.errors import LibswapError, ProcessGone, RehearsalFailed
 from libswap.live.calls import Program, Result, Returned, SystemCall
 from libswap.live.choice import borrow
+from libswap.live.module import Module
 from libswap.live.refusal import needs_lifting
 from libswap.live.runtime import runtime_of
 from libswap.live.subject import Subject
@@ -26,6 +27,7 @@ _CLONE_UNTRACED: Final = 0x00800000
 _WNOHANG: Final = 1
 _WALL: Final = 0x40000000
 _MARGIN: Final = 30.0
+_MOST_DATA: Final = 16 << 20
 _TO_END: Final = 5.0
 _PAUSE: Final = 0.002
 _MASK: Final = (1 << 64) - 1
@@ -63,6 +65,30 @@ def copied(subject: Subject, *, wait: float, work: float) -> Iterator[Identity]:
         _end(copy)
         with suppress(LibswapError):  # then it stays a zombie, which only the process can see
             _run(subject, [SystemCall(_WAIT4, (made, 0, _WALL | _WNOHANG, 0))], wait)
+
+
+def require_private(subject: Subject, module: Module) -> None:
+    """Make sure that a library's own data lead to no memory that a copy would share.
+
+    Raises:
+        RehearsalFailed: they do, or are too large to be searched.
+    """
+    shared = [m for m in subject.mappings if m.shared and m.writable]
+    own = [
+        m for m in subject.mappings
+        if m.writable and m.start < module.extent.end and module.extent.start < m.end
+    ]  # fmt: skip
+    pid = subject.identity.pid
+    if shared and sum(m.end - m.start for m in own) > _MOST_DATA:
+        raise RehearsalFailed(pid, "its data are too large to be searched for shared memory")
+    for mapping in own if shared else ():
+        content = subject.memory.read(mapping.start, mapping.end - mapping.start)
+        for (word,) in struct.iter_unpack("<Q", content):
+            if any(m.start <= word < m.end for m in shared):
+                raise RehearsalFailed(
+                    pid, f"not tried: its data point to shared memory ({word:#x}), which is the"
+                    " process's own in a copy too",
+                )  # fmt: skip
 
 
 def _run(subject: Subject, program: Program, wait: float) -> int:

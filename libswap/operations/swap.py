@@ -28,7 +28,7 @@ from libswap.live.library import Library
 from libswap.live.module import LibraryCache, Module
 from libswap.live.outlook import Options, Outlook, look
 from libswap.live.registry import Event, Record
-from libswap.live.rehearsal import copied
+from libswap.live.rehearsal import copied, require_private
 from libswap.live.subject import Subject
 from libswap.live.unloading import Kept, Unloaded, unload_unused
 from libswap.process.identity import Identity
@@ -330,6 +330,7 @@ class _Run:
         """The same swap in a copy of the process, which must live afterwards."""
         options, pid = self.request.options, subject.identity.pid
         self.progress(pid, "rehearse")
+        require_private(subject, source)
         work = 2 * options.wait + options.constructors
         with copied(subject, wait=options.wait, work=work) as copy:
             try:

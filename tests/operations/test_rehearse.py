@@ -102,6 +102,26 @@ def test_what_crashes_in_the_copy_is_not_tried_in_the_process(
     assert Path(f"/proc/{target.pid}/maps").read_text() == maps
 
 
+def test_a_library_whose_data_lead_to_shared_memory_is_not_rehearsed(stage: Stage) -> None:
+    text = """
+    #include <sys/mman.h>
+    static int *counter;
+    int version(void) {
+        if (!counter) counter = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANON, -1, 0);
+        return VERSION + *counter;
+    }
+    """
+    stage.install(stage.build(text, version=1))
+    with stage.running(stage.program(PROGRAM)) as target:
+        assert target.ask() == f"1 -1 {errno.ECHILD}"
+        stage.install(stage.build(text, version=2))
+        outcome = _rehearsed(stage, target)
+        assert isinstance(outcome, Refused), outcome
+        assert "shared memory" in outcome.reason
+        stage.moved(target)
+        assert target.ask() == f"2 -1 {errno.ECHILD}"
+
+
 def test_the_copy_ends_by_itself_and_its_parent_does_not_see_it(target: Target) -> None:
     """Nobody ends it here: that is what is left when libswap is killed."""
     with Subject.open(Identity.of(target.pid), LibraryCache()) as subject:
