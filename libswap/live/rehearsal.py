@@ -26,6 +26,8 @@ _CLONE_UNTRACED: Final = 0x00800000
 """With no signal in the low byte: the parent's waitpid(2) does not see such a child."""
 _WNOHANG: Final = 1
 _WALL: Final = 0x40000000
+_SLEEPS: Final = 4
+"""A constructor that sleeps can end the sleep of the thread that it is called on (EINTR)."""
 _MARGIN: Final = 30.0
 _MOST_DATA: Final = 16 << 20
 _TO_END: Final = 5.0
@@ -53,7 +55,7 @@ def copied(subject: Subject, *, wait: float, work: float) -> Iterator[Identity]:
     seconds = int(wait + work + _MARGIN)
     made = _run(subject, [
         SystemCall(_CLONE, (_CLONE_UNTRACED, 0, 0, 0, 0)),
-        SystemCall(_NANOSLEEP, (struct.pack("<QQ", seconds, 0), 0), unless=Result(0)),
+        *[SystemCall(_NANOSLEEP, (struct.pack("<QQ", seconds, 0), 0), unless=Result(0))] * _SLEEPS,
         SystemCall(_EXIT_GROUP, (0,), unless=Result(0)),
     ], wait)  # fmt: skip
     if made > _MASK - 4095:

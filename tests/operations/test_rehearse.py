@@ -18,7 +18,7 @@ from support.swapping import Stage
 
 pytestmark = [pytest.mark.compiler, pytest.mark.ptrace]
 
-# Version 2 writes down which process ran its constructor; version 3 crashes there.
+# Version 2 writes down who ran its constructor; version 3 crashes there, version 4 sleeps.
 LIBRARY = """
 #include <fcntl.h>
 #include <stdio.h>
@@ -34,6 +34,7 @@ __attribute__((constructor)) static void begin(void) {
     if (write(log, text, snprintf(text, sizeof text, "%d\\n", getpid())) < 0) abort();
     close(log);
     if (VERSION == 3) abort();
+    if (VERSION == 4) usleep(10000);
 }
 #endif
 """
@@ -75,14 +76,15 @@ def _rehearsed(stage: Stage, target: Target) -> Outcome:
     return report.processes[0].outcome
 
 
+@pytest.mark.parametrize("version", [2, 4])
 def test_a_copy_goes_first_and_the_process_never_hears_of_it(
-    stage: Stage, target: Target, tmp_path: Path
+    stage: Stage, target: Target, tmp_path: Path, version: int
 ) -> None:
-    stage.install(stage.build(LIBRARY, version=2))
+    stage.install(stage.build(LIBRARY, version=version))
     outcome = _rehearsed(stage, target)
     assert isinstance(outcome, Moved), outcome
     assert outcome.rehearsed
-    assert target.ask() == f"2 -1 {errno.ECHILD}"
+    assert target.ask() == f"{version} -1 {errno.ECHILD}"
     assert len((tmp_path / "log").read_text().splitlines()) == 2, "constructed in both"
     assert not _children(target.pid)
 
@@ -125,7 +127,7 @@ def test_a_library_whose_data_lead_to_shared_memory_is_not_rehearsed(stage: Stag
 def test_the_copy_ends_by_itself_and_its_parent_does_not_see_it(target: Target) -> None:
     """Nobody ends it here: that is what is left when libswap is killed."""
     with Subject.open(Identity.of(target.pid), LibraryCache()) as subject:
-        made = copied(subject, wait=5, work=-34)  # so that its life is 1 s
+        made = copied(subject, wait=5, work=-34)  # so that its sleeps take 1 s
         copy = made.__enter__()
         ended = os.pidfd_open(copy.pid)
         os.set_blocking(ended, False)
