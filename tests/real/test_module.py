@@ -32,7 +32,7 @@ def test_a_library_that_only_a_module_needs_is_moved(
     with running as server, Load(server.port, content) as load:
         load.more(60)
         for build_ in (new, old):
-            moved = libswap.move(build_.path, library)
+            moved = libswap("install", build_.path, library, "--live", "--yes", "--wait=30")
             done = time.monotonic()
             assert moved.code == 0, moved
             load.more(60)

@@ -36,7 +36,7 @@ def test_children_forked_meanwhile_are_moved_too(
     ):
         load.more(200)
         for build_ in (new, old):
-            moved = libswap.move(build_.path, library)
+            moved = libswap("install", build_.path, library, "--live", "--yes", "--wait=30")
             done = time.monotonic()
             assert moved.code == 0, moved
             load.more(150)
