@@ -5,21 +5,29 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from libswap.errors import ProcessGone, TargetBusy
 from libswap.linux.procfs import PROC
 
-_PAUSE = 0.01
+_PAUSE: Final = 0.01
+_held: Final[set[int]] = set()
 
 
 @contextmanager
 def exclusively(pid: int, deadline: float) -> Iterator[None]:
-    """Hold the lock of a process: flock(2) on its directory in /proc.
+    """Hold the lock of a process: flock(2) on its directory in /proc. Within itself it is nothing.
+
+    Whoever looks at a process in order to change it holds it from the first look on: what another
+    libswap does in between would make that look untrue.
 
     Raises:
         TargetBusy: another libswap held it until `deadline` (monotonic seconds).
         ProcessGone: it has ended.
     """
+    if pid in _held:
+        yield
+        return
     try:
         descriptor = os.open(PROC.path(pid, ""), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError):
@@ -29,8 +37,10 @@ def exclusively(pid: int, deadline: float) -> Iterator[None]:
             if time.monotonic() >= deadline:
                 raise TargetBusy(pid)
             time.sleep(_PAUSE)
+        _held.add(pid)
         yield
     finally:
+        _held.discard(pid)
         os.close(descriptor)
 
 

@@ -1,12 +1,15 @@
 """Apply a patch to running processes."""
 
+import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from libswap.errors import LibswapError, NotAllMoved, ProcessGone
 from libswap.linux.rooted import Root
+from libswap.live.exclusive import exclusively
 from libswap.live.module import LibraryCache
 from libswap.live.refusal import require_fit
 from libswap.live.static_program import open_process
@@ -87,7 +90,12 @@ def _one(
     name = process_name(identity.pid)
     try:
         require_fit(identity)
-        with open_process(identity, cache) as found:
+        alone = (
+            nullcontext()
+            if options.dry_run
+            else exclusively(identity.pid, time.monotonic() + options.wait)
+        )
+        with alone, open_process(identity, cache) as found:
             subject = found if options.dry_run else finish(found, options.wait)
             outcome = _outcome(subject, patch, checksum, options)
     except ProcessGone as error:

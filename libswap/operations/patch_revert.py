@@ -1,6 +1,8 @@
 """Take patches back."""
 
+import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from libswap.elf.instructions import JUMP_SIZE
@@ -14,6 +16,7 @@ from libswap.errors import (
 from libswap.linux.memory import Range
 from libswap.linux.rooted import Root
 from libswap.live import switch
+from libswap.live.exclusive import exclusively
 from libswap.live.module import LibraryCache
 from libswap.live.patches import EntryRecord, PatchRecord
 from libswap.live.quiescence import Forbidden
@@ -85,7 +88,12 @@ def _one(pid: int, wanted: str, options: Options, cache: LibraryCache) -> Proces
     try:
         identity = Identity.of(pid)
         require_fit(identity)
-        with open_process(identity, cache) as found:
+        alone = (
+            nullcontext()
+            if options.dry_run
+            else exclusively(identity.pid, time.monotonic() + options.wait)
+        )
+        with alone, open_process(identity, cache) as found:
             subject = found if options.dry_run else finish(found, options.wait)
             outcome = _revert(subject, wanted, options)
     except ProcessGone as error:

@@ -1,6 +1,8 @@
 """Take swaps back, each process to the copy of the library that it used before."""
 
+import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -8,6 +10,7 @@ from typing import Final
 from libswap.errors import LibswapError, NotAllMoved, NothingSwapped, ProcessGone
 from libswap.linux.rooted import Root
 from libswap.live import swap as live
+from libswap.live.exclusive import exclusively
 from libswap.live.module import LibraryCache
 from libswap.live.outlook import Options, look
 from libswap.live.registry import Event, Record
@@ -22,6 +25,7 @@ from libswap.operations.swap import (
     both_copies,
     move_back,
     process_name,
+    while_it_changes,
 )
 from libswap.process.identity import Identity
 
@@ -57,7 +61,9 @@ def _one(
 ) -> ProcessResult:
     name, library = process_name(pid), ""
     try:
-        with Subject.open(Identity.of(pid), cache) as found:
+        identity = Identity.of(pid)
+        alone = nullcontext() if dry_run else exclusively(pid, time.monotonic() + options.wait)
+        with alone, Subject.open(identity, cache) as found:
             subject = found if dry_run else live.finish(found, options)
             event = last_swap(subject.place.record if subject.place else Record(), pid, id_)
             library = event.library
@@ -65,7 +71,7 @@ def _one(
                 source, target = both_copies(subject, event)
                 plan = look(subject, source, target.facts, options).outlook
                 return ProcessResult(pid, name, library, Planned(plan))
-            done = move_back(subject, event.id, options)
+            done = while_it_changes(subject, lambda now: move_back(now, event.id, options))
             moved = Moved(done.id, done.stopped_for, done.attempts, done.threads, done.outlook)
             return ProcessResult(pid, name, library, moved)
     except ProcessGone as error:

@@ -2,12 +2,13 @@
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from libswap.abi.compare import compare
 from libswap.abi.finding import Severity
@@ -16,6 +17,7 @@ from libswap.errors import (
     AbiBroken,
     LibswapError,
     LoadFailed,
+    MemoryUnreachable,
     NotAllMoved,
     ProcessGone,
     RehearsalFailed,
@@ -23,6 +25,7 @@ from libswap.errors import (
 from libswap.linux.command import run
 from libswap.linux.rooted import Root
 from libswap.live import swap as live
+from libswap.live.exclusive import exclusively
 from libswap.live.findings import risk
 from libswap.live.library import Library
 from libswap.live.module import LibraryCache, Module
@@ -35,7 +38,10 @@ from libswap.process.identity import Identity
 from libswap.process.namespaces import root_of
 from libswap.scan.usage import users_of
 
+T = TypeVar("T")
+
 _MOST_ROUNDS: Final = 50
+_MOST_LOOKS: Final = 20
 _CHECK_SECONDS: Final = 60.0
 
 
@@ -238,13 +244,18 @@ class _Run:
     def _one(self, identity: Identity) -> Iterator[ProcessResult]:
         name = process_name(identity.pid)
         try:
-            with Subject.open(identity, self.cache) as found:
+            with self._alone(identity), Subject.open(identity, self.cache) as found:
                 yield from self._libraries(self._ready(found), name)
         except ProcessGone as error:
             skipped = Skipped(error.message)
             yield ProcessResult(identity.pid, name, str(self.request.library), skipped)
         except LibswapError as error:
             yield ProcessResult(identity.pid, name, str(self.request.library), as_refused(error))
+
+    def _alone(self, identity: Identity) -> AbstractContextManager[None]:
+        if self.request.dry_run:
+            return nullcontext()
+        return exclusively(identity.pid, time.monotonic() + self.request.options.wait)
 
     def _ready(self, subject: Subject) -> Subject:
         """What an earlier libswap left unfinished comes first."""
@@ -295,7 +306,7 @@ class _Run:
 
     def _outcome(self, subject: Subject, source: Module, aim: _Aim) -> Outcome:
         try:
-            return self._move(subject, source, aim)
+            return while_it_changes(subject, lambda now: self._move(now, source, aim))
         except ProcessGone:
             raise
         except LibswapError as error:
@@ -353,6 +364,15 @@ class _Run:
         except LibswapError as error:
             return error.message
         return f"the check failed: {done.complaint}" if done.status else ""
+
+
+def while_it_changes(subject: Subject, work: Callable[[Subject], T]) -> T:
+    """Do it anew where a library went away under our eyes: threads may load and unload others."""
+    for _ in range(_MOST_LOOKS):
+        with suppress(MemoryUnreachable):
+            return work(subject)
+        subject = subject.again()
+    return work(subject)
 
 
 def keep_record(state_dir: Path | None, subject: Subject) -> None:
