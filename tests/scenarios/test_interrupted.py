@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from libswap.operations.swap import Moved, Skipped
+from support.command import Libswap
 from support.compiler import Compiler
 from support.driven import Target
 from support.swapping import Stage, reverted
@@ -105,4 +106,23 @@ def test_the_next_run_finishes_or_reverts(stage: Stage, number: str) -> None:
         assert broken_off
         (outcome,) = reverted([target.pid])
         assert isinstance(outcome, Moved)
+        assert _served(target) == "1"
+
+
+@tool("two tools at once on one target")
+def test_two_at_once_move_it_once(stage: Stage, tmp_path: Path) -> None:
+    stage.install(stage.build(LIBRARY, version=1))
+    made = stage.program(PROGRAM, "-include", str(stage.header), "-pthread")
+    with stage.running(made) as target:
+        stage.install(stage.build(LIBRARY, version=2))
+        libswap = Libswap(tmp_path / "state")
+        both = [libswap.start("live", stage.place, "--pid", target.pid) for _ in range(2)]
+        outcomes = []
+        for run in both:
+            said, _ = run.communicate(timeout=60)
+            assert run.returncode == 0, said
+            outcomes += [kind for kind in ("Moved", "Skipped") if f'"kind": "{kind}"' in said]
+        assert sorted(outcomes) == ["Moved", "Skipped"]
+        assert _served(target) == "2"
+        assert isinstance(reverted([target.pid])[0], Moved)
         assert _served(target) == "1"
