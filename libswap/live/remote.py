@@ -345,10 +345,15 @@ class Borrowed:
         self.thread.await_stop(time.monotonic() + _TO_COME_HOME)
 
     def _returning(self) -> arch.Registers:
-        if self._restart_lost and self._home.result == -arch.ERESTART_RESTARTBLOCK:
-            again = self._home._replace(rax=arch.unsigned(-arch.ERESTARTNOINTR))
-            return arch.restarted(again)
-        return self._home
+        if not self._restart_lost or self._home.result != -arch.ERESTART_RESTARTBLOCK:
+            return self._home
+        call = self._home.orig_rax
+        if call == arch.SystemCalls.RESTART_SYSCALL:
+            # It was stopped before: only the code in front still tells which call it is.
+            before = self._home.rip - _SYSCALL_LENGTH - code.LOADED_NUMBER
+            call = code.loaded_number(self._memory.read(before, code.LOADED_NUMBER)) or call
+        again = self._home._replace(rax=arch.unsigned(-arch.ERESTARTNOINTR), orig_rax=call)
+        return arch.restarted(again)
 
     # Stops
 

@@ -1,6 +1,9 @@
+import time
+
 import pytest
 
 from libswap.live.calls import Call, Result, Returned
+from libswap.live.tracee import Tracee
 from support.compiler import Compiler
 from support.target import RTLD_NOW, borrowed, running
 
@@ -24,6 +27,25 @@ def test_a_library_is_loaded_by_a_sleeping_thread_that_sleeps_on(compiler: Compi
         assert outcome.results[1] == target.function("addition", addition)
         assert outcome.results[2] == 0
         assert outcome.results[3] == 7
+        assert target.line() == "slept enough"
+
+
+def test_a_sleep_that_was_stopped_before_outlives_a_constructor_that_sleeps(
+    compiler: Compiler,
+) -> None:
+    source = """
+    #include <unistd.h>
+    __attribute__((constructor)) static void rest(void) { usleep(50000); }
+    """
+    library = str(compiler.library(source)).encode()
+    with running(compiler.program("live/sleeper.c"), "0.8") as target:
+        for _ in range(3):
+            with Tracee.seize(target.identity) as tracee:
+                tracee.stop(time.monotonic() + 5)
+        with borrowed(target) as thread:
+            outcome = thread.run([Call(target.function("dlopen"), (library, RTLD_NOW))], timeout=5)
+        assert isinstance(outcome, Returned)
+        assert outcome.results[0]
         assert target.line() == "slept enough"
 
 

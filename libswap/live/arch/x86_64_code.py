@@ -39,6 +39,15 @@ DOORWAY_MARK: Final = b"libswap\0"
 _SYSCALL: Final = b"\x0f\x05"
 
 
+LOADED_NUMBER: Final = 5
+"""Bytes in front of a system call instruction that `loaded_number` looks at."""
+
+
+def loaded_number(code: bytes) -> int | None:
+    """The number that `mov eax, number` loads, as the C library does right before each call."""
+    return struct.unpack("<I", code[1:])[0] if code[:1] == b"\xb8" else None
+
+
 def set_register(name: str, value: int) -> bytes:
     """`mov name, value` in its shortest form that leaves the flags alone."""
     number = _NUMBER[name]
