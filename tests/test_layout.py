@@ -6,15 +6,11 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-from libswap import errors
-
-
-def _tree(root: type[errors.LibswapError]) -> list[type[errors.LibswapError]]:
-    return [c for child in root.__subclasses__() for c in (child, *_tree(child))]
+from support.error_tree import error_classes
 
 
 def test_every_error_class_has_an_exit_code_of_its_own() -> None:
-    codes = sorted(c.exit_code for c in _tree(errors.LibswapError))
+    codes = sorted(c.exit_code for c in error_classes())
     assert codes[0] > 1, "0 is success and 1 a fault of ours"
     assert all(a != b for a, b in pairwise(codes))
 

@@ -8,7 +8,7 @@ import typer
 
 from libswap import __version__
 from libswap.cli.session import Session
-from libswap.errors import UsageError
+from libswap.errors.base import UsageError
 
 # In the order in which --help shows them; each is the module libswap.cli.<name>.
 COMMANDS: Final[tuple[str, ...]] = (

@@ -30,7 +30,7 @@ def command(
     and names the running programs that use what is gone. Types are compared where both have debug
     information and abidiff is installed. Exit code 0: it can; 38: it cannot.
     """
-    from libswap.errors import Incompatible
+    from libswap.errors.install import Incompatible
     from libswap.operations.check import check
     from libswap.settings import Settings
 

@@ -102,7 +102,7 @@ def command(
     the old library loaded keep it until they are restarted. Several libraries change together, all
     of them or none.
     """
-    from libswap.errors import UsageError
+    from libswap.errors.base import UsageError
     from libswap.install.obstacles import Allowance
     from libswap.live.outlook import Options
     from libswap.operations import install
@@ -138,7 +138,7 @@ def command(
 def _install(
     reporter: "Reporter", request: "Request", settings: "Settings", *, dry_run: bool, yes: bool
 ) -> None:
-    from libswap.errors import NotConfirmed
+    from libswap.errors.base import NotConfirmed
     from libswap.operations import install
 
     if dry_run:
@@ -157,7 +157,7 @@ def _install_live(
     reporter: "Reporter", request: "Request", settings: "Settings", live: "Live", *,
     dry_run: bool, yes: bool,
 ) -> None:  # fmt: skip
-    from libswap.errors import NotConfirmed
+    from libswap.errors.base import NotConfirmed
     from libswap.operations import install_live
 
     if dry_run:

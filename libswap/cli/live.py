@@ -88,7 +88,7 @@ def command(
     After an install, LIB leads to the new file and processes still run the old one. Each is moved
     in a stop of well under a millisecond, or left as it is with the reason.
     """
-    from libswap.errors import UsageError
+    from libswap.errors.base import UsageError
     from libswap.live.outlook import Options
     from libswap.operations.swap import Request, swap_library
     from libswap.settings import default_state_dir

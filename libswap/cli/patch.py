@@ -118,7 +118,7 @@ def apply(
     as_json: Json = False,  # noqa: ARG001  the session's
 ) -> None:
     """Change running processes: at once, without a restart, and so that it can be taken back."""
-    from libswap.errors import UsageError
+    from libswap.errors.base import UsageError
     from libswap.operations import patch_apply
     from libswap.operations.patch_entries import Options
 
@@ -195,7 +195,7 @@ def verify(
 
 def _pairs(words: list[str] | None) -> dict[str, str]:
     """OLD=NEW words as a mapping."""
-    from libswap.errors import UsageError
+    from libswap.errors.base import UsageError
 
     found = {}
     for word in words or ():

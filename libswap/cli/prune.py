@@ -31,7 +31,7 @@ def command(
     """
     from dataclasses import replace
 
-    from libswap.errors import NotConfirmed
+    from libswap.errors.base import NotConfirmed
     from libswap.operations import prune
 
     reporter = reporter_of(context)

@@ -34,7 +34,7 @@ def command(
     as_json: Json = False,  # noqa: ARG001  the session's
 ) -> None:
     """Take an operation back, by the same safe road; a rollback can be rolled back too."""
-    from libswap.errors import NotConfirmed
+    from libswap.errors.base import NotConfirmed
     from libswap.install.obstacles import Allowance
     from libswap.operations import rollback
 

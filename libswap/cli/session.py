@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from libswap.errors import LibswapError, ReaderGone
+from libswap.errors.base import LibswapError, ReaderGone
 from libswap.report.reporter import Reporter
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Final
 
 from libswap.elf.library import Libraries, Library
 from libswap.elf.search import Requester, Search
-from libswap.errors import InvalidElf
+from libswap.errors.base import InvalidElf
 
 MAX_LIBRARIES: Final = 2048
 """No program loads as many; libraries in a strange root may need each other without end."""

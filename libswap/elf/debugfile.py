@@ -13,7 +13,7 @@ from typing import Final
 
 from libswap.elf.image import Image, SectionType
 from libswap.elf.notes import build_id
-from libswap.errors import InvalidElf
+from libswap.errors.base import InvalidElf
 from libswap.linux.rooted import Root
 
 DIRECTORY: Final = "/usr/lib/debug"

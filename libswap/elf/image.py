@@ -14,7 +14,7 @@ from enum import IntEnum, IntFlag
 from functools import cached_property
 from typing import Final, Protocol, Self
 
-from libswap.errors import InvalidElf
+from libswap.errors.base import InvalidElf
 
 
 class Bytes(Protocol):

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from libswap.errors import MissingTool
+from libswap.errors.base import MissingTool
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -38,7 +38,7 @@ from libswap.elf.symbols import (
     dynamic_symbols,
 )
 from libswap.elf.versions import Version, version_definitions, version_needs
-from libswap.errors import InvalidElf
+from libswap.errors.base import InvalidElf
 
 _STACK_EXECUTABLE_UNLESS_SAID: Final = (EM_386, EM_X86_64)
 _LOCAL: Final = int(Binding.LOCAL)

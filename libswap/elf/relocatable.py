@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 
 from libswap.elf.image import EM_X86_64, FileType, Image, Section, SectionType
 from libswap.elf.symbols import Symbol, static_symbols
-from libswap.errors import InvalidElf, InvalidObject
+from libswap.errors.base import InvalidElf
+from libswap.errors.patch import InvalidObject
 
 MAX_SECTION: Final = 1 << 28
 """Bytes of one section in memory; a patch of more is no patch."""

@@ -4,7 +4,8 @@ import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-from libswap.errors import LibswapError, Unfinished
+from libswap.errors.base import LibswapError
+from libswap.errors.install import Unfinished
 from libswap.install import journal, recover
 from libswap.install.history import Operation, Outcome
 from libswap.install.journal import Abort, Commit, Pending

@@ -7,7 +7,8 @@ from typing import TypeAlias
 from libswap.elf.dynamic import read_dynamic
 from libswap.elf.image import FileBytes, Image
 from libswap.elf.notes import build_id
-from libswap.errors import InvalidElf, NotReplaceable
+from libswap.errors.base import InvalidElf
+from libswap.errors.install import NotReplaceable
 from libswap.linux import files
 from libswap.linux.attributes import Attributes
 from libswap.linux.files import Directory, FileId

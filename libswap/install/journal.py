@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from libswap.errors import JournalDamaged
+from libswap.errors.install import JournalDamaged
 from libswap.install import records
 from libswap.install.records import Damage, Malformed
 from libswap.install.transaction import Transaction

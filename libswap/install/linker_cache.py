@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from libswap.errors import ProgramFailed
+from libswap.errors.base import ProgramFailed
 from libswap.install.content import File, Nothing
 from libswap.install.transaction import Change
 from libswap.linux import command

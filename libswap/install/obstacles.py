@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from libswap.errors import (
+from libswap.errors.base import LibswapError
+from libswap.errors.install import (
     DestinationProtected,
     HardLinked,
-    LibswapError,
     MountPoint,
     NoSpace,
     NotReplaceable,

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from libswap.errors import ProgramFailed
+from libswap.errors.base import ProgramFailed
 from libswap.linux import command
 
 _TIMEOUT: Final = 30.0

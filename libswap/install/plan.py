@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from libswap.errors import LibswapError, UsageError
+from libswap.errors.base import LibswapError, UsageError
 from libswap.install.content import Content, File, Link, Nothing, keep_name, same
 from libswap.install.survey import Source, Survey
 from libswap.install.transaction import Caller, Change, Kind, Strategy, Transaction, stage_name

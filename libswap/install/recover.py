@@ -11,7 +11,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from libswap.errors import NoSpace, NotReplaceable, RecoveryStuck, SystemRefused
+from libswap.errors.base import SystemRefused
+from libswap.errors.install import NoSpace, NotReplaceable, RecoveryStuck
 from libswap.install import history, journal, linker_cache
 from libswap.install import store as kept
 from libswap.install.content import Content, File, Nothing, inode_of, observe, same

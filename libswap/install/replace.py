@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Final, assert_never
 
-from libswap.errors import DestinationChanged, SourceChanged, SourceUnreadable
+from libswap.errors.install import DestinationChanged, SourceChanged, SourceUnreadable
 from libswap.install import store as kept
 from libswap.install.candidate import read_candidate
 from libswap.install.content import File, Link, Nothing

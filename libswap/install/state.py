@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from libswap.errors import LockHeld, UntrustedState
+from libswap.errors.install import LockHeld, UntrustedState
 from libswap.install import records
 from libswap.install.records import Malformed
 from libswap.linux import files

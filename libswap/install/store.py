@@ -8,7 +8,7 @@ import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from libswap.errors import KeptFileDamaged
+from libswap.errors.install import KeptFileDamaged
 from libswap.install.content import File
 from libswap.linux import files
 from libswap.linux.files import Directory, FileId

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from libswap.errors import LibswapError
+from libswap.errors.base import LibswapError
 from libswap.install.content import File, Link, Nothing, keep_name, observe
 from libswap.install.history import Operation
 from libswap.install.transaction import Change

@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from libswap.errors import InvalidElf, SourceChanged
+from libswap.errors.base import InvalidElf
+from libswap.errors.install import SourceChanged
 from libswap.install import store as kept
 from libswap.install.candidate import Candidate, read_candidate
 from libswap.install.content import Content, File, describe, keep_name, observe

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from libswap.errors import LibswapError, NotReplaceable, SonameIsFile, SystemRefused
+from libswap.errors.base import LibswapError, SystemRefused
+from libswap.errors.install import NotReplaceable, SonameIsFile
 from libswap.install.content import File, Link, Nothing, observe
 from libswap.linux.files import Directory
 

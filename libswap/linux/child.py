@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
-from libswap.errors import ProgramFailed
+from libswap.errors.base import ProgramFailed
 
 _CHUNK: Final = 4096
 _LONGEST_LINE: Final = 1 << 16

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from libswap.errors import ProgramFailed
+from libswap.errors.base import ProgramFailed
 
 SEARCH_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are looked for; never the caller's PATH, which sudo may have let through."""

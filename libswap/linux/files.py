@@ -19,7 +19,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Final, Self
 
-from libswap.errors import NoSpace, SystemRefused
+from libswap.errors.base import SystemRefused
+from libswap.errors.install import NoSpace
 from libswap.linux import libc
 
 FICLONE: Final = 0x40049409  # linux/fs.h

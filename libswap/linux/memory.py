@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ctypes import c_char
 from typing import Final, NamedTuple, Protocol, Self
 
-from libswap.errors import MemoryUnreachable, ProcessGone
+from libswap.errors.process import MemoryUnreachable, ProcessGone
 from libswap.linux import death, libc
 
 _IOV_MAX: Final = 1024

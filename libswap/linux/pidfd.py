@@ -5,7 +5,7 @@ import select
 import signal
 from typing import Self
 
-from libswap.errors import ProcessGone
+from libswap.errors.process import ProcessGone
 
 
 class PidFd:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from libswap.errors import MemoryUnreachable, NoSafeThread, ThreadUnstoppable
+from libswap.errors.live import NoSafeThread
+from libswap.errors.process import MemoryUnreachable, ThreadUnstoppable
 from libswap.linux import ptrace
 from libswap.linux.memory import ProcessMemory, Range
 from libswap.linux.procfs import PROC

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from libswap.errors import ProcessGone, TargetBusy
+from libswap.errors.process import ProcessGone, TargetBusy
 from libswap.linux.procfs import PROC
 
 _PAUSE: Final = 0.01

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from libswap.errors import MissingTool
+from libswap.errors.base import MissingTool
 from libswap.live.entries import JUMP_SIZE
 from libswap.live.library import Library
 from libswap.live.redirect import Redirect

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from libswap.errors import PatchCallFailed, RemoteCallRefused
+from libswap.errors.live import RemoteCallRefused
+from libswap.errors.patch import PatchCallFailed
 from libswap.linux.memory import Range
 from libswap.live.calls import (
     Argument,

@@ -12,7 +12,8 @@ from typing import Final
 
 from libswap.elf.dynamic import Tag
 from libswap.elf.image import SegmentType
-from libswap.errors import LinkMapUnreadable, MemoryUnreachable
+from libswap.errors.live import LinkMapUnreadable
+from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import Memory
 
 MAX_NAMESPACES: Final = 16

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from libswap.errors import LibswapError, LoadFailed
+from libswap.errors.base import LibswapError
+from libswap.errors.live import LoadFailed
 from libswap.linux.memory import ProcessMemory, Range
 from libswap.live.calls import (
     Buffer,

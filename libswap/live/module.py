@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from libswap.elf.debugfile import with_symbols
 from libswap.elf.image import Image
-from libswap.errors import InvalidElf
+from libswap.errors.base import InvalidElf
 from libswap.linux.memory import Range
 from libswap.linux.procfs import PROC, Procfs
 from libswap.linux.rooted import Root

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
 
-from libswap.errors import MemoryUnreachable, NotSwappable
+from libswap.errors.live import NotSwappable
+from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import Memory, Range
 from libswap.live import gate, state
 from libswap.live.entries import Entries

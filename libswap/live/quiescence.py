@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from libswap.errors import MemoryUnreachable
+from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import ProcessMemory, Range
 from libswap.live.stacks import Areas, Hit, live_stack
 from libswap.live.thread import Thread

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from libswap.errors import MemoryUnreachable
+from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import Memory, Range
 from libswap.linux.procfs import PROC
 from libswap.live.stacks import Areas, Hit

@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Final
 
-from libswap.errors import (
-    LibswapError,
-    NotSwappable,
+from libswap.errors.base import LibswapError, SystemRefused
+from libswap.errors.live import NotSwappable
+from libswap.errors.process import (
     ProcessGone,
     ProcessZombie,
     SeccompForbids,
     ShadowStackActive,
-    SystemRefused,
     ThreadUnstoppable,
     TracedByAnother,
     TracingForbidden,

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Self
 
-from libswap.errors import MemoryUnreachable, RecordDamaged
+from libswap.errors.live import RecordDamaged
+from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import Memory
 from libswap.live.patches import PatchRecord, SwitchRecord, patches_of, switch_of
 from libswap.live.transaction import Write

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from libswap.errors import LibswapError, ProcessGone, RehearsalFailed
+from libswap.errors.base import LibswapError
+from libswap.errors.live import RehearsalFailed
+from libswap.errors.process import ProcessGone
 from libswap.live.calls import Program, Result, Returned, SystemCall
 from libswap.live.choice import borrow
 from libswap.live.module import Module

@@ -18,7 +18,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Final, NoReturn, Self, TypeAlias
 
-from libswap.errors import ProcessGone, ProcessReplaced, RemoteCallRefused, ThreadUnstoppable
+from libswap.errors.live import RemoteCallRefused
+from libswap.errors.process import ProcessGone, ProcessReplaced, ThreadUnstoppable
 from libswap.linux import ptrace
 from libswap.linux.memory import ProcessMemory, Range
 from libswap.live import scratch, stops

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from libswap.elf.image import EM_X86_64
-from libswap.errors import NotSwappable
+from libswap.errors.live import NotSwappable
 from libswap.linux.memory import Range
 from libswap.live.loader_locks import LoaderLocks
 from libswap.live.module import Module

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from libswap.errors import LinkMapUnreadable, ProcessUnreadable
+from libswap.errors.live import LinkMapUnreadable
+from libswap.errors.process import ProcessUnreadable
 from libswap.linux.memory import ProcessMemory, Range
 from libswap.linux.procfs import PROC
 from libswap.live import registry

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
-from libswap.errors import ProcessGone, ProcessUnreadable
+from libswap.errors.process import ProcessGone, ProcessUnreadable
 from libswap.linux.memory import ProcessMemory
 from libswap.linux.procfs import PROC, Procfs
 from libswap.live import registry

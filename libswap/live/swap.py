@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from libswap.errors import CommitUndoFailed, LibswapError, LoadFailed, NotSwappable
+from libswap.errors.base import LibswapError
+from libswap.errors.live import CommitUndoFailed, LoadFailed, NotSwappable
 from libswap.linux.memory import Range
 from libswap.live import gate, plan, registry, state
 from libswap.live.findings import Finding

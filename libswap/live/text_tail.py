@@ -3,7 +3,8 @@
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 
-from libswap.errors import MemoryUnreachable, NoRoomForCode
+from libswap.errors.live import NoRoomForCode
+from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import Memory, Range
 from libswap.process.maps import Mapping
 

@@ -5,7 +5,8 @@ import os
 from contextlib import suppress
 from typing import Final
 
-from libswap.errors import ProcessGone, ProcessReplaced, SystemRefused, ThreadUnstoppable
+from libswap.errors.base import SystemRefused
+from libswap.errors.process import ProcessGone, ProcessReplaced, ThreadUnstoppable
 from libswap.linux import ptrace
 from libswap.linux.memory import ProcessMemory
 from libswap.linux.procfs import PROC

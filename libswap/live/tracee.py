@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Final, Self
 
-from libswap.errors import ProcessGone, ProcessReplaced, ThreadUnstoppable
+from libswap.errors.process import ProcessGone, ProcessReplaced, ThreadUnstoppable
 from libswap.live import stops
 from libswap.live.thread import Thread, ThreadGone, is_alive, live_threads, state
 from libswap.process.identity import Identity

@@ -14,14 +14,8 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final, NoReturn, TypeAlias
 
-from libswap.errors import (
-    CommitBlocked,
-    CommitConflict,
-    CommitUndoFailed,
-    MemoryUnreachable,
-    ProcessGone,
-    ThreadUnstoppable,
-)
+from libswap.errors.live import CommitBlocked, CommitConflict, CommitUndoFailed
+from libswap.errors.process import MemoryUnreachable, ProcessGone, ThreadUnstoppable
 from libswap.linux.memory import Memory, ProcessMemory, Range
 from libswap.linux.scheduling import promptly
 from libswap.live.quiescence import Blocker, Forbidden, Watch

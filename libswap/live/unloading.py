@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from libswap.elf.image import SegmentFlags, SegmentType
-from libswap.errors import LibswapError, MemoryUnreachable
+from libswap.errors.base import LibswapError
+from libswap.errors.process import MemoryUnreachable
 from libswap.linux import ptrace
 from libswap.linux.memory import Range
 from libswap.linux.procfs import PROC

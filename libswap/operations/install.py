@@ -8,7 +8,8 @@ from pathlib import Path
 
 from libswap.abi.finding import Finding, Severity
 from libswap.abi.verdict import Verdict
-from libswap.errors import Incompatible, UsageError
+from libswap.errors.base import UsageError
+from libswap.errors.install import Incompatible
 from libswap.install import linker_cache, notices, packages
 from libswap.install import plan as planning
 from libswap.install.commit import commit

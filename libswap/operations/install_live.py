@@ -8,7 +8,8 @@ from typing import Final
 
 from libswap.elf.dynamic import read_dynamic
 from libswap.elf.image import Image
-from libswap.errors import CheckFailed, LibswapError
+from libswap.errors.base import LibswapError
+from libswap.errors.live import CheckFailed
 from libswap.install.obstacles import Allowance
 from libswap.live.outlook import Options
 from libswap.operations import install, rollback

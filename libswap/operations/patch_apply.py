@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from libswap.errors import LibswapError, NotAllMoved, ProcessGone
+from libswap.errors.base import LibswapError
+from libswap.errors.live import NotAllMoved
+from libswap.errors.process import ProcessGone
 from libswap.linux.rooted import Root
 from libswap.live.exclusive import exclusively
 from libswap.live.module import LibraryCache

@@ -16,7 +16,8 @@ from libswap.elf.library import Libraries, read_library
 from libswap.elf.relocatable import Relocatable, read_relocatable
 from libswap.elf.search import Requester, Search
 from libswap.elf.subprograms import Subprogram, subprograms
-from libswap.errors import CompilerFailed, InvalidElf, MissingTool, NothingToReplace, UsageError
+from libswap.errors.base import InvalidElf, MissingTool, UsageError
+from libswap.errors.patch import CompilerFailed, NothingToReplace
 from libswap.linux.command import find, run
 from libswap.linux.files import Directory, refusal, sync, write_all
 from libswap.linux.rooted import Root

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from libswap.elf.instructions import JUMP_SIZE
-from libswap.errors import EntryChanged, PatchMismatch
+from libswap.errors.patch import EntryChanged, PatchMismatch
 from libswap.linux.memory import Range
 from libswap.live import switch
 from libswap.live.choice import borrow

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from libswap.elf.instructions import JUMP_SIZE
-from libswap.errors import LibswapError, PatchCallFailed, SymbolNotLoaded, TargetBusy
+from libswap.errors.base import LibswapError
+from libswap.errors.patch import PatchCallFailed, SymbolNotLoaded
+from libswap.errors.process import TargetBusy
 from libswap.linux.memory import Range
 from libswap.live import registry, scope, switch
 from libswap.live.gate import jump

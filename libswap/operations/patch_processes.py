@@ -7,7 +7,7 @@ from pathlib import Path
 
 from libswap.elf.image import Image
 from libswap.elf.notes import build_id
-from libswap.errors import InvalidElf, LibswapError
+from libswap.errors.base import InvalidElf, LibswapError
 from libswap.linux.procfs import PROC
 from libswap.patch.patch import Kind, Pin
 from libswap.patch.target import content_hash

@@ -6,13 +6,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from libswap.elf.instructions import JUMP_SIZE
-from libswap.errors import (
-    LibswapError,
-    NoSuchPatch,
-    PatchCallFailed,
-    PatchNotRevertible,
-    ProcessGone,
-)
+from libswap.errors.base import LibswapError
+from libswap.errors.patch import NoSuchPatch, PatchCallFailed, PatchNotRevertible
+from libswap.errors.process import ProcessGone
 from libswap.linux.memory import Range
 from libswap.linux.rooted import Root
 from libswap.live import switch

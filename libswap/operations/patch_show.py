@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from libswap.errors import InvalidPatch
+from libswap.errors.patch import InvalidPatch
 from libswap.linux.files import refusal
 from libswap.patch.file import MAX_FILE, decode, identity
 from libswap.patch.patch import Patch

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from libswap.elf.instructions import JUMP_SIZE
-from libswap.errors import LibswapError, PatchDamaged
+from libswap.errors.base import LibswapError
+from libswap.errors.patch import PatchDamaged
 from libswap.live.module import LibraryCache
 from libswap.live.patches import PatchRecord
 from libswap.live.registry import Record

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from libswap.errors import LibswapError
+from libswap.errors.base import LibswapError
 from libswap.live import swap
 from libswap.live import switch as live
 from libswap.live.outlook import Options

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from libswap.errors import LibswapError, NotAllMoved, NothingSwapped, ProcessGone
+from libswap.errors.base import LibswapError
+from libswap.errors.live import NotAllMoved, NothingSwapped
+from libswap.errors.process import ProcessGone
 from libswap.linux.rooted import Root
 from libswap.live import swap as live
 from libswap.live.exclusive import exclusively

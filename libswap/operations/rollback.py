@@ -4,7 +4,7 @@ import os
 import time
 from dataclasses import dataclass, replace
 
-from libswap.errors import KeptFileDamaged, NothingToRollBack
+from libswap.errors.install import KeptFileDamaged, NothingToRollBack
 from libswap.install import history, notices, packages
 from libswap.install import plan as planning
 from libswap.install import store as kept

@@ -3,7 +3,8 @@
 import os
 from collections.abc import Iterator, Sequence
 
-from libswap.errors import NobodyMaps, UsageError
+from libswap.errors.base import UsageError
+from libswap.errors.process import NobodyMaps
 from libswap.scan.scanner import Scan, scan
 from libswap.scan.superseded import Record
 from libswap.scan.usage import Usage, users_of

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from libswap.errors import LibswapError
+from libswap.errors.base import LibswapError
 from libswap.linux.procfs import PROC
 from libswap.live.module import LibraryCache
 from libswap.live.registry import Event, Family, Record

@@ -13,15 +13,9 @@ from typing import Final, TypeAlias, TypeVar
 from libswap.abi.compare import compare
 from libswap.abi.finding import Severity
 from libswap.elf.library import read_library
-from libswap.errors import (
-    AbiBroken,
-    LibswapError,
-    LoadFailed,
-    MemoryUnreachable,
-    NotAllMoved,
-    ProcessGone,
-    RehearsalFailed,
-)
+from libswap.errors.base import LibswapError
+from libswap.errors.live import AbiBroken, LoadFailed, NotAllMoved, RehearsalFailed
+from libswap.errors.process import MemoryUnreachable, ProcessGone
 from libswap.linux.command import run
 from libswap.linux.rooted import Root
 from libswap.live import swap as live

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from libswap.elf.instructions import relocated_beginning
-from libswap.errors import PatchUnlinkable
+from libswap.errors.patch import PatchUnlinkable
 from libswap.patch.patch import ORIGINAL_ROOM, Fixup, Patch, Protection
 
 

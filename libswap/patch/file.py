@@ -12,7 +12,7 @@ from dataclasses import asdict, fields, is_dataclass
 from enum import Enum
 from typing import Final
 
-from libswap.errors import InvalidPatch
+from libswap.errors.patch import InvalidPatch
 from libswap.patch.metadata import REFERENCES, Bad, patch_of
 from libswap.patch.patch import Patch
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from libswap.errors import PatchRefused
+from libswap.errors.patch import PatchRefused
 
 
 class Severity(Enum):

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from libswap.elf.image import SectionType
 from libswap.elf.relocatable import ObjectSection, Relocatable, SectionFlags
 from libswap.elf.symbols import SHN_COMMON, Binding, Symbol
-from libswap.errors import PatchUnlinkable
+from libswap.errors.patch import PatchUnlinkable
 from libswap.patch.patch import Protection
 
 PAGE: Final = 4096

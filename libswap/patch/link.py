@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 from libswap.elf.relocatable import Kind as Type
 from libswap.elf.relocatable import ObjectSection, Relocatable
-from libswap.errors import PatchUnlinkable
+from libswap.errors.patch import PatchUnlinkable
 from libswap.patch import replace
 from libswap.patch.findings import Finding, stop_at
 from libswap.patch.layout import PAGE, UNWIND, Chosen, SectionKey, aligned, choose, place

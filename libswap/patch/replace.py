@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from libswap.elf.instructions import JUMP_SIZE, beginning, jumps_into_beginning, padding
 from libswap.elf.symbols import Symbol, SymbolType
-from libswap.errors import NothingToReplace
+from libswap.errors.patch import NothingToReplace
 from libswap.patch.findings import Finding, Severity
 from libswap.patch.resolve import ORIGINAL, InPatch, Names
 from libswap.patch.target import Target, TargetSymbol

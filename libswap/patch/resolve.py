@@ -13,7 +13,7 @@ from libswap.elf.symbols import (
     SymbolType,
     Visibility,
 )
-from libswap.errors import SymbolsUnresolved
+from libswap.errors.patch import SymbolsUnresolved
 from libswap.patch.layout import SectionKey
 from libswap.patch.patch import Import, Indirect, Kind, Module, Reference, Use
 from libswap.patch.target import Target, TargetSymbol

@@ -19,7 +19,7 @@ from libswap.elf.symbols import (
     dynamic_symbols,
     static_symbols,
 )
-from libswap.errors import InvalidElf
+from libswap.errors.base import InvalidElf
 from libswap.patch.patch import Kind, Pin
 
 _CHUNK: Final = 1 << 20

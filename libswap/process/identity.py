@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Final, Self
 
-from libswap.errors import ProcessGone
+from libswap.errors.process import ProcessGone
 from libswap.linux.procfs import PROC, Procfs
 
 TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")

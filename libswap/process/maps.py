@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from libswap.errors import ProcessGone, ProcessUnreadable
+from libswap.errors.process import ProcessGone, ProcessUnreadable
 from libswap.linux.procfs import PROC, Procfs
 
 DELETED: Final = b" (deleted)"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from libswap.errors import ProcessGone
+from libswap.errors.process import ProcessGone
 from libswap.linux.procfs import PROC, Procfs
 
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from libswap.errors import LibswapError
+from libswap.errors.base import LibswapError
 from libswap.report import output
 from libswap.report.text import printable
 

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Final
 
 from libswap import __version__
-from libswap.errors import LibswapError
+from libswap.errors.base import LibswapError
 
 FORMAT: Final = 1
 """Raised when a field is renamed, removed or changes its meaning; added fields do not raise it."""

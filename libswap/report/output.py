@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from libswap.errors import ReaderGone, SystemRefused
+from libswap.errors.base import ReaderGone, SystemRefused
 
 
 class StandardOutput(io.TextIOWrapper):

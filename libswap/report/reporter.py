@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from libswap.errors import LibswapError
+from libswap.errors.base import LibswapError
 
 
 class Reporter(Protocol):

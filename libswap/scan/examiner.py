@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from libswap.errors import ProcessGone
+from libswap.errors.process import ProcessGone
 from libswap.linux.files import FileId
 from libswap.linux.procfs import PROC, Procfs
 from libswap.linux.procmap import FileKey

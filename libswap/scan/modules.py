@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from libswap.elf.dynamic import read_dynamic
 from libswap.elf.image import Image, SegmentType
-from libswap.errors import InvalidElf
+from libswap.errors.base import InvalidElf
 from libswap.linux.procmap import FileKey
 from libswap.process.maps import DELETED
 from libswap.scan.lookup import Lookup

@@ -14,7 +14,7 @@ from typing import Final, Self
 from libswap.elf.dynamic import Tag, read_dynamic
 from libswap.elf.image import EM_386, EM_AARCH64, EM_X86_64, Image, Segment, SegmentType
 from libswap.elf.relocations import relocations, relr_places
-from libswap.errors import InvalidElf
+from libswap.errors.base import InvalidElf
 from libswap.process.maps import Mapping
 from libswap.scan.witness import PAGE, Witness
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
 
-from libswap.errors import ProcessGone
+from libswap.errors.process import ProcessGone
 from libswap.linux.procfs import PROC, Procfs
 from libswap.linux.procmap import FileKey
 from libswap.process.identity import boot_time

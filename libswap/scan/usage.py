@@ -8,7 +8,8 @@ from pathlib import Path
 
 from libswap.elf.dynamic import read_dynamic
 from libswap.elf.image import Image
-from libswap.errors import InvalidElf, ProcessGone
+from libswap.errors.base import InvalidElf
+from libswap.errors.process import ProcessGone
 from libswap.linux.files import FileId
 from libswap.linux.procfs import PROC, Procfs
 from libswap.linux.procmap import FileKey

@@ -9,7 +9,7 @@ from typing import Final
 
 from libswap.elf.image import FileBytes, Image
 from libswap.elf.notes import build_id
-from libswap.errors import InvalidElf
+from libswap.errors.base import InvalidElf
 from libswap.linux.procfs import PROC, Procfs
 from libswap.linux.procmap import FileKey, ProcmapQuery
 from libswap.linux.rooted import reopen_regular

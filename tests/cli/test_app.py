@@ -14,8 +14,9 @@ import jsonschema
 import pytest
 import typer.main
 
-from libswap import errors
 from libswap.cli.app import COMMANDS, application, run
+from libswap.errors.base import ReaderGone, SystemRefused
+from support.error_tree import error_classes
 from support.terminal import LIBSWAP, SHOWING_A_TABLE, libswap, on_terminal
 
 ROOT = Path(__file__).parents[2]
@@ -157,15 +158,8 @@ def test_exit_codes_are_documented_as_the_error_classes_have_them() -> None:
     text = (REFERENCE / "exit-codes.md").read_text()
     documented = dict(re.findall(r"^\| ([0-9]+) \| `(\w+)`", text, re.MULTILINE))
 
-    def tree(root: type[errors.LibswapError]) -> Iterator[type[errors.LibswapError]]:
-        for child in root.__subclasses__():
-            yield child
-            yield from tree(child)
-
     # A class that only other classes are made of has no code of its own.
-    classes = {
-        str(c.exit_code): c.__name__ for c in tree(errors.LibswapError) if "exit_code" in vars(c)
-    }
+    classes = {str(c.exit_code): c.__name__ for c in error_classes() if "exit_code" in vars(c)}
     del classes["2"]  # described in words, together with the parser's own
     assert documented == classes
 
@@ -207,14 +201,14 @@ def test_a_reader_that_has_gone_ends_it_quietly(words: str) -> None:
     os.close(read)
     seen = libswap(*words.split(), stdout=write)
     os.close(write)
-    assert (seen.code, seen.err) == (errors.ReaderGone.exit_code, "")
+    assert (seen.code, seen.err) == (ReaderGone.exit_code, "")
 
 
 @pytest.mark.parametrize("words", ANSWERS)
 def test_a_full_output_is_an_error_in_words(words: str) -> None:
     with Path("/dev/full").open("w") as full:
         seen = libswap(*words.split(), stdout=full)
-    assert seen.code == errors.SystemRefused.exit_code
+    assert seen.code == SystemRefused.exit_code
     assert "Traceback" not in seen.err
 
 
@@ -222,7 +216,7 @@ def test_a_full_output_is_an_error_in_words(words: str) -> None:
 def test_a_closed_output_is_an_error_in_words(words: str) -> None:
     line = 'exec "$@" >&-'
     seen = libswap(*words.split(), program=("sh", "-c", line, "sh", *LIBSWAP))
-    assert seen.code == errors.SystemRefused.exit_code
+    assert seen.code == SystemRefused.exit_code
     assert "Traceback" not in seen.err
 
 

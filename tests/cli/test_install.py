@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from libswap.cli.app import run
-from libswap.errors import InvalidElf, NotConfirmed, SourceUnreadable, UsageError
+from libswap.errors.base import InvalidElf, NotConfirmed, UsageError
+from libswap.errors.install import SourceUnreadable
 from support.compiler import Compiler
 from support.site import Site, library, untouched
 

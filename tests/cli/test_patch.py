@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from libswap.cli.app import run
-from libswap.errors import CompilerFailed, InvalidPatch, PatchRefused, UsageError
+from libswap.errors.base import UsageError
+from libswap.errors.patch import CompilerFailed, InvalidPatch, PatchRefused
 from support.compiler import Compiler
 
 pytestmark = pytest.mark.compiler

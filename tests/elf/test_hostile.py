@@ -13,7 +13,7 @@ from libswap.elf.library import read_library
 from libswap.elf.notes import notes
 from libswap.elf.relocations import relr_places
 from libswap.elf.symbols import dynamic_symbols, static_symbols
-from libswap.errors import InvalidElf
+from libswap.errors.base import InvalidElf
 from support.elf_writer import ElfWriter
 
 MEGABYTES = 400

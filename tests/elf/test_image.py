@@ -7,7 +7,7 @@ from libswap.elf.image import FileBytes, FileType, Image
 from libswap.elf.notes import build_id
 from libswap.elf.relocations import relocations
 from libswap.elf.symbols import dynamic_symbols
-from libswap.errors import InvalidElf
+from libswap.errors.base import InvalidElf
 from support.compiler import Compiler
 
 pytestmark = pytest.mark.compiler

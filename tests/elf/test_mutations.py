@@ -16,7 +16,7 @@ from libswap.elf.library import Library, read_library
 from libswap.elf.notes import notes
 from libswap.elf.relocations import relocations
 from libswap.elf.symbols import static_symbols
-from libswap.errors import InvalidElf
+from libswap.errors.base import InvalidElf
 from support.compiler import Compiler
 
 pytestmark = pytest.mark.compiler

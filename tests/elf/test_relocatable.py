@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from libswap.elf.image import Image
 from libswap.elf.relocatable import Kind, SectionFlags, read_relocatable
-from libswap.errors import InvalidObject
+from libswap.errors.patch import InvalidObject
 from support.compiler import Compiler
 
 pytestmark = pytest.mark.compiler

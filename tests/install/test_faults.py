@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import pytest
 
-from libswap.errors import Unfinished
+from libswap.errors.install import Unfinished
 from libswap.install import commit, journal
 from libswap.install.replace import apply, open_directories
 from libswap.install.state import locked

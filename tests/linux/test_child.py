@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from libswap.errors import ProgramFailed
+from libswap.errors.base import ProgramFailed
 from libswap.linux.child import Child
 
 

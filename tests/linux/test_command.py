@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from libswap.errors import ProgramFailed
+from libswap.errors.base import ProgramFailed
 from libswap.linux import command
 
 

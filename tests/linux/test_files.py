@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from libswap.errors import NoSpace, SystemRefused
+from libswap.errors.base import SystemRefused
+from libswap.errors.install import NoSpace
 from libswap.linux import files
 from libswap.linux.files import CopyMethod, Directory
 

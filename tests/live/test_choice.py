@@ -2,7 +2,7 @@
 
 import pytest
 
-from libswap.errors import NoSafeThread
+from libswap.errors.live import NoSafeThread
 from libswap.live.calls import Call, Result, Returned
 from support.compiler import Compiler
 from support.stopwatch import Parts

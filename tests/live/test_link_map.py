@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from libswap.errors import LinkMapUnreadable
+from libswap.errors.live import LinkMapUnreadable
 from libswap.linux.memory import FakeMemory, ProcessMemory
 from libswap.linux.procfs import PROC
 from libswap.live.link_map import parse_auxv, read_loader

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from libswap.errors import (
+from libswap.errors.process import (
     ProcessGone,
     ProcessZombie,
     SeccompForbids,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from libswap.errors import ProcessGone, ProcessReplaced, RemoteCallRefused
+from libswap.errors.live import RemoteCallRefused
+from libswap.errors.process import ProcessGone, ProcessReplaced
 from libswap.live.calls import Call, Returned
 from libswap.live.thread import state
 from support.compiler import Compiler

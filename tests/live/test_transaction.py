@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from libswap.errors import CommitBlocked, CommitConflict
+from libswap.errors.live import CommitBlocked, CommitConflict
 from libswap.linux.memory import ProcessMemory, Range
 from libswap.live.quiescence import Forbidden
 from libswap.live.tracee import Tracee

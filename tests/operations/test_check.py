@@ -11,7 +11,8 @@ import pytest
 from libswap.abi.verdict import Verdict
 from libswap.elf.image import Image
 from libswap.elf.search import Search
-from libswap.errors import Incompatible, InvalidElf, SystemRefused
+from libswap.errors.base import InvalidElf, SystemRefused
+from libswap.errors.install import Incompatible
 from libswap.linux.child import Child
 from libswap.linux.rooted import Root
 from libswap.operations.check import Check, check

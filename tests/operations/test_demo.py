@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from libswap.errors import MissingTool, ProgramFailed
+from libswap.errors.base import MissingTool, ProgramFailed
 from libswap.operations.demo import demonstrate, workshop
 from libswap.operations.demo.result import Act, Answer, Demonstration, Scene
 

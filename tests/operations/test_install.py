@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from libswap.errors import (
+from libswap.errors.base import InvalidElf, UsageError
+from libswap.errors.install import (
     DestinationChanged,
     DestinationProtected,
     HardLinked,
     Incompatible,
-    InvalidElf,
     LockHeld,
     MountPoint,
     NotReplaceable,
@@ -21,7 +21,6 @@ from libswap.errors import (
     SourceChanged,
     SourceUnreadable,
     Untrusted,
-    UsageError,
     WrongMachine,
 )
 from libswap.install.history import Outcome

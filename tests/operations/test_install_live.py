@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from libswap.cli.app import run
-from libswap.errors import CheckFailed, CommitBlocked, UsageError
+from libswap.errors.base import UsageError
+from libswap.errors.live import CheckFailed, CommitBlocked
 from libswap.operations.status import status
 from support.compiler import Compiler
 from support.site import Site, untouched

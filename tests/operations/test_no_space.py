@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from libswap.errors import NoSpace, Unfinished
+from libswap.errors.install import NoSpace, Unfinished
 from libswap.operations import history, install, recover
 from support.compiler import Compiler
 from support.site import Site, library

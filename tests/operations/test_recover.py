@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from libswap.errors import JournalDamaged, RecoveryStuck
+from libswap.errors.install import JournalDamaged, RecoveryStuck
 from libswap.install import commit, journal
 from libswap.install.history import Outcome
 from libswap.install.replace import apply, open_directories

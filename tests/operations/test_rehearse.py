@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from libswap.errors import RehearsalFailed
+from libswap.errors.live import RehearsalFailed
 from libswap.live.module import LibraryCache
 from libswap.live.rehearsal import copied
 from libswap.live.subject import Subject

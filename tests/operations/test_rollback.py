@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from libswap.errors import KeptFileDamaged, NothingToRollBack
+from libswap.errors.install import KeptFileDamaged, NothingToRollBack
 from libswap.install.transaction import Kind
 from libswap.operations import history, prune
 from libswap.settings import Settings

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from libswap.errors import InvalidPatch
+from libswap.errors.patch import InvalidPatch
 from libswap.patch.file import decode, encode, identity
 from libswap.patch.findings import Finding, Severity
 from libswap.patch.patch import (

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from libswap.errors import SymbolsUnresolved
+from libswap.errors.patch import SymbolsUnresolved
 from support.compiler import Compiler, has
 from support.host import host, linked
 from support.shop import Shop

@@ -8,7 +8,7 @@ import pytest
 
 from libswap.elf.image import Image
 from libswap.elf.relocatable import read_relocatable
-from libswap.errors import NothingToReplace, PatchRefused, SymbolsUnresolved
+from libswap.errors.patch import NothingToReplace, PatchRefused, SymbolsUnresolved
 from libswap.patch.findings import Severity
 from libswap.patch.link import Wishes, link
 from libswap.patch.patch import Patch

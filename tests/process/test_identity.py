@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from libswap.errors import ProcessGone
+from libswap.errors.process import ProcessGone
 from libswap.linux.procfs import Procfs
 from libswap.process.identity import Identity
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from libswap.errors import ProcessGone
+from libswap.errors.process import ProcessGone
 from libswap.process.maps import maps_of, parse
 
 TEXT = rb"""55a0c0000000-55a0c0001000 r-xp 00002000 fe:01 131 /usr/bin/cat

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from libswap.errors import InvalidElf, UsageError
+from libswap.errors.base import InvalidElf, UsageError
 from libswap.report.console import ConsoleReporter
 from libswap.report.machine import JsonReporter, plain
 from libswap.report.text import printable

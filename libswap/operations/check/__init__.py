@@ -12,7 +12,7 @@ from libswap.abi.scope import unmet
 from libswap.abi.verdict import verdict
 from libswap.elf.image import FileType, Image
 from libswap.elf.library import Libraries, Library
-from libswap.errors import InvalidElf, SystemRefused
+from libswap.errors.base import InvalidElf, SystemRefused
 from libswap.operations.check.places import Pair, places
 from libswap.operations.check.processes import Collector, Process
 from libswap.operations.check.result import Check, Checked, Running, SymbolLevelOnly, Types

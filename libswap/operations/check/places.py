@@ -10,7 +10,7 @@ from libswap.abi.scope import Scope, Surroundings
 from libswap.elf.closure import closure
 from libswap.elf.library import Libraries, Library
 from libswap.elf.search import Requester, Search
-from libswap.errors import ProcessGone, ProcessUnreadable
+from libswap.errors.process import ProcessGone, ProcessUnreadable
 from libswap.linux.cpu import x86_level
 from libswap.linux.rooted import Root
 from libswap.operations.check.processes import Process

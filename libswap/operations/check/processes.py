@@ -11,7 +11,8 @@ from libswap.abi.importers import Affected
 from libswap.elf.image import Image
 from libswap.elf.library import Libraries, Library
 from libswap.elf.search import Requester
-from libswap.errors import InvalidElf, ProcessGone
+from libswap.errors.base import InvalidElf
+from libswap.errors.process import ProcessGone
 from libswap.linux.procfs import PROC, Procfs
 from libswap.linux.procmap import FileKey
 from libswap.process.namespaces import View

@@ -9,7 +9,7 @@ from libswap.abi.types import ARGUMENTS, FAILED, type_findings
 from libswap.elf.debugfile import with_debug_info
 from libswap.elf.image import Image
 from libswap.elf.library import Library
-from libswap.errors import ProgramFailed
+from libswap.errors.base import ProgramFailed
 from libswap.linux import command
 from libswap.linux.rooted import Root
 from libswap.operations.check.result import SymbolLevelOnly, Types, TypesCompared

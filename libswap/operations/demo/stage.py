@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from libswap.errors import ProgramFailed
+from libswap.errors.base import ProgramFailed
 from libswap.linux.child import Child
 from libswap.linux.command import run
 from libswap.operations.demo.result import Answer, Scene

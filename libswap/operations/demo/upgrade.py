@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
-from libswap.errors import ProgramFailed
+from libswap.errors.base import ProgramFailed
 from libswap.install.obstacles import Allowance
 from libswap.linux.child import Child
 from libswap.live.outlook import Options

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Self
 
-from libswap.errors import MissingTool, ProgramFailed
+from libswap.errors.base import MissingTool, ProgramFailed
 from libswap.linux.command import find, run
 
 _PACKAGE: Final = Path(__file__).parents[2]
