@@ -168,6 +168,9 @@ def _install_live(
     reporter.announce("install_live", plan)
     if plan.plan.needs_consent and not yes and not reporter.confirm("Go on?"):
         raise NotConfirmed("install")
-    done = install_live.carry_out(plan, settings, live, request.allowance)
+    done = install_live.carry_out(
+        plan, settings, live, request.allowance,
+        lambda pid, step: reporter.progress(f"process {pid}: {step}"),
+    )  # fmt: skip
     reporter.show("install_live", done, exit_code=done.exit_code)
     raise typer.Exit(done.exit_code)

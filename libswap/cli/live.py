@@ -102,6 +102,8 @@ def command(
         library, new, tuple(pid or ()), options, dry_run, tuple(shlex.split(check)), kept,
         unload=unload, rehearse=rehearse,
     )  # fmt: skip
-    report = swap_library(request)
+    report = swap_library(
+        request, lambda pid, step: reporter.progress(f"process {pid}: {step} {library}")
+    )
     reporter.show("live", report, exit_code=report.exit_code)
     raise typer.Exit(report.exit_code)

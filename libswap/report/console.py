@@ -22,8 +22,12 @@ _PIPE_COLUMNS: Final = 240
 class ConsoleReporter:
     """A terminal, a pipe or a log; rich honours NO_COLOR, TERM=dumb, COLUMNS and what is no tty."""
 
+    def __init__(self) -> None:
+        self._in_progress = False
+
     def show(self, view: str, result: object, *, exit_code: int = 0) -> None:  # noqa: ARG002
         """Lay the result out with `libswap.report.views.<view>.render`."""
+        self._clear_progress()
         console = _console(stderr=False)
         for part in _parts(view, result):
             console.print(part)
@@ -43,12 +47,28 @@ class ConsoleReporter:
             for part in _parts(view, plan):
                 console.print(part)
 
+    def progress(self, text: str) -> None:
+        """Keep one line of a terminal up to date; a pipe or a log gets none."""
+        if sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+            return
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+        self._clear_progress()
+        output.say(printable(text)[: max(columns - 1, 0)])
+        self._in_progress = True
+
+    def _clear_progress(self) -> None:
+        if self._in_progress:
+            output.say("\r\x1b[2K")
+            self._in_progress = False
+
     def note(self, text: str) -> None:
         """Print a line to stderr."""
+        self._clear_progress()
         output.say(f"{printable(text)}\n")
 
     def error(self, error: LibswapError) -> None:
         """Print the message and, below it, the hint, to stderr."""
+        self._clear_progress()
         output.say(f"libswap: {printable(error.message)}\n")
         if error.hint:
             output.say(f"  {printable(error.hint)}\n")

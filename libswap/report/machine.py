@@ -33,6 +33,9 @@ class JsonReporter:
     def announce(self, view: str, plan: object) -> None:
         """Say nothing: the result holds its plan."""
 
+    def progress(self, text: str) -> None:
+        """Say nothing: a program waits for the result."""
+
     def note(self, text: str) -> None:
         """Say nothing: a program reads the result."""
 

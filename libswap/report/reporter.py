@@ -23,6 +23,9 @@ class Reporter(Protocol):
     def announce(self, view: str, plan: object) -> None:
         """Show a person what is about to be done; programs find the plan in the result."""
 
+    def progress(self, text: str) -> None:
+        """Say what is being done right now, in the place of what was said so before."""
+
     def note(self, text: str) -> None:
         """Say something to a person while the work goes on; programs never see it."""
 

@@ -185,6 +185,23 @@ def test_a_narrow_terminal_gets_narrow_tables_and_a_pipe_one_line_for_a_row() ->
     assert "does not fit into fifty columns" in libswap(program=SHOWING_A_TABLE).out
 
 
+def test_progress_is_one_line_of_a_terminal_and_nothing_in_a_pipe() -> None:
+    program = (
+        sys.executable,
+        "-c",
+        (
+            "from libswap.report.console import ConsoleReporter as C; c = C();"
+            " c.progress('one \\x1b[2J' + 200 * 'x'); c.progress('two'); c.note('done')"
+        ),
+    )
+    shown = on_terminal(program=program, columns=50).out
+    assert shown.count("\r\x1b[2K") == 2
+    assert max(map(len, shown.replace("\r\x1b[2K", "\n").splitlines())) < 50
+    assert "\x1b[2J" not in shown
+    assert shown.endswith("done\r\n")
+    assert libswap(program=program).err == "done\n"
+
+
 def test_an_output_that_knows_only_ascii_gets_escapes() -> None:
     seen = libswap(program=SHOWING_A_TABLE, environment={"PYTHONIOENCODING": "ascii"})
     assert seen.code == 0
