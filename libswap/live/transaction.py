@@ -27,6 +27,7 @@ _GAP: Final = 256
 _FIRST_PAUSE: Final = 0.001
 _LONGEST_PAUSE: Final = 0.05
 _TO_STOP_ALL: Final = 0.25
+_LONGEST_TO_STOP_ALL: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,14 +191,17 @@ def _await_moment(
 ) -> Committed:
     watch = Watch(writing.prepared.forbidden)
     began = time.monotonic()
-    pause = _FIRST_PAUSE
+    pause, patience = _FIRST_PAUSE, _TO_STOP_ALL
     for attempt in count(1):
         with promptly():
-            outcome = _attempt(identity, memory, watch, writing)
+            outcome = _attempt(identity, memory, watch, writing, patience)
         if isinstance(outcome, Committed):
             return replace(outcome, attempts=attempt)
         if time.monotonic() >= deadline:
             _give_up(identity, outcome, time.monotonic() - began)
+        if isinstance(outcome.reason, ThreadUnstoppable):
+            # Each must have its turn on a processor first, and on a busy machine that takes long.
+            patience = min(2 * patience, _LONGEST_TO_STOP_ALL)
         time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(2 * pause, _LONGEST_PAUSE)
     raise AssertionError("unreachable")
@@ -211,7 +215,11 @@ def _give_up(identity: Identity, outcome: _NotNow, seconds: float) -> NoReturn:
 
 
 def _attempt(
-    identity: Identity, memory: ProcessMemory, watch: Watch, writing: "_Writing"
+    identity: Identity,
+    memory: ProcessMemory,
+    watch: Watch,
+    writing: "_Writing",
+    patience: float,
 ) -> Committed | _NotNow:
     known = states(identity.pid)
     maps = maps_through(identity.pid)
@@ -222,7 +230,7 @@ def _attempt(
         threads = list(tracee.threads.values())
         began = time.perf_counter()
         try:
-            tracee.stop(time.monotonic() + _TO_STOP_ALL)
+            tracee.stop(time.monotonic() + patience)
         except ThreadUnstoppable as error:
             return _NotNow(error)
         threads = list(tracee.threads.values())

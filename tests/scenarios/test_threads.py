@@ -27,13 +27,14 @@ def threads(*situations: str, live: str = "works") -> pytest.MarkDecorator:
 
 
 @threads(
-    "spinning", "64 in malloc and free", "in dlopen and dlclose", "being created and ending",
+    "spinning", "all spinning on fewer cores", "64 in malloc and free", "in dlopen and dlclose",
+    "being created and ending",
     "fork-heavy", "a signal every millisecond, on an alternate stack", "8", "64",
 )  # fmt: skip
 @pytest.mark.parametrize(
     ("work", "count"),
-    [("spin", 1), ("spin", 8), ("malloc", 8), ("malloc", 64), ("dlopen", 2), ("churn", 4),
-     ("fork", 2), ("signals", 2)],
+    [("spin", 1), ("spin", 8), ("compute", 64), ("malloc", 8), ("malloc", 64), ("dlopen", 2),
+     ("churn", 4), ("fork", 2), ("signals", 2)],
 )  # fmt: skip
 def test_a_busy_process_is_moved_there_and_back(stage: Stage, work: str, count: int) -> None:
     stage.install(stage.build(LIBRARY, version=1))
@@ -48,6 +49,19 @@ def test_a_busy_process_is_moved_there_and_back(stage: Stage, work: str, count: 
         assert isinstance(outcome, Moved), outcome
         assert target.ask("version") == "1"
         assert target.ask("go on") == "1"
+        assert target.ask("wrong") == "0"
+
+
+@threads("64 that do nothing but call", live="refused by name")
+def test_threads_of_which_one_is_always_inside_are_named(stage: Stage) -> None:
+    stage.install(stage.build(LIBRARY, version=1))
+    made = stage.program("live/busy.c", "-include", str(stage.header), "-pthread")
+    with stage.running(made, "spin", "64") as target:
+        stage.install(stage.build(LIBRARY, version=2))
+        refused = stage.refused(target, wait=0.5)
+        assert refused.error == "CommitBlocked"
+        assert "runs in" in refused.reason
+        assert target.ask("version") == "1"
         assert target.ask("wrong") == "0"
 
 
