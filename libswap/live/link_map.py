@@ -7,6 +7,7 @@ bound and every address is only ever read from.
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +22,7 @@ MAX_NAMESPACES: Final = 16
 MAX_MODULES: Final = 65_536
 _MAX_ENTRIES: Final = 4096
 _MAX_NAME: Final = 4096
+_MOST_LOOKS: Final = 50
 _PAGE: Final = 4096
 
 AT_PHDR: Final = 3
@@ -82,13 +84,21 @@ def read_loader(memory: Memory, auxv: dict[int, int]) -> Loader:
     """
     try:
         first = _r_debug(memory, auxv)
-        consistent, maps = True, []
-        for namespace, debug in enumerate(_namespaces(memory, first)):
-            _version, head, state = debug
-            consistent &= state == _RT_CONSISTENT
-            maps += list(_walk(memory, head, namespace))
+        # Its threads may load and unload meanwhile; what stays broken is broken.
+        for _ in range(_MOST_LOOKS):
+            with suppress(LinkMapUnreadable, MemoryUnreachable):
+                return _lists(memory, first)
+        return _lists(memory, first)
     except MemoryUnreachable as error:
         raise LinkMapUnreadable(f"it points to {error.address:#x}, where nothing is") from None
+
+
+def _lists(memory: Memory, first: int) -> Loader:
+    consistent, maps = True, []
+    for namespace, debug in enumerate(_namespaces(memory, first)):
+        _version, head, state = debug
+        consistent &= state == _RT_CONSISTENT
+        maps += list(_walk(memory, head, namespace))
     return Loader(consistent, tuple(maps))
 
 
