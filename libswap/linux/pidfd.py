@@ -30,7 +30,9 @@ class PidFd:
 
     def ended(self, timeout: float = 0.0) -> bool:
         """Whether it has ended, or does so within `timeout` seconds."""
-        return bool(select.select([self._descriptor], [], [], timeout)[0])
+        poll = select.poll()  # unlike select(2), with no limit to a descriptor's number
+        poll.register(self._descriptor, select.POLLIN)
+        return bool(poll.poll(timeout * 1000))
 
     def send(self, signo: int) -> None:
         """Send a signal to this very process; nothing happens where it has ended."""
