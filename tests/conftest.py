@@ -1,6 +1,7 @@
 """Skips with their reasons, and the compiler."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,12 @@ def _may_trace() -> bool:
     os.close(tell)
     os.waitpid(child, 0)
     return seized
+
+
+def pytest_configure() -> None:
+    """Signals that our own starter ignores (nohup, a shell's `&`) would be ignored by children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

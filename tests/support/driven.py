@@ -38,9 +38,12 @@ class Target:
         stream = self.process.stdout
         assert stream is not None
         collected = b""
+        poll = select.poll()
+        poll.register(stream, select.POLLIN)
         while not collected.endswith(b"\n"):
-            ready, _, _ = select.select([stream], [], [], seconds)
-            assert ready, f"the target said nothing for {seconds} s (so far {collected!r})"
+            assert poll.poll(seconds * 1000), (
+                f"the target said nothing for {seconds} s (so far {collected!r})"
+            )
             more = os.read(stream.fileno(), 1)
             assert more, f"the target ended: {self.process.wait()} after {collected!r}"
             collected += more
