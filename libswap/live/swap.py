@@ -10,9 +10,11 @@ from typing import Final
 from libswap.errors.base import LibswapError
 from libswap.errors.live import CommitUndoFailed, LoadFailed, NotSwappable
 from libswap.linux.memory import Range
-from libswap.live import gate, plan, registry, state
+from libswap.live import gate, leading, plan, registry, state
+from libswap.live.endings import end_writes
 from libswap.live.findings import Finding
 from libswap.live.gate import Area, Gate
+from libswap.live.leading import Leading
 from libswap.live.library import Library
 from libswap.live.loading import Loaded, Question, Request, is_spelled, load, spelled, unload
 from libswap.live.module import Module
@@ -28,13 +30,14 @@ from libswap.live.outlook import (
     refused,
     words_into,
 )
-from libswap.live.plan import Leading, Side
+from libswap.live.plan import Side
 from libswap.live.quiescence import Forbidden
 from libswap.live.redirect import redirects
 from libswap.live.refusal import require_fit
 from libswap.live.registry import CopyRecord, Event, Family, GateRecord, Pending, Place, Record
 from libswap.live.runtime import runtime_of
 from libswap.live.subject import Subject
+from libswap.live.thread_locals import tls_writes
 from libswap.live.transaction import Committed, Copy, Prepared, Write, commit
 
 _SETTLE_WAIT: Final = 2.0
@@ -369,15 +372,15 @@ class _Swap:
         memory, source, target = self.subject.memory, self.work.source, self.target
         family = {m.base for _, m in self.copies}
         others = [m for m in self.subject.modules if m.base not in family]
-        slot = plan.slot_writes(memory, others, self.ways)
-        own = plan.own_slot_writes(memory, target, self.ways)
-        tls = plan.tls_writes(memory, source, target)
+        slot = leading.slot_writes(memory, others, self.ways)
+        own = leading.own_slot_writes(memory, target, self.ways)
+        tls = tls_writes(memory, source, target)
         writes = [
             *slot.writes,
-            *plan.own_symbol_writes(memory, target),
+            *leading.own_symbol_writes(memory, target),
             *self._symbols(),
-            *plan.end_writes(memory, source, silent=True),
-            *plan.end_writes(memory, target, silent=False),
+            *end_writes(memory, source, silent=True),
+            *end_writes(memory, target, silent=False),
         ]
         unreached = [Write(self.area.address, b"", self.area.contents)] * bool(self.area.contents)
         if self._side(target).gates:  # it was in use before, and old code may still run in it
@@ -390,7 +393,7 @@ class _Swap:
         return [
             write
             for way in self.ways
-            for write in plan.symbol_writes(
+            for write in leading.symbol_writes(
                 self.subject.memory, way.source, self.target,
                 pairing_of(way.source.facts, self.target.facts), self.work.elsewhere,
             )
@@ -505,7 +508,7 @@ def _gates(
     """The gates of the source, made anew or left from an earlier swap."""
     source, chosen = work.source, work.redirects
     if there.answers:
-        pairing = plan.with_answers(work.pairing, source, target, there.answers)
+        pairing = leading.with_answers(work.pairing, source, target, there.answers)
         facts = source.facts
         chosen = gated(facts, redirects(facts, pairing, entries_of(facts)))
     targets = {source.base + r.old: target.base + r.new for r in chosen.redirects}

@@ -14,18 +14,11 @@ from libswap.install.obstacles import Allowance
 from libswap.live.outlook import Options
 from libswap.operations import install, rollback
 from libswap.operations.install import Comparison, Installed
+from libswap.operations.moves import Moved, MovedBack, ProcessResult, Report
 from libswap.operations.revert import revert
 from libswap.operations.rollback import RolledBack
 from libswap.operations.status import status
-from libswap.operations.swap import (
-    Moved,
-    MovedBack,
-    ProcessResult,
-    Progress,
-    Report,
-    Request,
-    swap_library,
-)
+from libswap.operations.swap import Progress, Request, swap_library
 from libswap.settings import Settings
 
 _MOST_ROUNDS: Final = 50

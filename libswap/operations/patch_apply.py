@@ -16,12 +16,12 @@ from libswap.live.module import LibraryCache
 from libswap.live.refusal import require_fit
 from libswap.live.static_program import open_process
 from libswap.live.subject import Subject
+from libswap.operations.moves import Refused, Skipped, as_refused, process_name
 from libswap.operations.patch_entries import Options, entries_of, record_of, target_of
 from libswap.operations.patch_insert import Applied, Work
 from libswap.operations.patch_processes import processes_of
 from libswap.operations.patch_show import show
 from libswap.operations.patch_switch import finish
-from libswap.operations.swap import Refused, Skipped, as_refused, process_name
 from libswap.patch.patch import Patch
 from libswap.process.identity import Identity
 

@@ -19,9 +19,9 @@ from libswap.live.quiescence import Forbidden
 from libswap.live.refusal import require_fit
 from libswap.live.static_program import open_process
 from libswap.live.subject import Subject
+from libswap.operations.moves import Refused, Skipped, as_refused, process_name
 from libswap.operations.patch_entries import Options, code_of, record_of, restored, visiting
 from libswap.operations.patch_switch import finish, switched
-from libswap.operations.swap import Refused, Skipped, as_refused, process_name
 from libswap.process.identity import Identity
 
 

@@ -12,9 +12,9 @@ from libswap.live.patches import PatchRecord
 from libswap.live.registry import Record
 from libswap.live.static_program import open_process
 from libswap.live.subject import Subject
+from libswap.operations.moves import process_name
 from libswap.operations.patch_entries import record_of
 from libswap.operations.patch_processes import carriers
-from libswap.operations.swap import process_name
 from libswap.process.identity import Identity
 
 

@@ -17,18 +17,17 @@ from libswap.live.module import LibraryCache
 from libswap.live.outlook import Options, look
 from libswap.live.registry import Event, Record
 from libswap.live.subject import Subject
-from libswap.operations.swap import (
+from libswap.operations.affected import both_copies
+from libswap.operations.moves import (
     Moved,
     Planned,
     ProcessResult,
     Refused,
     Skipped,
     as_refused,
-    both_copies,
-    move_back,
     process_name,
-    while_it_changes,
 )
+from libswap.operations.swap import move_back, while_it_changes
 from libswap.process.identity import Identity
 
 _DONE: Final = ("switched", "done")

@@ -8,7 +8,7 @@ from libswap.linux.procfs import PROC
 from libswap.live.module import LibraryCache
 from libswap.live.registry import Event, Family, Record
 from libswap.live.subject import Subject
-from libswap.operations.swap import process_name
+from libswap.operations.moves import process_name
 from libswap.process.identity import Identity
 
 _NEEDLE = b"/memfd:libswap (deleted)"

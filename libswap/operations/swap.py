@@ -6,15 +6,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
 from pathlib import Path
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
-from libswap.abi.compare import compare
-from libswap.abi.finding import Severity
-from libswap.elf.library import read_library
 from libswap.errors.base import LibswapError
-from libswap.errors.live import AbiBroken, LoadFailed, NotAllMoved, RehearsalFailed
+from libswap.errors.live import AbiBroken, RehearsalFailed
 from libswap.errors.process import MemoryUnreachable, ProcessGone
 from libswap.linux.command import run
 from libswap.linux.rooted import Root
@@ -23,13 +19,25 @@ from libswap.live.exclusive import exclusively
 from libswap.live.findings import risk
 from libswap.live.library import Library
 from libswap.live.module import LibraryCache, Module
-from libswap.live.outlook import Options, Outlook, look
-from libswap.live.registry import Event, Record
+from libswap.live.outlook import Options, look
+from libswap.live.registry import Record
 from libswap.live.rehearsal import copied, require_private
 from libswap.live.subject import Subject
-from libswap.live.unloading import Kept, Unloaded, unload_unused
+from libswap.live.unloading import unload_unused
+from libswap.operations.affected import abi_breaks, affected, both_copies, copy_of, sees
+from libswap.operations.moves import (
+    Moved,
+    MovedBack,
+    Outcome,
+    Planned,
+    ProcessResult,
+    Report,
+    Skipped,
+    as_refused,
+    counted,
+    process_name,
+)
 from libswap.process.identity import Identity
-from libswap.process.namespaces import root_of
 from libswap.scan.usage import users_of
 
 T = TypeVar("T")
@@ -69,101 +77,6 @@ class Request:
     stop_when_checked: bool = False
     unload: bool = False
     rehearse: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What would be done; nothing was."""
-
-    outlook: Outlook
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """It runs on the new library now."""
-
-    id: str
-    stopped_for: float
-    attempts: int
-    threads: int
-    outlook: Outlook
-    rehearsed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """There was nothing to do."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """It goes on as before."""
-
-    error: str
-    reason: str
-    instead: str
-    exit_code: int
-
-
-@dataclass(frozen=True, slots=True)
-class MovedBack:
-    """It was moved, the check failed, and it was moved back."""
-
-    id: str
-    reason: str
-
-
-Outcome: TypeAlias = Planned | Moved | Skipped | Refused | MovedBack
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessResult:
-    """What became of one library in one process.
-
-    Attributes:
-        pid: of the process.
-        name: its short name.
-        library: path of the copy that was in use.
-        outcome: what was done, or why not.
-        copies: what became of copies that are not in use, where they were to be unloaded.
-    """
-
-    pid: int
-    name: str
-    library: str
-    outcome: Outcome
-    copies: tuple[Unloaded | Kept, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What became of all of them.
-
-    Attributes:
-        library: the name that was asked for.
-        new: the file that is to be used.
-        build_id: of that file.
-        processes: one result per process and copy of the library.
-        uninspected: processes that could not be looked at.
-    """
-
-    library: str
-    new: str
-    build_id: str
-    processes: tuple[ProcessResult, ...]
-    uninspected: int
-
-    @property
-    def exit_code(self) -> int:
-        """0 where every process runs on the new library; see docs/reference/exit-codes.md."""
-        codes = {p.outcome.exit_code for p in self.processes if isinstance(p.outcome, Refused)}
-        back = any(isinstance(p.outcome, MovedBack) for p in self.processes)
-        moved = any(isinstance(p.outcome, Moved) for p in self.processes)
-        if not codes and not back:
-            return 0
-        return codes.pop() if len(codes) == 1 and not moved and not back else NotAllMoved.exit_code
 
 
 Progress = Callable[[int, str], None]
@@ -395,100 +308,3 @@ def move_back(subject: Subject, id_: str, options: Options) -> live.Swapped:
     return live.swap(
         subject, source, target.facts, target.path, options, what=f"revert {id_}", loaded=target
     )
-
-
-def both_copies(subject: Subject, event: Event) -> tuple[Module, Module]:
-    """The copy that a swap brought into use, and the one that was in use before.
-
-    Raises:
-        LoadFailed: one of them is no longer loaded, or its file cannot be read.
-    """
-    source = next((m for m in subject.modules if m.base == event.new_base), None)
-    target = next((m for m in subject.modules if m.base == event.old_base), None)
-    if source is None or target is None or target.library is None or source.library is None:
-        raise LoadFailed(subject.identity.pid, event.library, "its copy is no longer loaded")
-    return source, target
-
-
-def affected(subject: Subject, library: Path, new: Library) -> list[Module]:
-    """The copies in use that the new file is to replace, one in each namespace.
-
-    A module is meant if its name leads to the same file as `library`, or if it has the same path.
-    """
-    real = os.path.realpath(library)
-    try:
-        wanted = Path(real).stat()
-    except OSError:
-        wanted = None
-    record = subject.place.record if subject.place else Record()
-    found: dict[int, Module] = {}
-    with root_of(subject.memory.tid) as root:
-        for module in subject.modules:
-            if module.library is None or module is subject.modules[0]:
-                continue
-            if module.path == real or _leads_to(root, module.link.name, wanted):
-                base = live.library_in_use(record, module.base)
-                current = next((m for m in subject.modules if m.base == base), module)
-                if current.library is not None and not live.same(current.facts, new):
-                    found[base] = current
-    return list(found.values())
-
-
-def _leads_to(root: Root, name: str, wanted: os.stat_result | None) -> bool:
-    if wanted is None or not name.startswith("/"):
-        return False
-    try:
-        status = root.stat(name)
-    except OSError:
-        return False
-    return (status.st_dev, status.st_ino) == (wanted.st_dev, wanted.st_ino)
-
-
-def copy_of(subject: Subject, source: Module, new: Library) -> Module | None:
-    """A copy of the new build that an earlier swap loaded, and that is not in use."""
-    record = subject.place.record if subject.place else Record()
-    index = record.family_of(source.base)
-    if index is None:
-        return None
-    bases = {(c.base, c.link) for c in record.families[index].copies} - {
-        (source.base, source.link.address)
-    }
-    return next(
-        (m for m in subject.modules if (m.base, m.link.address) in bases and m.library
-         and live.same(m.facts, new)), None,
-    )  # fmt: skip
-
-
-def sees(subject: Subject, file: Path) -> bool:
-    """Whether a path leads the process to the same file as us."""
-    wanted = file.stat()
-    with root_of(subject.memory.tid) as root:
-        return _leads_to(root, str(file), wanted)
-
-
-@cache
-def abi_breaks(old: Library, new: Library) -> tuple[str, ...]:
-    """What makes the new library incompatible, in words."""
-    found = compare(read_library(old.image), read_library(new.image))
-    return tuple(
-        f"{f.subject}: {f.meaning}" for f in found
-        if f.severity is Severity.INCOMPATIBLE
-    )  # fmt: skip
-
-
-def as_refused(error: LibswapError) -> Refused:
-    """An error as a result."""
-    return Refused(type(error).__name__, error.message, error.hint, error.exit_code)
-
-
-def process_name(pid: int) -> str:
-    """Its short name, "" where it has gone."""
-    try:
-        return Path(f"/proc/{pid}/comm").read_text(errors="surrogateescape").rstrip("\n")
-    except OSError:
-        return ""
-
-
-def counted(results: Sequence[ProcessResult], kind: type[Outcome]) -> int:
-    """How many results are of a kind."""
-    return sum(isinstance(r.outcome, kind) for r in results)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from libswap.operations import patch_apply, patch_revert, patch_status
+from libswap.operations.moves import Refused, Skipped
 from libswap.operations.patch_build import Request, build
 from libswap.operations.patch_entries import Options
 from libswap.operations.patch_insert import Applied
 from libswap.operations.patch_revert import Reverted
 from libswap.operations.patch_show import show
-from libswap.operations.swap import Refused, Skipped
 from libswap.patch.link import Wishes
 from support.compiler import FIXTURES, Compiler
 from support.host import Host, host

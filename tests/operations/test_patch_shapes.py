@@ -9,12 +9,12 @@ import pytest
 
 from libswap.linux.memory import ProcessMemory
 from libswap.operations import patch_apply, patch_revert
+from libswap.operations.moves import Refused
 from libswap.operations.patch_build import Request, build
 from libswap.operations.patch_entries import Options
 from libswap.operations.patch_insert import Applied
 from libswap.operations.patch_revert import Reverted
 from libswap.operations.patch_status import status
-from libswap.operations.swap import Refused
 from libswap.patch.link import Wishes
 from support.compiler import FIXTURES, Compiler
 from support.host import Host, host

@@ -10,7 +10,8 @@ from libswap.errors.live import RehearsalFailed
 from libswap.live.module import LibraryCache
 from libswap.live.rehearsal import copied
 from libswap.live.subject import Subject
-from libswap.operations.swap import Moved, Outcome, Refused, Request, swap_library
+from libswap.operations.moves import Moved, Outcome, Refused
+from libswap.operations.swap import Request, swap_library
 from libswap.process.identity import Identity
 from support.compiler import Compiler
 from support.driven import Target

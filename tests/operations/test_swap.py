@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from libswap.operations.moves import Moved, Planned, Refused, Skipped
 from libswap.operations.status import status
-from libswap.operations.swap import Moved, Planned, Refused, Request, Skipped, swap_library
+from libswap.operations.swap import Request, swap_library
 from support.compiler import Compiler, has
 from support.driven import Target
 from support.swapping import Stage, reverted

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from libswap.live.unloading import Kept, Unloaded
-from libswap.operations.swap import Moved, Refused, Request, swap_library
+from libswap.operations.moves import Moved, Refused
+from libswap.operations.swap import Request, swap_library
 from support.compiler import Compiler
 from support.driven import Target
 from support.swapping import Stage, reverted

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from libswap.operations.swap import Moved
+from libswap.operations.moves import Moved
 from support.compiler import Compiler
 from support.swapping import Stage, reverted
 

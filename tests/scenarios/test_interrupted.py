@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from libswap.operations.swap import Moved, Skipped
+from libswap.operations.moves import Moved, Skipped
 from support.command import Libswap
 from support.compiler import Compiler
 from support.driven import Target

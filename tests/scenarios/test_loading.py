@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from libswap.operations.swap import Moved, Request, swap_library
+from libswap.operations.moves import Moved
+from libswap.operations.swap import Request, swap_library
 from support.compiler import Compiler
 from support.swapping import Stage, reverted
 

@@ -16,7 +16,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from libswap.live.thread import state
-from libswap.operations.swap import Refused, Request, Skipped, swap_library
+from libswap.operations.moves import Refused, Skipped
+from libswap.operations.swap import Request, swap_library
 from support.compiler import Compiler, has
 from support.driven import Target, running
 from support.swapping import Stage

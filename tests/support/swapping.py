@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from libswap.live.outlook import Options
+from libswap.operations.moves import Moved, Outcome, Refused
 from libswap.operations.revert import revert
-from libswap.operations.swap import Moved, Outcome, Refused, Request, swap_library
+from libswap.operations.swap import Request, swap_library
 from support.compiler import FIXTURES, Compiler
 from support.driven import Target, running
 

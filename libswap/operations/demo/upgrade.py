@@ -15,7 +15,7 @@ from libswap.operations import install, revert, rollback, swap
 from libswap.operations.check import check
 from libswap.operations.demo.result import Act, Reply
 from libswap.operations.demo.workshop import Workshop
-from libswap.operations.swap import Moved, MovedBack, Planned, ProcessResult, Refused, Skipped
+from libswap.operations.moves import Moved, MovedBack, Planned, ProcessResult, Refused, Skipped
 from libswap.process.maps import maps_of
 from libswap.settings import Settings
 

@@ -6,7 +6,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from libswap.operations.install_live import LiveInstalled, LivePlan
-from libswap.operations.swap import ProcessResult
+from libswap.operations.moves import ProcessResult
 from libswap.report.text import printable
 from libswap.report.views import changes, install
 from libswap.report.views.live import processes

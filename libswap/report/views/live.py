@@ -11,7 +11,7 @@ from rich.text import Text
 from libswap.live.findings import Finding, Severity
 from libswap.live.outlook import Outlook
 from libswap.live.unloading import Kept, Unloaded
-from libswap.operations.swap import (
+from libswap.operations.moves import (
     Moved,
     MovedBack,
     Outcome,

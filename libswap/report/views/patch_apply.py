@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from libswap.operations import patch_apply, patch_insert, patch_revert
-from libswap.operations.swap import Refused, Skipped
+from libswap.operations.moves import Refused, Skipped
 from libswap.report.text import printable
 
 _Outcome = patch_apply.Outcome | patch_revert.Reverted | patch_revert.WouldRevert

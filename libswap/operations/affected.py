@@ -1,0 +1,96 @@
+"""Which copies of a library in a process are meant, and what they are to become."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+from libswap.abi.compare import compare
+from libswap.abi.finding import Severity
+from libswap.elf.library import read_library
+from libswap.errors.live import LoadFailed
+from libswap.linux.rooted import Root
+from libswap.live import swap as live
+from libswap.live.library import Library
+from libswap.live.module import Module
+from libswap.live.registry import Event, Record
+from libswap.live.subject import Subject
+from libswap.process.namespaces import root_of
+
+
+def both_copies(subject: Subject, event: Event) -> tuple[Module, Module]:
+    """The copy that a swap brought into use, and the one that was in use before.
+
+    Raises:
+        LoadFailed: one of them is no longer loaded, or its file cannot be read.
+    """
+    source = next((m for m in subject.modules if m.base == event.new_base), None)
+    target = next((m for m in subject.modules if m.base == event.old_base), None)
+    if source is None or target is None or target.library is None or source.library is None:
+        raise LoadFailed(subject.identity.pid, event.library, "its copy is no longer loaded")
+    return source, target
+
+
+def affected(subject: Subject, library: Path, new: Library) -> list[Module]:
+    """The copies in use that the new file is to replace, one in each namespace.
+
+    A module is meant if its name leads to the same file as `library`, or if it has the same path.
+    """
+    real = os.path.realpath(library)
+    try:
+        wanted = Path(real).stat()
+    except OSError:
+        wanted = None
+    record = subject.place.record if subject.place else Record()
+    found: dict[int, Module] = {}
+    with root_of(subject.memory.tid) as root:
+        for module in subject.modules:
+            if module.library is None or module is subject.modules[0]:
+                continue
+            if module.path == real or _leads_to(root, module.link.name, wanted):
+                base = live.library_in_use(record, module.base)
+                current = next((m for m in subject.modules if m.base == base), module)
+                if current.library is not None and not live.same(current.facts, new):
+                    found[base] = current
+    return list(found.values())
+
+
+def _leads_to(root: Root, name: str, wanted: os.stat_result | None) -> bool:
+    if wanted is None or not name.startswith("/"):
+        return False
+    try:
+        status = root.stat(name)
+    except OSError:
+        return False
+    return (status.st_dev, status.st_ino) == (wanted.st_dev, wanted.st_ino)
+
+
+def copy_of(subject: Subject, source: Module, new: Library) -> Module | None:
+    """A copy of the new build that an earlier swap loaded, and that is not in use."""
+    record = subject.place.record if subject.place else Record()
+    index = record.family_of(source.base)
+    if index is None:
+        return None
+    bases = {(c.base, c.link) for c in record.families[index].copies} - {
+        (source.base, source.link.address)
+    }
+    return next(
+        (m for m in subject.modules if (m.base, m.link.address) in bases and m.library
+         and live.same(m.facts, new)), None,
+    )  # fmt: skip
+
+
+def sees(subject: Subject, file: Path) -> bool:
+    """Whether a path leads the process to the same file as us."""
+    wanted = file.stat()
+    with root_of(subject.memory.tid) as root:
+        return _leads_to(root, str(file), wanted)
+
+
+@cache
+def abi_breaks(old: Library, new: Library) -> tuple[str, ...]:
+    """What makes the new library incompatible, in words."""
+    found = compare(read_library(old.image), read_library(new.image))
+    return tuple(
+        f"{f.subject}: {f.meaning}" for f in found
+        if f.severity is Severity.INCOMPATIBLE
+    )  # fmt: skip

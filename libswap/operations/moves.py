@@ -1,0 +1,124 @@
+"""What became of each process that was to be moved."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from libswap.errors.base import LibswapError
+from libswap.errors.live import NotAllMoved
+from libswap.live.outlook import Outlook
+from libswap.live.unloading import Kept, Unloaded
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What would be done; nothing was."""
+
+    outlook: Outlook
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """It runs on the new library now."""
+
+    id: str
+    stopped_for: float
+    attempts: int
+    threads: int
+    outlook: Outlook
+    rehearsed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """There was nothing to do."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """It goes on as before."""
+
+    error: str
+    reason: str
+    instead: str
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class MovedBack:
+    """It was moved, the check failed, and it was moved back."""
+
+    id: str
+    reason: str
+
+
+Outcome: TypeAlias = Planned | Moved | Skipped | Refused | MovedBack
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessResult:
+    """What became of one library in one process.
+
+    Attributes:
+        pid: of the process.
+        name: its short name.
+        library: path of the copy that was in use.
+        outcome: what was done, or why not.
+        copies: what became of copies that are not in use, where they were to be unloaded.
+    """
+
+    pid: int
+    name: str
+    library: str
+    outcome: Outcome
+    copies: tuple[Unloaded | Kept, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of all of them.
+
+    Attributes:
+        library: the name that was asked for.
+        new: the file that is to be used.
+        build_id: of that file.
+        processes: one result per process and copy of the library.
+        uninspected: processes that could not be looked at.
+    """
+
+    library: str
+    new: str
+    build_id: str
+    processes: tuple[ProcessResult, ...]
+    uninspected: int
+
+    @property
+    def exit_code(self) -> int:
+        """0 where every process runs on the new library; see docs/reference/exit-codes.md."""
+        codes = {p.outcome.exit_code for p in self.processes if isinstance(p.outcome, Refused)}
+        back = any(isinstance(p.outcome, MovedBack) for p in self.processes)
+        moved = any(isinstance(p.outcome, Moved) for p in self.processes)
+        if not codes and not back:
+            return 0
+        return codes.pop() if len(codes) == 1 and not moved and not back else NotAllMoved.exit_code
+
+
+def as_refused(error: LibswapError) -> Refused:
+    """An error as a result."""
+    return Refused(type(error).__name__, error.message, error.hint, error.exit_code)
+
+
+def process_name(pid: int) -> str:
+    """Its short name, "" where it has gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(errors="surrogateescape").rstrip("\n")
+    except OSError:
+        return ""
+
+
+def counted(results: Sequence[ProcessResult], kind: type[Outcome]) -> int:
+    """How many results are of a kind."""
+    return sum(isinstance(r.outcome, kind) for r in results)
