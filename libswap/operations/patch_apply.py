@@ -1,8 +1,6 @@
 """Apply a patch to running processes."""
 
-import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -11,13 +9,11 @@ from libswap.errors.base import LibswapError
 from libswap.errors.live import NotAllMoved
 from libswap.errors.process import ProcessGone
 from libswap.linux.rooted import Root
-from libswap.live.exclusive import exclusively
 from libswap.live.module import LibraryCache
-from libswap.live.refusal import require_fit
 from libswap.live.static_program import open_process
 from libswap.live.subject import Subject
 from libswap.operations.moves import Refused, Skipped, as_refused, process_name
-from libswap.operations.patch_entries import Options, entries_of, record_of, target_of
+from libswap.operations.patch_entries import Options, alone, entries_of, record_of, target_of
 from libswap.operations.patch_insert import Applied, Work
 from libswap.operations.patch_processes import processes_of
 from libswap.operations.patch_show import show
@@ -91,13 +87,7 @@ def _one(
 ) -> ProcessResult:
     name = process_name(identity.pid)
     try:
-        require_fit(identity)
-        alone = (
-            nullcontext()
-            if options.dry_run
-            else exclusively(identity.pid, time.monotonic() + options.wait)
-        )
-        with alone, open_process(identity, cache) as found:
+        with alone(identity, options), open_process(identity, cache) as found:
             subject = found if options.dry_run else finish(found, options.wait)
             outcome = _outcome(subject, patch, checksum, options)
     except ProcessGone as error:

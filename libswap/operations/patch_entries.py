@@ -11,11 +11,12 @@ from libswap.errors.patch import EntryChanged, PatchMismatch
 from libswap.linux.memory import Range
 from libswap.live import switch
 from libswap.live.choice import borrow
+from libswap.live.exclusive import exclusively
 from libswap.live.insertion import Visit
 from libswap.live.module import Module
 from libswap.live.patches import EntryRecord, PatchRecord
 from libswap.live.quiescence import Forbidden
-from libswap.live.refusal import needs_lifting
+from libswap.live.refusal import needs_lifting, require_fit
 from libswap.live.registry import Record
 from libswap.live.runtime import Runtime, runtime_of
 from libswap.live.static_program import static_runtime
@@ -23,6 +24,7 @@ from libswap.live.subject import Subject
 from libswap.live.swap import library_in_use
 from libswap.patch.patch import Patch, Replaced
 from libswap.patch.target import content_hash
+from libswap.process.identity import Identity
 
 _FUNCTION_SHOWN: Final = 1 << 16
 
@@ -44,6 +46,22 @@ class Options:
     relaxed: bool = False
     replace: bool = False
     dry_run: bool = False
+
+
+@contextmanager
+def alone(identity: Identity, options: Options) -> Iterator[None]:
+    """No other libswap works on a process, and it is fit for ours; a dry run only looks.
+
+    Raises:
+        LibswapError: as `require_fit`; or another libswap held it for all of `options.wait`.
+    """
+    if options.dry_run:
+        require_fit(identity)
+        yield
+        return
+    with exclusively(identity.pid, time.monotonic() + options.wait):
+        require_fit(identity)
+        yield
 
 
 def target_of(subject: Subject, patch: Patch) -> Module:

@@ -1,8 +1,6 @@
 """Take patches back."""
 
-import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from libswap.elf.instructions import JUMP_SIZE
@@ -12,15 +10,20 @@ from libswap.errors.process import ProcessGone
 from libswap.linux.memory import Range
 from libswap.linux.rooted import Root
 from libswap.live import switch
-from libswap.live.exclusive import exclusively
 from libswap.live.module import LibraryCache
 from libswap.live.patches import EntryRecord, PatchRecord
 from libswap.live.quiescence import Forbidden
-from libswap.live.refusal import require_fit
 from libswap.live.static_program import open_process
 from libswap.live.subject import Subject
 from libswap.operations.moves import Refused, Skipped, as_refused, process_name
-from libswap.operations.patch_entries import Options, code_of, record_of, restored, visiting
+from libswap.operations.patch_entries import (
+    Options,
+    alone,
+    code_of,
+    record_of,
+    restored,
+    visiting,
+)
 from libswap.operations.patch_switch import finish, switched
 from libswap.process.identity import Identity
 
@@ -83,13 +86,7 @@ def _one(pid: int, wanted: str, options: Options, cache: LibraryCache) -> Proces
     outcome: Reverted | WouldRevert | Skipped | Refused
     try:
         identity = Identity.of(pid)
-        require_fit(identity)
-        alone = (
-            nullcontext()
-            if options.dry_run
-            else exclusively(identity.pid, time.monotonic() + options.wait)
-        )
-        with alone, open_process(identity, cache) as found:
+        with alone(identity, options), open_process(identity, cache) as found:
             subject = found if options.dry_run else finish(found, options.wait)
             outcome = _revert(subject, wanted, options)
     except ProcessGone as error:

@@ -1,10 +1,7 @@
 """Patches in real processes: applied, stacked, replaced, taken back, verified."""
 
-import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -253,43 +250,6 @@ def test_a_constructor_that_crashes_leaves_the_process_as_it_was(
         assert process.scenario(5) == 6005
         after = Path(f"/proc/{process.pid}/maps").read_text().count("\n")
         assert after <= before + 1, "only the record may stay"
-
-
-@pytest.fixture
-def children() -> Iterator[list[int]]:
-    pids: list[int] = []
-    yield pids
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-
-
-@pytest.mark.slow
-def test_killed_at_any_step_all_functions_are_old_or_all_are_new(
-    program: Path, tmp_path: Path
-) -> None:
-    path = built(program, BOTH.format(2), tmp_path / "fix.lsp")
-    command = [sys.executable, "-m", "libswap", "patch"]
-    seen = set()
-    for step in range(1, 400, 19):
-        with host(program) as process:
-            run = [*command, "apply", str(path), "--pid", str(process.pid)]
-            environment = {**os.environ, "LIBSWAP_TEST_DIE_AT": str(step)}
-            done = subprocess.run(run, env=environment, capture_output=True, check=False)
-            value = process.scenario(5)
-            assert value in (6005, 7010), step
-            seen.add(value)
-            applied_now = value == 7010
-            if not applied_now:
-                (result,) = patch_apply.apply(path, Options(), pids=[process.pid]).processes
-                assert isinstance(result.outcome, Applied), (step, result)
-            assert process.scenario(5) == 7010
-            reverted(process)
-            assert process.scenario(5) == 6005
-            if done.returncode == 0:
-                break
-    else:
-        raise AssertionError("it never came to its end")
-    assert seen == {6005, 7010}
 
 
 def test_a_patch_whose_other_function_is_covered_is_not_replaced(
