@@ -25,6 +25,7 @@ lint: $(VENV)/.installed
 
 types: $(VENV)/.installed
 	$(BIN)/mypy
+	$(BIN)/mypy examples/*.py
 
 layers: $(VENV)/.installed
 	$(BIN)/lint-imports

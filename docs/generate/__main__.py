@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from docs.generate.api import api
 from docs.generate.commands import commands
 from docs.generate.scenarios import scenarios
 from docs.generate.schema import schema
@@ -13,8 +14,11 @@ REFERENCE = Path(__file__).parents[1] / "reference"
 def main() -> int:
     """Write what is not current; with --check only name it, and fail."""
     texts = {
-        "commands.md": commands(), "json-schema.json": schema(), "scenarios.md": scenarios(),
-    }  # fmt: skip
+        "api.md": api(),
+        "commands.md": commands(),
+        "json-schema.json": schema(),
+        "scenarios.md": scenarios(),
+    }
     files = {REFERENCE / name: text for name, text in texts.items()}
     stale = [file for file, text in files.items() if not file.exists() or file.read_text() != text]
     for file in stale:

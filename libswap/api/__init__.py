@@ -1,0 +1,1 @@
+"""The operations as functions for programs; `import libswap` hands out all of them."""
