@@ -21,6 +21,8 @@ from libswap.live.transaction import Write
 from libswap.process.maps import Mapping
 
 NAME: Final = b"libswap"
+MAPPED: Final = b"/memfd:libswap (deleted)"
+"""The name of its mapping in maps."""
 MAGIC: Final = b"libswap\0"
 FORMAT: Final = 1
 _HEADER: Final = struct.Struct("<8sII")
@@ -226,7 +228,7 @@ def find(memory: Memory, mappings: Sequence[Mapping], pid: int) -> Place | None:
     Raises:
         RecordDamaged: there is one that cannot be read.
     """
-    found = [m for m in mappings if m.name == b"/memfd:libswap (deleted)" and not m.executable]
+    found = [m for m in mappings if m.name == MAPPED and not m.executable]
     places = [p for m in found if m.offset == 0 and (p := _read(memory, m, pid)) is not None]
     return max(places, key=lambda p: p.number, default=None)
 

@@ -1,7 +1,6 @@
 """Which processes a patch concerns."""
 
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,8 +12,6 @@ from libswap.patch.patch import Kind, Pin
 from libswap.patch.target import content_hash
 from libswap.process.identity import Identity
 from libswap.process.maps import Mapping, maps_of
-
-_NEEDLE = b"/memfd:libswap (deleted)"
 
 
 def processes_of(pin: Pin, program: Path | None = None) -> list[Identity]:
@@ -37,14 +34,6 @@ def processes_of(pin: Pin, program: Path | None = None) -> list[Identity]:
             if wanted:
                 found.append(Identity.of(pid))
     return sorted(found, key=lambda i: (i.start_time, i.pid))
-
-
-def carriers() -> Iterator[int]:
-    """The processes that carry a record of libswap."""
-    for pid in sorted(PROC.pids()):
-        with suppress(OSError):
-            if _NEEDLE in PROC.read(pid, "maps"):
-                yield pid
 
 
 def _maps(pid: int, pin: Pin, known: dict[tuple[int, int, int], bool]) -> bool:

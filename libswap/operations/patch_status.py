@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from libswap.elf.instructions import JUMP_SIZE
 from libswap.errors.base import LibswapError
 from libswap.errors.patch import PatchDamaged
+from libswap.live.carriers import carriers
 from libswap.live.module import LibraryCache
 from libswap.live.patches import PatchRecord
 from libswap.live.registry import Record
@@ -14,7 +15,6 @@ from libswap.live.static_program import open_process
 from libswap.live.subject import Subject
 from libswap.operations.moves import process_name
 from libswap.operations.patch_entries import record_of
-from libswap.operations.patch_processes import carriers
 from libswap.process.identity import Identity
 
 

@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from libswap.errors.base import UsageError
 from libswap.errors.process import NobodyMaps
+from libswap.operations.moved import settled, without_moved
 from libswap.scan.scanner import Scan, scan
 from libswap.scan.superseded import Record
 from libswap.scan.usage import Usage, users_of
@@ -13,7 +15,7 @@ from libswap.settings import Settings
 
 def scan_machine(settings: Settings) -> Scan:
     """Every process that still runs a library which was deleted, replaced or overwritten."""
-    return scan(_records(settings))
+    return without_moved(scan(_records(settings)))
 
 
 def scan_files(paths: Sequence[str], settings: Settings) -> Usage:
@@ -33,6 +35,7 @@ def scan_files(paths: Sequence[str], settings: Settings) -> Usage:
                 f"{path} is a directory", "Name the libraries in it, for example by *.so*"
             )
     usage = users_of(paths, _records(settings))
+    usage = replace(usage, users=tuple(map(settled, usage.users)))
     for wanted in usage.files:
         if wanted.file is None and wanted.path in usage.unused:
             raise NobodyMaps(wanted.path, len(usage.uninspected))

@@ -1,17 +1,15 @@
 """What was swapped in running processes, read from the record that each carries."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from libswap.errors.base import LibswapError
-from libswap.linux.procfs import PROC
+from libswap.live.carriers import carriers
 from libswap.live.module import LibraryCache
 from libswap.live.registry import Event, Family, Record
 from libswap.live.subject import Subject
 from libswap.operations.moves import process_name
 from libswap.process.identity import Identity
-
-_NEEDLE = b"/memfd:libswap (deleted)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +45,7 @@ def status(pids: Sequence[int] = ()) -> Status:
         pids: these processes; none for every process that carries a record.
     """
     cache = LibraryCache()
-    return Status(tuple(_one(pid, cache) for pid in (pids or sorted(_carriers(PROC.pids())))))
-
-
-def _carriers(pids: Iterable[int]) -> Iterable[int]:
-    for pid in pids:
-        try:
-            if _NEEDLE in PROC.read(pid, "maps"):
-                yield pid
-        except OSError:
-            continue
+    return Status(tuple(_one(pid, cache) for pid in (pids or carriers())))
 
 
 def _one(pid: int, cache: LibraryCache) -> ProcessStatus:

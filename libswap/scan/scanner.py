@@ -41,6 +41,7 @@ class Scan:
     Attributes:
         groups: what to restart, by service.
         same_build: processes that run a replaced file whose successor is the same build.
+        moved: processes in which libswap has moved all that was replaced onto what is there now.
         undecided: processes with files of which it could not be told.
         processes: how many were looked at.
         uninspected: those that could not be.
@@ -49,6 +50,7 @@ class Scan:
 
     groups: tuple[Group, ...]
     same_build: tuple[User, ...]
+    moved: tuple[User, ...]
     undecided: tuple[User, ...]
     processes: int
     uninspected: tuple[Uninspected, ...]
@@ -71,6 +73,7 @@ def scan(records: Sequence[Record] = (), procfs: Procfs = PROC) -> Scan:
             for service, members in groupby(filter(_is_stale, users), _service)
         ),
         same_build=tuple(u for u in users if not _is_stale(u) and not _is_undecided(u)),
+        moved=(),
         undecided=tuple(u for u in users if not _is_stale(u) and _is_undecided(u)),
         processes=census.processes,
         uninspected=tuple(sorted((*census.uninspected, *search.uninspected))),

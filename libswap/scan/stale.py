@@ -94,7 +94,14 @@ class Undecided:
     reason: str
 
 
-State: TypeAlias = Current | Deleted | Replaced | Superseded | Overwritten | NotLibrary | Undecided
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The name leads to another file, and libswap has moved the process onto that one."""
+
+
+State: TypeAlias = (
+    Current | Deleted | Replaced | Superseded | Overwritten | Moved | NotLibrary | Undecided
+)
 
 
 @dataclass(frozen=True, slots=True)

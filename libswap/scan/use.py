@@ -9,6 +9,7 @@ from libswap.scan.owner import Process
 from libswap.scan.stale import (
     Current,
     Deleted,
+    Moved,
     NotLibrary,
     Overwritten,
     Replaced,
@@ -61,5 +62,5 @@ def is_stale(state: State, running: str | None, on_disk: str | None) -> bool:
             return True
         case Replaced() | Superseded():
             return running is None or running != on_disk
-        case Current() | NotLibrary() | Undecided():
+        case Current() | Moved() | NotLibrary() | Undecided():
             return False

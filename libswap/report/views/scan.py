@@ -16,6 +16,7 @@ from libswap.scan.services import Service
 from libswap.scan.stale import (
     Current,
     Deleted,
+    Moved,
     NotLibrary,
     Overwritten,
     Replaced,
@@ -49,6 +50,9 @@ def _scan(found: Scan) -> Iterator[RenderableType]:
     if found.same_build:
         pids = _numbers([user.process.identity.pid for user in found.same_build])
         yield Text(f"Replaced by the same build, no restart needed: {pids}", "dim")
+    if found.moved:
+        pids = _numbers([user.process.identity.pid for user in found.moved])
+        yield Text(f"Moved onto what is on disk by libswap live, no restart needed: {pids}", "dim")
     stale = sum(len(group.users) for group in found.groups)
     if stale:
         said = f"{_count(stale)} of {found.processes} must be restarted to run what is on disk."
@@ -115,7 +119,7 @@ def _files(users: Sequence[User], *, only_stale: bool) -> list[tuple[list[Text],
 def _use(use: Use) -> Iterator[Text]:
     yield Text(f"    {printable(use.path)}", "cyan", overflow="fold")
     yield Text(f"      {_state(use.state)}", "red" if use.stale else "")
-    if use.running_build_id != use.disk_build_id:
+    if use.running_build_id != use.disk_build_id and not isinstance(use.state, Moved):
         on_disk = "" if isinstance(use.state, Deleted) else f", on disk {_build(use.disk_build_id)}"
         yield Text(f"      runs {_build(use.running_build_id)}{on_disk}")
     elif isinstance(use.state, Replaced | Superseded) and use.running_build_id:
@@ -136,6 +140,8 @@ def _state(state: State) -> str:
         case Overwritten(since, certain, evidence):
             sure = "overwritten in place" if certain else "probably overwritten in place"
             return f"{sure}{_since(since)} ({printable(evidence)})"
+        case Moved():
+            return "replaced, and moved live onto what is on disk"
         case Undecided(reason):
             return f"not comparable ({printable(reason)})"
         case NotLibrary():
