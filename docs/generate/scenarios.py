@@ -1,7 +1,8 @@
-"""The hard situations that a live swap is tried against, read from the tests that try them."""
+"""The hard situations that swaps and patches are tried against, read from the tests of them."""
 
 import importlib.util
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -9,28 +10,41 @@ from types import ModuleType
 ROOT = Path(__file__).parents[2]
 HEAD = """# Hard situations
 
-What a live swap does in each, as the tests in `tests/scenarios` show it on compiled programs that
-run. This page is made from their `scenario` markers by `make docs`.
+What a live swap and a function patch do in each, as the tests in `tests/scenarios` show it on
+compiled programs that run. An empty field means that no test says it. This page is made from their
+`scenario` markers by `make docs`.
 
-| group | situation | live swap | shown by |
-|---|---|---|---|
+| group | situation | live swap | function patch | shown by |
+|---|---|---|---|---|
 """
 
 
 def scenarios() -> str:
     """The page."""
-    files = sorted((ROOT / "tests/scenarios").glob("test_*.py"))
-    rows = [row for file in files for row in _rows(file)]
-    return HEAD + "".join(f"| {' | '.join(row)} |\n" for row in sorted(set(rows)))
+    shown: dict[tuple[str, str], list[tuple[str, str, str]]] = defaultdict(list)
+    for file in sorted((ROOT / "tests/scenarios").glob("test_*.py")):
+        for key, answers in _rows(file):
+            shown[key].append(answers)
+    return HEAD + "".join(_line(*key, shown[key]) for key in sorted(shown))
 
 
-def _rows(file: Path) -> Iterator[tuple[str, str, str, str]]:
+def _line(group: str, situation: str, shown: list[tuple[str, str, str]]) -> str:
+    """All that tests say of one situation, in one row."""
+    columns = (
+        "; ".join(dict.fromkeys(filter(None, column))) for column in zip(*shown, strict=True)
+    )
+    return f"| {group} | {situation} | {' | '.join(columns)} |\n"
+
+
+def _rows(file: Path) -> Iterator[tuple[tuple[str, str], tuple[str, str, str]]]:
+    """(group, situation), and what the one, the other and which test say of it."""
     for name, test in vars(_module(file)).items():
         for mark in getattr(test, "pytestmark", ()):
             if name.startswith("test_") and mark.name == "scenario":
                 group, situations = mark.args
-                for situation in situations:
-                    yield group, situation, mark.kwargs["live"], f"`{name}`"
+                answers = (mark.kwargs.get("live", ""), mark.kwargs.get("patch", ""), f"`{name}`")
+                assert any(answers[:2]), f"{name} says nothing"
+                yield from (((group, situation), answers) for situation in situations)
 
 
 def _module(file: Path) -> ModuleType:
