@@ -25,7 +25,6 @@ from libswap.live.transaction import Prepared, Write, commit
 from libswap.process.identity import Identity
 from libswap.process.maps import Mapping
 
-_DOORWAY_ROOM: Final = 328
 _FIRST_PAUSE: Final = 0.0005
 _LONGEST_PAUSE: Final = 0.02
 _FOR_ONE_THREAD: Final = 0.5
@@ -67,7 +66,7 @@ def borrow(
         SystemRefused: the kernel does not let us trace it.
     """
     maps = maps_through(identity.pid)
-    tail = text_tail.roomiest(maps, memory, _DOORWAY_ROOM, identity.pid)
+    tail = text_tail.roomiest(maps, memory, text_tail.DOORWAY_ROOM, identity.pid)
     with exclusively(identity.pid, deadline), promptly():
         _clear(identity, memory, tail, deadline)
         for thread in _safe_threads(
@@ -93,9 +92,8 @@ def _clear(identity: Identity, memory: ProcessMemory, tail: Range, deadline: flo
     """Make sure that no thread is still in a doorway that a killed libswap left behind."""
     mark = code.DOORWAY_MARK
     if memory.read(tail.start, len(mark)) == mark:
-        left = Forbidden(
-            Range(tail.start, tail.end), "the way home from an earlier, killed libswap"
-        )
+        doorway = Range(tail.start, tail.start + text_tail.DOORWAY_ROOM)
+        left = Forbidden(doorway, "the way home from an earlier, killed libswap")
         forget = Write(tail.start, mark, bytes(len(mark)))
         wait = deadline - time.monotonic()
         commit(identity, memory, Prepared(((forget,),), (left,)), wait=wait)

@@ -10,6 +10,8 @@ from libswap.process.maps import Mapping
 
 _PAGE = 4096
 _MOST_SEGMENTS = 64
+DOORWAY_ROOM = 328
+"""What a borrowed thread's way in and home needs, at the beginning of a tail."""
 _PT_LOAD = 1
 _PF_X = 1
 
@@ -27,6 +29,13 @@ def roomiest(maps: Sequence[Mapping], memory: Memory, size: int, pid: int) -> Ra
     if best.size < size:
         raise NoRoomForCode(pid, size, best.size)
     return best
+
+
+def behind(address: int, maps: Sequence[Mapping], memory: Memory) -> Range:
+    """The tail of the segment that an address lies in; empty where it has none."""
+    tails = _tails(maps, memory)
+    within = next((m for m in maps if m.start <= address < m.end), None)
+    return next((t for t in tails if within and t.end == within.end), Range(0, 0))
 
 
 def _tails(maps: Iterable[Mapping], memory: Memory) -> Iterator[Range]:

@@ -10,7 +10,7 @@ from libswap.errors.process import ProcessGone, ProcessReplaced, ThreadUnstoppab
 from libswap.linux import ptrace
 from libswap.linux.memory import ProcessMemory
 from libswap.linux.procfs import PROC
-from libswap.live import stops
+from libswap.live import stops, transfer
 from libswap.live.arch import x86_64 as arch
 from libswap.process.maps import Mapping, maps_of
 
@@ -98,7 +98,7 @@ class Thread:
         while (stop := stops.poll(self.tid)) is not None:
             match stop:
                 case stops.Trapped(group=group):
-                    self._take_registers()
+                    self._take_registers(group=group)
                     self.group = group
                     return True
                 case stops.Ended():
@@ -120,7 +120,7 @@ class Thread:
             match stop:
                 case stops.Signalled(signo=signo):
                     # A traced thread is woken even by signals that it ignores.
-                    self._mend()
+                    self._mended(taking=signo)
                     ptrace.resume(self.tid, signo)
                 case stops.Cloned():
                     self._born.append(ptrace.event_message(self.tid))
@@ -200,22 +200,22 @@ class Thread:
         except ProcessLookupError:
             raise ThreadGone from None
 
-    def _take_registers(self) -> None:
+    def _take_registers(self, *, group: bool) -> None:
         try:
-            data = ptrace.registers(self.tid)
-            registers = arch.Registers.unpack(data)
-            mended = arch.undisturbed(registers)
-            if mended is not registers:
-                ptrace.set_registers(self.tid, mended.pack())
+            # A stop of job control has ended a transfer before ours, and would have without us.
+            self.at = self._mended(transfers=not group)
         except ProcessLookupError:
             raise ThreadGone from None
-        self.at = mended
 
-    def _mend(self) -> None:
+    def _mended(self, *, transfers: bool = True, taking: int = 0) -> arch.Registers:
+        """Its registers, after what the stop did to its system call was made good."""
         registers = arch.Registers.unpack(ptrace.registers(self.tid))
         mended = arch.undisturbed(registers)
+        if mended is registers and transfers:
+            mended = transfer.continued(self.pid, self.tid, registers, taking=taking)
         if mended is not registers:
             ptrace.set_registers(self.tid, mended.pack())
+        return mended
 
     def _let_go(self) -> None:
         try:

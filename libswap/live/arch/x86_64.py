@@ -93,18 +93,23 @@ class SystemCalls:
     """Numbers of arch/x86/entry/syscalls/syscall_64.tbl."""
 
     READ = 0
+    WRITE = 1
     MMAP = 9
     MPROTECT = 10
     MUNMAP = 11
     RT_SIGPROCMASK = 14
     CLOSE = 3
+    WRITEV = 20
     GETPID = 39
+    SENDTO = 44
+    RECVFROM = 45
     EXECVE = 59
     EXIT = 60
     RT_SIGPENDING = 127
     TGKILL = 234
     RESTART_SYSCALL = 219
     EXIT_GROUP = 231
+    GETRANDOM = 318
     MEMFD_CREATE = 319
     EXECVEAT = 322
 
@@ -145,6 +150,32 @@ _INTERRUPTED_BY_STOPS: Final = frozenset(
         243,  # mq_timedreceive
     }
 )
+
+SOCKET_CALLS: Final = frozenset({SystemCalls.SENDTO, SystemCalls.RECVFROM})
+TRANSFERS: Final = {
+    SystemCalls.READ: ("rsi", "rdx"),
+    SystemCalls.WRITE: ("rsi", "rdx"),
+    SystemCalls.WRITEV: ("rsi", "rdx"),
+    SystemCalls.SENDTO: ("rsi", "rdx"),
+    SystemCalls.RECVFROM: ("rsi", "rdx"),
+    SystemCalls.GETRANDOM: ("rdi", "rsi"),
+}
+"""Calls that give what they have moved so far, with the registers that say where and how much."""
+
+
+def rest_of(registers: Registers) -> int | None:
+    """How much a system call that has just returned was asked for and has not moved.
+
+    Returns:
+        None where it is none of `TRANSFERS`, has moved nothing, or all. (writev(2) counts pieces
+        of memory, so that only the pieces tell; the number means nothing then.)
+    """
+    call = registers.system_call
+    if call not in TRANSFERS or registers.result <= 0:
+        return None
+    asked = int(getattr(registers, TRANSFERS[call][1]))
+    left = asked - registers.result
+    return asked if call == SystemCalls.WRITEV else left if left > 0 else None
 
 
 def undisturbed(registers: Registers) -> Registers:

@@ -36,7 +36,8 @@ _SYSTEM_CALL_ARGUMENTS: Final = ("rdi", "rsi", "rdx", "r10", "r8", "r9")  # Syst
 DOORWAY_MARK: Final = b"libswap\0"
 """What a `Doorway` begins with, so that one left behind by a killed libswap is known."""
 
-_SYSCALL: Final = b"\x0f\x05"
+SYSTEM_CALL: Final = b"\x0f\x05"
+_SYSCALL: Final = SYSTEM_CALL
 
 
 LOADED_NUMBER: Final = 5
@@ -161,6 +162,27 @@ class Doorway:
         code += set_register("rsi", self.code) + set_register("rdx", _PROT_READ_EXECUTE)
         code += set_register("rax", SystemCalls.MMAP) + _SYSCALL
         return code + b"\xe9" + struct.pack("<i", leave - (offset + len(code) + 5))
+
+
+# The end of a transfer that was broken off (see live/transfer). One piece of code for all threads:
+# what differs lies at rsp. Like a system call it changes rax, rcx and r11, and no flag.
+AFTER_CALL: Final = 2
+CONTINUATION: Final = b"".join((
+    _SYSCALL,
+    b"\x48\x89\xc1\x48\x0f\xc9\x89\xc9",  # mov rcx, rax; bswap rcx; mov ecx, ecx
+    b"\xe3\x05",  # jrcxz +5: only an error has anything in the high half
+    b"\xb8\0\0\0\0",  # mov eax, 0
+    b"\x48\x8b\x0c\x24\x48\x8d\x04\x08",  # mov rcx, [rsp]; lea rax, [rax + rcx]
+    b"\x48\x8b\x7c\x24\x08\x48\x8b\x74\x24\x10",  # mov rdi, [rsp + 8]; mov rsi, [rsp + 16]
+    b"\x48\x8b\x54\x24\x18\x48\x8b\x4c\x24\x20",  # mov rdx, [rsp + 24]; mov rcx, [rsp + 32]
+    b"\x48\x8b\x64\x24\x28\xff\xe1",  # mov rsp, [rsp + 40]; jmp rcx
+))  # fmt: skip
+CONTINUATION_FRAME: Final = 48
+
+
+def continuation_frame(home: Registers, done: int) -> bytes:
+    """What `CONTINUATION` finds at rsp: the bytes moved so far, and the registers to go back to."""
+    return struct.pack("<6Q", done, home.rdi, home.rsi, home.rdx, home.rip, home.rsp)
 
 
 # Where the stub finds what it needs, as offsets from rbx.
