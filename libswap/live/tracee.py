@@ -17,6 +17,7 @@ from libswap.process.identity import Identity
 
 # A starved thread that we left too early would hang in its stop for as long as we live.
 _PATIENCE_WITH_LETTING_GO: Final = 15.0
+_PATIENCE_WITH_THE_UNINTERRUPTIBLE: Final = 0.25
 _ROUNDS_BETWEEN_LOOKS: Final = 64
 
 
@@ -81,7 +82,7 @@ class Tracee:
 
         Raises:
             ThreadUnstoppable: a thread in an uninterruptible wait is still ours; it is let go when
-                this program ends.
+                our thread ends (see `tracer`).
         """
         threads = list(self.threads.values())
         self.threads.clear()
@@ -146,7 +147,7 @@ def let_go(threads: Iterable[Thread]) -> None:
 
     Raises:
         ThreadUnstoppable: one in an uninterruptible wait is still ours. The kernel lets it go when
-            this program ends.
+            our thread ends (see `tracer`).
     """
     running = []
     for thread in threads:
@@ -161,9 +162,14 @@ def let_go(threads: Iterable[Thread]) -> None:
         running = [left for thread in running for left in _still_held(thread)]
         return None if running else stops.Ended()
 
-    if running and stops.until(ask, time.monotonic() + _PATIENCE_WITH_LETTING_GO) is None:
-        left = running[0]
-        raise ThreadUnstoppable(left.pid, left.tid, state(left.pid, left.tid))
+    end = time.monotonic() + _PATIENCE_WITH_LETTING_GO
+    while running:
+        soon = time.monotonic() + _PATIENCE_WITH_THE_UNINTERRUPTIBLE
+        if stops.until(ask, soon) is None:
+            letters = {state(t.pid, t.tid): t for t in running}
+            if letters.keys() == {"D"} or soon > end:
+                letter, left = letters.popitem()
+                raise ThreadUnstoppable(left.pid, left.tid, letter)
 
 
 def _still_held(thread: Thread) -> list[Thread]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -9,6 +10,7 @@ from libswap.errors.base import LibswapError
 from libswap.errors.live import NotAllMoved
 from libswap.errors.process import ProcessGone
 from libswap.linux.rooted import Root
+from libswap.linux.tracer import traced
 from libswap.live.module import LibraryCache
 from libswap.live.static_program import open_process
 from libswap.live.subject import Subject
@@ -78,7 +80,10 @@ def apply(
     with Root.open("/") as here:
         cache = LibraryCache((here,))
         found = [Identity.of(p) for p in pids] or processes_of(shown.patch.pin, program)
-        results = tuple(_one(i, shown.patch, shown.identity, options, cache) for i in found)
+        one = partial(
+            _one, patch=shown.patch, checksum=shown.identity, options=options, cache=cache
+        )
+        results = tuple(traced(partial(one, i)) for i in found)
     return Report(path, results)
 
 

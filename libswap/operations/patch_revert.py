@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from libswap.elf.instructions import JUMP_SIZE
 from libswap.errors.base import LibswapError
@@ -9,6 +10,7 @@ from libswap.errors.patch import NoSuchPatch, PatchCallFailed, PatchNotRevertibl
 from libswap.errors.process import ProcessGone
 from libswap.linux.memory import Range
 from libswap.linux.rooted import Root
+from libswap.linux.tracer import traced
 from libswap.live import switch
 from libswap.live.module import LibraryCache
 from libswap.live.patches import EntryRecord, PatchRecord
@@ -78,7 +80,8 @@ def revert(pids: Sequence[int], wanted: str, options: Options) -> Report:
     """
     with Root.open("/") as here:
         cache = LibraryCache((here,))
-        return Report(tuple(_one(pid, wanted, options, cache) for pid in pids))
+        one = partial(_one, wanted=wanted, options=options, cache=cache)
+        return Report(tuple(traced(partial(one, pid)) for pid in pids))
 
 
 def _one(pid: int, wanted: str, options: Options, cache: LibraryCache) -> ProcessResult:

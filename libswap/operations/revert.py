@@ -11,6 +11,7 @@ from libswap.errors.base import LibswapError
 from libswap.errors.live import NotAllMoved, NothingSwapped
 from libswap.errors.process import ProcessGone
 from libswap.linux.rooted import Root
+from libswap.linux.tracer import traced
 from libswap.live import swap as live
 from libswap.live.exclusive import exclusively
 from libswap.live.module import LibraryCache
@@ -54,7 +55,7 @@ def revert(pids: Sequence[int], id_: str, options: Options, *, dry_run: bool = F
     with Root.open("/") as here:
         cache = LibraryCache((here,))
         one = partial(_one, id_=id_, options=options, cache=cache, dry_run=dry_run)
-        return Report(tuple(map(one, pids)))
+        return Report(tuple(traced(partial(one, pid)) for pid in pids))
 
 
 def _one(

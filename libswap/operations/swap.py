@@ -14,6 +14,7 @@ from libswap.errors.live import AbiBroken, RehearsalFailed
 from libswap.errors.process import MemoryUnreachable, ProcessGone
 from libswap.linux.command import run
 from libswap.linux.rooted import Root
+from libswap.linux.tracer import traced
 from libswap.live import swap as live
 from libswap.live.exclusive import exclusively
 from libswap.live.findings import risk
@@ -148,7 +149,10 @@ class _Run:
             (i for i in found if i.pid != os.getpid()), key=lambda i: (i.start_time, i.pid)
         )
 
-    def _one(self, identity: Identity) -> Iterator[ProcessResult]:
+    def _one(self, identity: Identity) -> list[ProcessResult]:
+        return traced(lambda: list(self._results_of(identity)))
+
+    def _results_of(self, identity: Identity) -> Iterator[ProcessResult]:
         name = process_name(identity.pid)
         try:
             with self._alone(identity), Subject.open(identity, self.cache) as found:

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from libswap.live.thread import state
+from libswap.live.thread import state, states, tracer
 from libswap.operations.moves import Refused, Skipped
 from libswap.operations.swap import Request, swap_library
 from support.compiler import Compiler, has
@@ -120,6 +120,37 @@ def test_a_vfork_child_and_its_parent_are_refused_and_go_on(stage: Stage) -> Non
         assert f"the memory of its parent, process {target.pid}" in refused.reason
         # Libswap, which is this very program, still lives: a thread that it held would hang now.
         assert target.ask() == "21"
+        stage.moved(target)
+        assert target.ask() == "32"
+
+
+VFORKING_ASIDE = (
+    "#include <pthread.h>\n#include <unistd.h>\nint next(void);\nstatic void *aside(void *p) {"
+    ' if (!vfork()) { char c; if (write(1, "in\\n", 3) != 3) _exit(1); _exit(read(0, &c, 1) != 1);'
+    ' } puts("out"); fflush(stdout); return p; }\nint main(void) { ready(); while (asked()) {'
+    ' if (!strcmp(line, "vfork")) { pthread_t t; pthread_create(&t, 0, aside, 0);'
+    " pthread_join(t, 0); } answer(next()); } }\n"
+)
+
+
+@processes("a thread that enters state D while it is being seized",
+           live="refused: ThreadUnstoppable; it is let go at once")  # fmt: skip
+def test_a_thread_that_entered_state_d_behind_our_back_is_let_go(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What looked at it before it waited saw it asleep; the kernel alone can let it go."""
+    with at_work(stage, program=VFORKING_ASIDE) as target:
+        assert target.ask("vfork") == "in"
+        seen = dict.fromkeys(states(target.pid), "S")
+        assert sorted(states(target.pid).values()) == ["D", "S"]
+        with monkeypatch.context() as patch:
+            patch.setattr("libswap.live.transaction.states", lambda _: seen)
+            blocked = stage.refused(target, wait=0.1)
+        assert blocked.error == "ThreadUnstoppable"
+        assert [tracer(target.pid, tid) for tid in states(target.pid)] == [0, 0]
+        # Libswap, which is this very program, still lives: a thread that it held would hang now.
+        assert target.ask() == "out"
+        assert target.line() == "21"
         stage.moved(target)
         assert target.ask() == "32"
 
