@@ -205,6 +205,7 @@ class RemoteCallRefused(LibswapError):
     def hint(self) -> str:
         return (
             "Its limits or security filters forbid it (ENOMEM: RLIMIT_AS or memory overcommit;"
+            " EAGAIN: RLIMIT_MEMLOCK after mlockall(2), raise it with prlimit(1);"
             " EACCES or EPERM: SELinux execmem, MemoryDenyWriteExecute). It is as it was."
         )
 

@@ -19,6 +19,7 @@ from libswap.linux.address_space import shares_memory
 from libswap.linux.procfs import PROC
 from libswap.live.thread import Thread, ThreadGone, live_threads, states
 from libswap.live.tracee import let_go
+from libswap.process.freezer import frozen
 from libswap.process.identity import Identity
 
 _YAMA: Final = "sys/kernel/yama/ptrace_scope"
@@ -108,7 +109,10 @@ def _require_own_memory(pid: int, parent: int) -> None:
 def _require_stoppable(pid: int) -> None:
     """One that is seized and does not stop would hang as soon as it could, while we live."""
     letters = states(pid)
-    for tid, letter in letters.items():
+    if frozen(pid):
+        tid, letter = next(iter(letters.items()))
+        raise ThreadUnstoppable(pid, tid, f"{letter}: its cgroup is frozen")
+    for tid, letter in letters.items():  # where the hierarchy is not mounted here
         if letter in "SD" and _waits_in(pid, tid) in _FREEZERS:
             raise ThreadUnstoppable(pid, tid, f"{letter}: its cgroup is frozen")
     if set(letters.values()) == {"D"}:

@@ -18,6 +18,7 @@ import pytest
 from libswap.live.thread import state, states, tracer
 from libswap.operations.moves import Refused, Skipped
 from libswap.operations.swap import Request, swap_library
+from libswap.process.freezer import frozen
 from support.compiler import Compiler, has
 from support.driven import Target, running
 from support.swapping import Stage
@@ -193,13 +194,10 @@ def test_a_frozen_process_is_refused_and_goes_on_when_thawed(
 
 
 def _await_freeze(target: Target) -> None:
-    """A frozen process says nothing; where the kernel holds it can be read."""
+    """A frozen process says nothing; its control group does."""
     deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        wchan = Path(f"/proc/{target.pid}/wchan").read_text()
-        if wchan in ("__refrigerator", "get_signal", "do_freezer_trap"):
-            return
-    pytest.skip(f"the kernel does not say where a frozen task waits ({wchan})")
+    while not frozen(target.pid):
+        assert time.monotonic() < deadline
 
 
 @processes("stopped by job control")
