@@ -137,7 +137,7 @@ __all__ = [
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        """What is public, imported when it is first asked for: a scan needs no live mode."""
+        """What is public, imported when it is first asked for: a scan needs little."""
         if name not in __all__:
             raise AttributeError(f"module 'libswap' has no attribute {name!r}")
         from importlib import import_module  # noqa: PLC0415  --version does without

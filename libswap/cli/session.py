@@ -1,5 +1,6 @@
 """What every command is handed: a reporter for its result, chosen before the words are parsed."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -13,9 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One run of the command line."""
+    """One run of the command line.
+
+    Attributes:
+        reporter: shows the result.
+        failure: the exit code of whatever goes wrong, where the caller knows no other.
+    """
 
     reporter: Reporter
+    failure: int | None = None
 
     @classmethod
     def of(cls, words: list[str]) -> Self:
@@ -29,6 +36,11 @@ class Session:
             from libswap.report.machine import JsonReporter
 
             return cls(JsonReporter(command))
+        if "--nagios" in options and command == "scan":
+            from libswap.operations.alarm import Level
+            from libswap.report.nagios import NagiosReporter
+
+            return cls(NagiosReporter(), Level.UNKNOWN)
         from libswap.report.console import ConsoleReporter
 
         return cls(ConsoleReporter())
@@ -42,19 +54,27 @@ class Session:
         try:
             return act()
         except ReaderGone as gone:
-            return gone.exit_code
+            return self._failed(gone.exit_code)
         except LibswapError as error:
             return self._tell(error)
         except KeyboardInterrupt:
-            return 130
+            return self._failed(130)
+        except Exception:
+            if self.failure is None:
+                raise
+            sys.excepthook(*sys.exc_info())  # ours to report, theirs to know that nothing is known
+            return self.failure
 
     def _tell(self, error: LibswapError) -> int:
         """Say it; where a document cannot be written, that is what stopped us."""
         try:
             self.reporter.error(error)
         except LibswapError as refused:
-            return refused.exit_code
-        return error.exit_code
+            return self._failed(refused.exit_code)
+        return self._failed(error.exit_code)
+
+    def _failed(self, exit_code: int) -> int:
+        return exit_code if self.failure is None else self.failure
 
 
 def reporter_of(context: "typer.Context") -> Reporter:

@@ -129,3 +129,59 @@ def test_the_scan_of_the_machine_starts_without_typer() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == 0
+
+
+def plugin(*words: str, state_dir: Path) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "libswap", "scan", "--nagios", "--state-dir", str(state_dir)]
+    return subprocess.run([*line, *words], capture_output=True, text=True, check=False)
+
+
+def test_a_monitoring_system_is_told_in_its_own_terms(stale: Held, state_dir: Path) -> None:
+    warned = plugin(state_dir=state_dir)
+    assert (warned.returncode, warned.stderr) == (1, "")
+    assert warned.stdout.startswith("LIBSWAP WARNING - ")
+    assert str(stale.pid) in warned.stdout
+    assert "\x1b" not in warned.stdout
+    assert plugin("--critical", "0", state_dir=state_dir).returncode == 2
+    enough = plugin("--warning", "99999", state_dir=state_dir).returncode
+    assert enough == (0 if os.geteuid() == 0 else 3)  # others' processes are hidden from us then
+
+
+@pytest.mark.parametrize(
+    "words", [("--warning", "x"), ("--json",), ("--watch",), ("libc.so.6",), ("--no-such",)]
+)
+def test_a_monitoring_system_never_takes_a_wrong_word_for_a_level(
+    state_dir: Path, words: tuple[str, ...]
+) -> None:
+    told = plugin(*words, state_dir=state_dir)
+    assert told.returncode == (2 if words == ("--json",) else 3)
+    assert words == ("--json",) or told.stdout.startswith("LIBSWAP UNKNOWN - ")
+
+
+def test_a_fault_of_ours_is_unknown_to_a_monitoring_system() -> None:
+    code = (
+        "import sys; from libswap.operations import scan; from libswap.__main__ import main\n"
+        "def fail(_): raise AssertionError\n"
+        "scan.scan_machine = fail; sys.argv[1:] = ['scan', '--nagios']; sys.exit(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "AssertionError" in done.stderr
+
+
+def test_metrics_are_written_beside_the_result(
+    libswap: Libswap, stale: Held, tmp_path: Path
+) -> None:
+    file = tmp_path / "libswap.prom"
+    done = libswap("scan", "--metrics", file)
+    assert (done.code, stale.pid in _pids(done.document)) == (0, True)
+    assert "libswap_library_stale_processes{" in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert libswap("scan", "--metrics", file, "libc.so.6").code == 2
+    link = tmp_path / "link.prom"
+    link.symlink_to(file)
+    assert libswap("scan", "--metrics", link).code == 17
+
+
+def test_thresholds_without_a_monitoring_system_are_a_wrong_word(libswap: Libswap) -> None:
+    assert libswap("scan", "--warning", "1").code == 2
