@@ -31,7 +31,8 @@ layers: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 tests: $(VENV)/.installed
-	$(BIN)/pytest --durations=15 $(PYTEST_ARGS)
+	$(BIN)/pytest --durations=15 -n auto --maxprocesses 4 --dist loadfile -m 'not alone' $(PYTEST_ARGS)
+	$(BIN)/pytest --durations=5 -m alone $(PYTEST_ARGS)
 
 packages:
 	@.ci/packages $(DEBIAN_TEST) || echo "tests that need them will be skipped, each with its reason"

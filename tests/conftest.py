@@ -1,21 +1,31 @@
 """Skips with their reasons, and the compiler."""
 
+import gc
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from libswap.linux import libc
+from libswap.live.outlook import entries_of, pairing_of, redirects_of
+from libswap.operations.affected import abi_breaks
 from support.compiler import Compiler, has
 from support.site import Site
+
+DESCRIPTORS = Path("/proc/self/fd")
 
 
 @pytest.fixture(scope="session")
 def compiler(tmp_path_factory: pytest.TempPathFactory) -> Compiler:
     if not has("cc"):
         pytest.skip("no C compiler (cc)")
-    return Compiler(tmp_path_factory.mktemp("compiled"))
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    (shared / "compiled").mkdir(exist_ok=True)
+    return Compiler(shared / "compiled")
 
 
 def _refusals() -> dict[str, str]:
@@ -58,6 +68,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker in item.iter_markers():
             if marker.name in missing:
                 item.add_marker(pytest.mark.skip(reason=missing[marker.name]))
+
+
+@pytest.fixture(autouse=True)
+def _no_descriptor_stays_open() -> Iterator[None]:
+    """What a test opens in this process is closed at its end, a few remembered libraries apart."""
+    before = set(DESCRIPTORS.iterdir())
+    yield
+    if _opened_since(before):
+        for remembered in (pairing_of, entries_of, redirects_of, abi_breaks):
+            remembered.cache_clear()
+        gc.collect()
+        assert not _opened_since(before)
+
+
+def _opened_since(before: set[Path]) -> dict[Path, Path]:
+    found = {}
+    for descriptor in set(DESCRIPTORS.iterdir()) - before:
+        with suppress(OSError):  # that of the listing itself
+            found[descriptor] = descriptor.readlink()
+    return found
 
 
 @pytest.fixture

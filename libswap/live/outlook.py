@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from typing import Final
 
 from libswap.errors.live import NotSwappable
@@ -104,12 +104,14 @@ class Work:
     options: Options
 
 
-# The facts of two files are the same for every process that maps them.
-pairing_of = cache(pair)
-entries_of = cache(Entries)
+# The facts of two files are the same for every process that maps them. A library is an open file:
+# only so many stay in memory as one swap goes through in turn.
+remembered = lru_cache(maxsize=32)
+pairing_of = remembered(pair)
+entries_of = remembered(Entries)
 
 
-@cache
+@remembered
 def redirects_of(old: Library, new: Library) -> Redirects:
     """The entries to redirect, less those that cannot have a gate."""
     return gated(old, redirects(old, pairing_of(old, new), entries_of(old)))

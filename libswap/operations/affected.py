@@ -1,7 +1,7 @@
 """Which copies of a library in a process are meant, and what they are to become."""
 
 import os
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 from libswap.abi.compare import compare
@@ -86,7 +86,7 @@ def sees(subject: Subject, file: Path) -> bool:
         return _leads_to(root, str(file), wanted)
 
 
-@cache
+@lru_cache(maxsize=32)
 def abi_breaks(old: Library, new: Library) -> tuple[str, ...]:
     """What makes the new library incompatible, in words."""
     found = compare(read_library(old.image), read_library(new.image))

@@ -13,6 +13,11 @@ from support.site import Site, library, untouched
 pytestmark = pytest.mark.compiler
 
 
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")  # no path is folded, however long
+
+
 @pytest.fixture
 def real(compiler: Compiler, site: Site) -> Path:
     return site.place(library(compiler, 1), "libx.so.1")

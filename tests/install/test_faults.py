@@ -1,5 +1,6 @@
 """The real command, killed or refused at each call that changes a file, one after the other."""
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -105,11 +106,11 @@ def scenes(compiler: Compiler, tmp_path: Path) -> Iterator[Callable[[str], Scene
         (root / "new/libb.so").write_bytes(files[2][1])
         state = root / "state"
         if name.startswith("elsewhere"):
-            state = ELSEWHERE / f"libswap-{tmp_path.name}-{name}" / "state"
+            state = ELSEWHERE / f"libswap-{os.getpid()}-{name}" / "state"
         return Scene(root, state, versions)
 
     yield make
-    for left in ELSEWHERE.glob(f"libswap-{tmp_path.name}-*"):
+    for left in ELSEWHERE.glob(f"libswap-{os.getpid()}-*"):
         shutil.rmtree(left)
 
 

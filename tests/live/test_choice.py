@@ -8,7 +8,7 @@ from support.compiler import Compiler
 from support.stopwatch import Parts
 from support.target import RTLD_NOW, borrowed, running
 
-pytestmark = [pytest.mark.ptrace, pytest.mark.compiler]
+pytestmark = [pytest.mark.ptrace, pytest.mark.compiler, pytest.mark.alone]
 
 
 @pytest.mark.parametrize(("threads", "times"), [(8, 50), (64, 10)])

@@ -12,7 +12,7 @@ from libswap.live.transaction import Prepared, commit
 from support.compiler import Compiler
 from support.target import RTLD_NOW, Target, Traced, borrowed, borrowed_thread, running
 
-pytestmark = [pytest.mark.ptrace, pytest.mark.compiler]
+pytestmark = [pytest.mark.ptrace, pytest.mark.compiler, pytest.mark.alone]
 
 
 def test_every_register_and_errno_survive_forty_borrows(compiler: Compiler) -> None:

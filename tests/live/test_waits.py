@@ -8,7 +8,7 @@ from libswap.live.transaction import Prepared, commit
 from support.compiler import Compiler
 from support.target import RTLD_NOW, Target, borrowed_thread, running
 
-pytestmark = [pytest.mark.ptrace, pytest.mark.compiler]
+pytestmark = [pytest.mark.ptrace, pytest.mark.compiler, pytest.mark.alone]
 
 
 def what_became_of_them(target: Target) -> set[str]:

@@ -10,7 +10,7 @@ from libswap.operations.swap import Request, swap_library
 from support.compiler import Compiler
 from support.swapping import Stage, reverted
 
-pytestmark = [pytest.mark.compiler, pytest.mark.ptrace]
+pytestmark = [pytest.mark.compiler, pytest.mark.ptrace, pytest.mark.alone]
 
 LIBRARY = (
     "static _Atomic int n;\nint version(void) { return VERSION; }\n"

@@ -1,5 +1,6 @@
 """Compile the C and C++ fixtures, each set of flags once a test run."""
 
+import fcntl
 import hashlib
 import shutil
 import subprocess
@@ -43,15 +44,20 @@ class Compiler:
         text = str(source) if "\n" in str(source) else (FIXTURES / source).read_text()
         key = hashlib.sha256("\0".join([text, cc, name, *flags]).encode()).hexdigest()[:16]
         made = self.work / key / name
-        if not made.exists():
-            made.parent.mkdir(exist_ok=True)
-            file = made.parent / f"source{Path(source).suffix if text != str(source) else '.c'}"
-            file.write_text(text)
-            include = () if text == str(source) else ("-I", str((FIXTURES / source).parent))
-            command = [cc, "-o", str(made), str(file), *include, *flags]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, f"{command}\n{done.stderr}"
+        made.parent.mkdir(parents=True, exist_ok=True)
+        file = made.parent / f"source{Path(source).suffix if text != str(source) else '.c'}"
+        include = () if text == str(source) else ("-I", str((FIXTURES / source).parent))
+        with (made.parent / "lock").open("w") as lock:  # other workers of pytest make the same
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                file.write_text(text)
+                _run([cc, "-o", str(made), str(file), *include, *flags])
         return made
+
+
+def _run(command: Sequence[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stderr}"
 
 
 def has(program: str) -> bool:
