@@ -12,20 +12,18 @@ from typing import Final, NamedTuple
 _REQUEST: Final = 0xC0686611
 """_IOWR('f', 17, struct procmap_query)."""
 _LAYOUT: Final = struct.Struct("=9Q4I2Q")
-_ADDRESS: Final = slice(16, 24)
-_END: Final = slice(32, 40)
-_FILE: Final = slice(64, 80)
-_NAME_SIZE: Final = slice(80, 84)
-_NAME_ADDRESS: Final = slice(88, 96)
-_BUILD_ID_SIZE: Final = slice(84, 88)
-
-_NO_ROOM: Final = bytes(4)
+_FILE: Final = struct.Struct("=QII24x")
+"""Its end: inode, device, and what was asked for; the name comes right behind."""
+_FILE_AT: Final = _LAYOUT.size - _FILE.size
+_ADDRESS, _END, _NAME_ADDRESS = 2, 4, 11
+"""Where they are, in words of 8 bytes."""
+_NAME_SIZE, _BUILD_ID_SIZE = 20, 21
+"""Likewise, in words of 4 bytes."""
 
 _EXECUTABLE: Final = 0x04
 _COVERING_OR_NEXT: Final = 0x10
 _FILE_BACKED: Final = 0x20
 _PATH_MAX: Final = 4096
-_MAX_BUILD_ID: Final = 64
 
 
 class FileKey(NamedTuple):
@@ -46,21 +44,27 @@ class FileKey(NamedTuple):
     @classmethod
     def unpack(cls, raw: bytes) -> "FileKey":
         """What `ProcmapQuery.executable_files` packed."""
-        inode, major, minor = struct.unpack_from("=QII", raw)
-        return cls(inode, major, minor, raw[16:].removesuffix(b"\0"))
+        inode, major, minor = _FILE.unpack_from(raw)
+        return cls(inode, major, minor, raw[_FILE.size :].removesuffix(b"\0"))
 
     def pack(self) -> bytes:
         """The same form for what was read elsewhere."""
-        return struct.pack("=QII", self.inode, self.major, self.minor) + self.name + b"\0"
+        return _FILE.pack(self.inode, self.major, self.minor) + self.name + b"\0"
 
 
 class ProcmapQuery:
-    """A prepared question; the open maps files that it is put to come and go."""
+    """A prepared question; the open maps files that it is put to come and go.
+
+    The kernel writes the name right behind the question, so that one slice has all of an answer.
+    """
 
     def __init__(self) -> None:
-        self._name = ctypes.create_string_buffer(_PATH_MAX)
-        self._build_id = ctypes.create_string_buffer(_MAX_BUILD_ID)
-        self._request = bytearray(_LAYOUT.size)
+        self._request = bytearray(_LAYOUT.size + _PATH_MAX)
+        self._text = memoryview(self._request)
+        fixed = self._text[: _LAYOUT.size]
+        self._words, self._halves = fixed.cast("Q"), fixed.cast("I")
+        whole = ctypes.c_char * len(self._request)
+        self._text_address = ctypes.addressof(whole.from_buffer(self._request)) + _LAYOUT.size
 
     def executable_files(self, descriptor: int) -> list[bytes]:
         """The packed `FileKey` of every executable mapping of a file, in ascending order.
@@ -73,26 +77,25 @@ class ProcmapQuery:
         Raises:
             OSError: ENOTTY where the kernel does not know the question; ESRCH: no memory to ask of.
         """
-        flags = _EXECUTABLE | _COVERING_OR_NEXT | _FILE_BACKED
-        first = self._ask_for(flags, address=0, name_size=_PATH_MAX)
-        request, name, ask = self._request, memoryview(self._name).cast("B"), fcntl.ioctl
-        join, room, place = b"".join, first[_NAME_SIZE], first[_NAME_ADDRESS]
-        request[:] = first
+        self._prepare(_EXECUTABLE | _COVERING_OR_NEXT | _FILE_BACKED, name_size=_PATH_MAX)
+        request, text, words, halves = self._request, self._text, self._words, self._halves
         found: list[bytes] = []
+        ask, add = fcntl.ioctl, found.append
+        name_at, name_address = _LAYOUT.size, self._text_address
         while True:
             try:
                 while True:
                     ask(descriptor, _REQUEST, request)
-                    found.append(join((request[_FILE], name[: request[80] | request[81] << 8])))
-                    request[_ADDRESS] = request[_END]
-                    request[_NAME_SIZE], request[_NAME_ADDRESS] = room, place
+                    add(bytes(text[_FILE_AT : name_at + halves[_NAME_SIZE]]))
+                    words[_ADDRESS] = words[_END]
+                    halves[_NAME_SIZE], words[_NAME_ADDRESS] = _PATH_MAX, name_address
             except OSError as error:
                 if error.errno == errno.ENOENT:
                     return found
-                if error.errno != errno.ENAMETOOLONG or request[_NAME_SIZE] == _NO_ROOM:
+                if error.errno != errno.ENAMETOOLONG or not halves[_NAME_SIZE]:
                     raise
                 # Only this one name is lost; a size of zero goes with an address of zero.
-                request[_NAME_SIZE], request[_NAME_ADDRESS] = _NO_ROOM, bytes(8)
+                halves[_NAME_SIZE] = words[_NAME_ADDRESS] = 0
 
     def build_id(self, descriptor: int, address: int) -> str | None:
         """The build id of the file that is mapped at an address, in hexadecimal.
@@ -103,15 +106,17 @@ class ProcmapQuery:
         Raises:
             OSError: ENOTTY, ESRCH as above; ENOENT: nothing is mapped there.
         """
-        self._request[:] = self._ask_for(_FILE_BACKED, address=address, build_id=_MAX_BUILD_ID)
+        self._prepare(_FILE_BACKED, address=address, build_id_size=_PATH_MAX)
         fcntl.ioctl(descriptor, _REQUEST, self._request)
-        size = int.from_bytes(self._request[_BUILD_ID_SIZE], "little")
-        return self._build_id.raw[:size].hex() or None
+        size = self._halves[_BUILD_ID_SIZE]
+        return self._text[_LAYOUT.size : _LAYOUT.size + size].hex() or None
 
-    def _ask_for(self, flags: int, *, address: int, name_size: int = 0, build_id: int = 0) -> bytes:
-        name_at = ctypes.addressof(self._name) if name_size else 0
-        build_id_at = ctypes.addressof(self._build_id) if build_id else 0
-        return _LAYOUT.pack(
-            _LAYOUT.size, flags, address, 0, 0, 0, 0, 0, 0, 0, 0, name_size, build_id,
-            name_at, build_id_at,
+    def _prepare(
+        self, flags: int, *, address: int = 0, name_size: int = 0, build_id_size: int = 0
+    ) -> None:
+        text = self._text_address
+        _LAYOUT.pack_into(
+            self._request, 0,
+            _LAYOUT.size, flags, address, 0, 0, 0, 0, 0, 0, 0, 0, name_size, build_id_size,
+            text if name_size else 0, text if build_id_size else 0,
         )  # fmt: skip

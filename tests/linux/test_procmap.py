@@ -7,7 +7,7 @@ import pytest
 
 from libswap.elf.image import Image
 from libswap.elf.notes import build_id
-from libswap.linux.procmap import FileKey, ProcmapQuery
+from libswap.linux.procmap import _LAYOUT, FileKey, ProcmapQuery
 from libswap.process.maps import maps_of
 from libswap.scan.scanner import scan
 from support.compiler import Compiler
@@ -71,4 +71,4 @@ def test_a_name_too_long_for_the_kernel_hides_nothing_but_itself(
 
 
 def test_the_request_has_the_size_that_the_kernel_expects() -> None:
-    assert len(ProcmapQuery()._request) == 13 * ctypes.sizeof(ctypes.c_uint64)
+    assert _LAYOUT.size == 13 * ctypes.sizeof(ctypes.c_uint64)
