@@ -112,7 +112,8 @@ def _drain(
         for output, pipe in zip(outputs, (process.stdout, process.stderr), strict=True):
             selector.register(pipe, selectors.EVENT_READ, output)
         while selector.get_map():
-            ready = selector.select(max(deadline - time.monotonic(), 0))
+            left = deadline - time.monotonic()
+            ready = selector.select(left) if left > 0 else ()
             if not ready:
                 raise TimeoutError
             for key, _ in ready:
