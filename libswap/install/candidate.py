@@ -39,7 +39,7 @@ def read_candidate(descriptor: int, path: str) -> Candidate:
     header = image.header
     if header.type != FileType.DYN:
         raise image.bad(_NO_LIBRARY.get(header.type, f"its type (e_type) is {header.type}"))
-    _require_whole(image)
+    require_whole(image)
     dynamic = read_dynamic(image)
     if dynamic is None:
         raise image.bad("it has no dynamic section")
@@ -49,8 +49,12 @@ def read_candidate(descriptor: int, path: str) -> Candidate:
     return Candidate(dynamic.soname, build_id(image), machine)
 
 
-def _require_whole(image: Image) -> None:
-    """Every byte that a header promises is there: a truncated copy fails here."""
+def require_whole(image: Image) -> None:
+    """Make sure that every byte that a header promises is there: a truncated copy fails here.
+
+    Raises:
+        InvalidElf: it is not.
+    """
     if not image.loads:
         raise image.bad("it has nothing to load")
     ends = [s.offset + s.filesz for s in image.segments]

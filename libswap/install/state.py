@@ -63,7 +63,7 @@ def locked(path: Path, wait: float, purpose: str) -> Iterator[State]:
         SystemRefused, NoSpace: it cannot be made.
     """
     with Directory.make(str(path.absolute()), 0o700) as directory:
-        _require_trust(directory)
+        require_trust(directory)
         lock = try_lock(directory, _LOCK, wait)
         if lock is None:
             holder = _holder(directory)
@@ -93,7 +93,12 @@ def opened(path: Path) -> Iterator[State | None]:
             yield State(directory, store)
 
 
-def _require_trust(directory: Directory) -> None:
+def require_trust(directory: Directory) -> None:
+    """Make sure that nobody else can write to a directory of ours.
+
+    Raises:
+        UntrustedState: others can.
+    """
     status = directory.status
     if status.st_uid not in (os.geteuid(), 0) or status.st_mode & (stat.S_IWOTH | stat.S_IWGRP):
         raise UntrustedState(directory.path)

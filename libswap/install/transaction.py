@@ -136,8 +136,8 @@ class Transaction:
 
 
 def new_id(now: float) -> str:
-    """A name for an operation: the time in UTC, and four random digits against clocks that jump."""
-    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime(now)) + secrets.token_hex(2)
+    """A name for an operation: the time in UTC, and random digits for those of one second."""
+    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime(now)) + secrets.token_hex(4)
 
 
 def stage_name(transaction_id: str, number: int) -> str:

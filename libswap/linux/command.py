@@ -63,6 +63,7 @@ def run(
     limit: int = 1 << 24,
     environment: Mapping[str, str] | None = None,
     directory: str = "/",
+    stdin: int = subprocess.DEVNULL,
 ) -> Completed:
     """Run a program to its end; a status other than 0 is for the caller to judge.
 
@@ -72,6 +73,7 @@ def run(
         limit: bytes that are kept of each of its two outputs.
         environment: variables on top of a fixed environment; nothing of ours is inherited.
         directory: where it runs.
+        stdin: a descriptor that it reads; by default it finds nothing there.
 
     Raises:
         ProgramFailed: it could not be started, or did not end in time.
@@ -79,7 +81,7 @@ def run(
     try:
         process = subprocess.Popen(
             list(argv),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**_ENVIRONMENT, **(environment or {})},

@@ -82,16 +82,22 @@ class Directory:
         descriptor: the open directory.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, above: "Directory | None" = None) -> None:
         """Open a directory; the last part of `path` may be no symbolic link.
+
+        Args:
+            path: of the directory.
+            above: an open directory that holds it; then only the last part of `path` is looked up.
 
         Raises:
             SystemRefused: it is none, or may not be opened.
         """
         self.path = path
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        name = path if above is None else path.rpartition("/")[2]
+        below = None if above is None else above.descriptor
         with refusal("open the directory", path):
-            self.descriptor = os.open(path, flags)
+            self.descriptor: int = os.open(name, flags, dir_fd=below)
 
     @classmethod
     def make(cls, path: str, mode: int) -> Self:
@@ -102,16 +108,32 @@ class Directory:
         """
         if not Path(path).is_dir():
             parent, name = os.path.split(path.rstrip("/"))
-            with cls.make(parent, 0o755) as above, refusal("make the directory", path):
-                with suppress(FileExistsError):
-                    os.mkdir(name, mode, dir_fd=above.descriptor)
+            with cls.make(parent, 0o755) as above:
+                above.make_below(name, mode)
                 above.sync()
         return cls(os.path.realpath(path))
+
+    def make_below(self, name: str, mode: int) -> None:
+        """Make a directory in this one, where there is none."""
+        with refusal("make the directory", self.join(name)), suppress(FileExistsError):
+            os.mkdir(name, mode, dir_fd=self.descriptor)
+
+    def below(self, name: str) -> "Directory":
+        """Open a directory in this one, whatever has become of the path of this one.
+
+        Raises:
+            SystemRefused: it is none, a link, or may not be opened.
+        """
+        return Directory(self.join(name), self)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of it, where no `with` does."""
         os.close(self.descriptor)
 
     def join(self, name: str) -> str:
@@ -196,15 +218,36 @@ class Directory:
             if replace or not self._rename_to_nothing(name, new_name):
                 os.rename(name, new_name, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
 
-    def _rename_to_nothing(self, name: str, new_name: str) -> bool:
-        here = self.descriptor
+    def move(self, name: str, other: "Directory", new_name: str) -> bool:
+        """Move a name to another directory of the same file system, where nothing has that name.
+
+        Returns:
+            Whether it was moved; False where there is no such name, or the new one is taken.
+        """
+        with refusal("move to", other.join(new_name)):
+            try:
+                if not self._rename_to_nothing(name, new_name, other):
+                    fds = self.descriptor, other.descriptor
+                    os.rename(name, new_name, src_dir_fd=fds[0], dst_dir_fd=fds[1])
+            except (FileNotFoundError, FileExistsError):
+                return False
+        return True
+
+    def _rename_to_nothing(
+        self, name: str, new_name: str, other: "Directory | None" = None
+    ) -> bool:
+        there = other or self
         names = os.fsencode(name), os.fsencode(new_name)
         try:
-            libc.check(libc.renameat2(here, names[0], here, names[1], RENAME_NOREPLACE))
+            libc.check(
+                libc.renameat2(
+                    self.descriptor, names[0], there.descriptor, names[1], RENAME_NOREPLACE
+                )
+            )
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.ENOSYS):
                 raise
-            if self.lstat(new_name) is not None:  # a file system without the flag: nearly as good
+            if there.lstat(new_name) is not None:  # a file system without the flag: nearly as good
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
             return False
         return True

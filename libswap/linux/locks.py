@@ -38,3 +38,27 @@ def try_lock(directory: Directory, name: str, wait: float) -> int | None:
                 raise
             else:
                 return descriptor
+
+
+def is_locked(directory: Directory, name: str) -> bool:
+    """Whether somebody holds the lock at this moment; the file is not made."""
+    if directory.lstat(name) is None:
+        return False
+    descriptor = directory.open(name)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def lock_directory(directory: Directory) -> bool:
+    """Lock a directory itself until its descriptor is closed; returns whether it was free."""
+    try:
+        fcntl.flock(directory.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

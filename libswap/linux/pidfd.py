@@ -9,7 +9,11 @@ from libswap.errors.process import ProcessGone
 
 
 class PidFd:
-    """One process, for as long as the descriptor is open."""
+    """One process, for as long as the descriptor is open.
+
+    Attributes:
+        descriptor: of the process; it can be read from when that has ended.
+    """
 
     def __init__(self, pid: int) -> None:
         """Hold the process that has this PID now.
@@ -18,7 +22,7 @@ class PidFd:
             ProcessGone: there is none.
         """
         try:
-            self._descriptor = os.pidfd_open(pid)
+            self.descriptor = os.pidfd_open(pid)
         except ProcessLookupError:
             raise ProcessGone(pid) from None
 
@@ -26,17 +30,17 @@ class PidFd:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
+        os.close(self.descriptor)
 
     def ended(self, timeout: float = 0.0) -> bool:
         """Whether it has ended, or does so within `timeout` seconds."""
         poll = select.poll()  # unlike select(2), with no limit to a descriptor's number
-        poll.register(self._descriptor, select.POLLIN)
+        poll.register(self.descriptor, select.POLLIN)
         return bool(poll.poll(timeout * 1000))
 
     def send(self, signo: int) -> None:
         """Send a signal to this very process; nothing happens where it has ended."""
         try:
-            signal.pidfd_send_signal(self._descriptor, signo)
+            signal.pidfd_send_signal(self.descriptor, signo)
         except ProcessLookupError:
             return

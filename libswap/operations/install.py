@@ -37,6 +37,7 @@ class Request:
     Attributes:
         sources: the libraries to install.
         destination: a file, a link, a directory or a free name.
+        destinations: one for each source, where they differ.
         strategy: how the new takes the place of the old.
         dereference: whether a link as destination is followed to the file.
         ldconfig: whether ldconfig may be run where it is needed.
@@ -49,6 +50,11 @@ class Request:
     dereference: bool = True
     ldconfig: bool = True
     allowance: Allowance = field(default_factory=Allowance)
+    destinations: tuple[str, ...] = ()
+
+    def destination_of(self, number: int) -> str:
+        """Where the source with this number goes."""
+        return self.destinations[number] if self.destinations else self.destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +189,9 @@ def _pairs(request: Request, sources: Iterable[Source], state: State | None) -> 
     ours, others = mounts.own(), mounts.others()
     store = state.store if state is not None else None
     pairs = []
-    for source in sources:
+    for number, source in enumerate(sources):
         target = resolve(
-            request.destination,
+            request.destination_of(number),
             source.path,
             source.candidate.soname,
             dereference=request.dereference,

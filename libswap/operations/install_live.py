@@ -1,6 +1,7 @@
 """Replace libraries, then move the processes that run the replaced files onto the new ones."""
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -121,7 +122,8 @@ def carry_out(
     if not failure:
         return done
     rolled_back, trouble = _files_back(installed, settings, allowance)
-    taken_back = tuple(_processes_back(report.processes, live.options))
+    ids = {r.outcome.id for r in report.processes if isinstance(r.outcome, Moved | MovedBack)}
+    taken_back = tuple(processes_back(ids, live.options))
     return replace(
         done, failure=failure, taken_back=taken_back, rolled_back=rolled_back, trouble=trouble
     )
@@ -171,9 +173,8 @@ def _files_back(
         return None, error.message
 
 
-def _processes_back(results: Sequence[ProcessResult], options: Options) -> Iterator[ProcessResult]:
-    """Everyone that carries one of these swaps, children that were forked meanwhile too."""
-    ids = {r.outcome.id for r in results if isinstance(r.outcome, Moved | MovedBack)}
+def processes_back(ids: AbstractSet[str], options: Options) -> Iterator[ProcessResult]:
+    """Take swaps back in everyone that carries one, children that were forked meanwhile too."""
     seen: set[tuple[int, str]] = set()
     for _ in range(_MOST_ROUNDS):
         found = [one for one in _carriers(ids) if one not in seen]
@@ -184,10 +185,10 @@ def _processes_back(results: Sequence[ProcessResult], options: Options) -> Itera
             yield from revert([pid], id_, options).processes
 
 
-def _carriers(ids: set[str]) -> Iterator[tuple[int, str]]:
+def _carriers(ids: AbstractSet[str]) -> Iterator[tuple[int, str]]:
     """Process and swap, for each of these swaps that stands, the last one first."""
     for process in status().processes:
         undone = {e.what.removeprefix("revert ") for e in process.events}
         for event in reversed(process.events):
-            if event.id in ids - undone and event.state in ("switched", "done"):
+            if event.id in ids and event.id not in undone and event.state in ("switched", "done"):
                 yield process.pid, event.id

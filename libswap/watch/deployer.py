@@ -1,0 +1,322 @@
+"""Deploy what was taken, step by step, so that a kill at any moment loses and repeats nothing.
+
+received → installing → acted (processes moved or restarted) → the gate → ending, and from anything
+that fails after the installation: undoing → ending. Each step is written down before it is begun;
+whether an installation came to be is asked of the history, which the install engine keeps.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from libswap.abi.verdict import Verdict
+from libswap.errors.base import LibswapError
+from libswap.errors.install import LockHeld
+from libswap.errors.watch import DropRefused, HealthFailed
+from libswap.install import history
+from libswap.install.history import Operation
+from libswap.install.obstacles import Allowance
+from libswap.install.state import opened
+from libswap.operations import install, install_live, recover, rollback
+from libswap.operations.deployments import (
+    Acted,
+    Current,
+    Deployment,
+    Ended,
+    Ending,
+    Installing,
+    Mark,
+    Outcome,
+    Resumed,
+    RollingBack,
+    Undoing,
+)
+from libswap.settings import Settings
+from libswap.watch import action, gate, units
+from libswap.watch.bell import Bell
+from libswap.watch.dropdir import DropDirectory
+from libswap.watch.record import Record
+from libswap.watch.rule import Accept, Policy, Rule
+
+M = TypeVar("M", bound=Mark)
+
+_MOST_RESUMES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a deployment works with.
+
+    Attributes:
+        settings: of the operations.
+        record: where each step is written.
+        systemctl: the program that restarts units.
+        own_unit: the unit that we run in; "" for none.
+        bell: what wakes us while the gate waits.
+        still_wanted: raises when the watcher is to end.
+        beat: told that work goes on.
+        say: told of each step, with a sentence.
+    """
+
+    settings: Settings
+    record: Record
+    systemctl: str
+    own_unit: str
+    bell: Bell
+    still_wanted: Callable[[], None]
+    beat: Callable[[], None]
+    say: Callable[[Deployment, str, str], None]
+
+
+def begin(deployment: Deployment, box: DropDirectory, rule: Rule, tools: Tools) -> Ended:
+    """Deploy what was taken, to its end.
+
+    Raises:
+        LockHeld: another libswap works; the deployment goes on with `resume`.
+        Stopped: the watcher is to end; likewise.
+    """
+    return _Run(tools.record.begin(deployment), box, rule, tools).to_its_end()
+
+
+def resume(current: Current, box: DropDirectory, rule: Rule, tools: Tools) -> Ended:
+    """Go on with a deployment that was interrupted.
+
+    Raises:
+        LockHeld, Stopped: as `begin`.
+    """
+    run = _Run(current, box, rule, tools)
+    run.mark(Resumed(time.time()))
+    return run.to_its_end()
+
+
+@dataclass(slots=True)
+class _Run:
+    """One deployment and how far it has come."""
+
+    current: Current
+    box: DropDirectory
+    rule: Rule
+    tools: Tools
+
+    @property
+    def deployment(self) -> Deployment:
+        return self.current.deployment
+
+    def mark(self, mark: M) -> M:
+        self.current = self.tools.record.mark(self.current, mark)
+        return mark
+
+    def last(self, kind: type[M]) -> M | None:
+        """The newest mark of a kind."""
+        found = (mark for mark in reversed(self.current.marks) if isinstance(mark, kind))
+        return next(found, None)
+
+    def to_its_end(self) -> Ended:
+        ending = self.last(Ending) or self.mark(self._decided())
+        return self._closed(ending)
+
+    # --- deciding what becomes of it ---
+
+    def _decided(self) -> Ending:
+        if self.deployment.refusal:
+            return self._ending(Outcome.REJECTED, self.deployment.refusal)
+        if self.last(Undoing) is None:
+            try:
+                return self._forward()
+            except LockHeld:
+                raise
+            except LibswapError as error:
+                if self._installed() is None:
+                    begun = self.last(Installing) is not None
+                    outcome = Outcome.FAILED if begun else Outcome.REJECTED
+                    return self._ending(outcome, error.message)
+                self.mark(Undoing(error.message))
+        return self._backward()
+
+    def _forward(self) -> Ending:
+        if sum(isinstance(mark, Resumed) for mark in self.current.marks) > _MOST_RESUMES:
+            raise HealthFailed(f"the watcher was interrupted {_MOST_RESUMES} times over it")
+        remarks: tuple[str, ...] = ()
+        operation = self._installed()
+        if operation is None:
+            operation, remarks = self._install()
+        if operation is None:
+            return self._ending(Outcome.DEPLOYED, "", remarks)
+        done = self.last(Installing)
+        assert done is not None  # noqa: S101  what is installed was begun
+        acted = self.last(Acted)
+        if acted is None:
+            self._say("acting", f"policy {self.rule.policy.value}")
+            tools = self.tools
+            acted = self.mark(
+                action.act(self.rule, done, tools.settings, tools.systemctl, tools.beat)
+            )
+        self._pass_gate(acted, operation)
+        return self._ending(Outcome.DEPLOYED, "", (*remarks, *operation.remarks, *acted.remarks))
+
+    def _install(self) -> tuple[Operation | None, tuple[str, ...]]:
+        """Plan, judge, write down under which name, and do it; None where nothing changes."""
+        self._say("checking", "compared with what is installed")
+        plan = install.plan(request(self.deployment.targets, self.rule), self.tools.settings)
+        _require_verified(plan, self.deployment)
+        require_acceptable(plan, self.rule)
+        remarks = tuple(f"{n.path} {n.text}" for n in plan.notices)
+        if not plan.transaction.changes:
+            return None, ("these bytes are installed already",)
+        found = units.affected(plan.usage.users, self.tools.own_unit)
+        restarts = self.rule.policy is Policy.RESTART
+        pairs = install_live.in_order(plan.comparisons)
+        self.mark(
+            Installing(
+                plan.transaction.id,
+                tuple((pair.predecessor, pair.path) for pair in pairs),
+                plan.transaction.affected,
+                found.units if restarts else (),
+            )
+        )
+        self._say("installing", f"operation {plan.transaction.id}")
+        done = install.carry_out(plan, self.tools.settings)
+        return done.operation, (*remarks, *(found.left if restarts else ()))
+
+    def _installed(self) -> Operation | None:
+        """The installation, if it came to be; the history knows, once nothing is half done."""
+        begun = self.last(Installing)
+        if begun is None:
+            return None
+        if recover.pending(self.tools.settings) is not None:
+            recover.carry_out(self.tools.settings)
+        return _done(begun.operation, self.tools.settings)
+
+    def _pass_gate(self, acted: Acted, operation: Operation) -> None:
+        if not (self.rule.health.command or self.rule.health.alive):
+            return
+        self._say("gate", "waiting for the health gate")
+        paths = [change.path for change in operation.transaction.changes]
+        tools = self.tools
+        gate.require(self.rule.health, acted.watched, paths, tools.bell, tools.still_wanted)
+
+    # --- taking it back ---
+
+    def _backward(self) -> Ending:
+        undoing, done = self.last(Undoing), self.last(Installing)
+        assert undoing is not None  # noqa: S101  nothing else leads here
+        assert done is not None  # noqa: S101
+        self._say("undoing", undoing.reason)
+        remarks: tuple[str, ...] = ()
+        try:
+            rolled_back = self._rolled_back(done)
+        except LockHeld:
+            raise
+        except LibswapError as error:
+            rolled_back, remarks = None, (f"it could not be rolled back: {error.message}",)
+        try:
+            left = action.undo(self.rule, done, self.deployment, self.tools.systemctl)
+        except LibswapError as error:
+            left = (f"processes could not be brought back: {error.message}",)
+        return self._ending(Outcome.FAILED, undoing.reason, (*remarks, *left), rolled_back)
+
+    def _rolled_back(self, done: Installing) -> str:
+        begun = self.last(RollingBack)
+        if begun is not None and _done(begun.operation, self.tools.settings) is not None:
+            return begun.operation
+        plan = rollback.plan(done.operation, self.tools.settings, Allowance())
+        self.mark(RollingBack(plan.transaction.id))
+        return rollback.carry_out(plan, self.tools.settings).operation.transaction.id
+
+    # --- the end ---
+
+    def _ending(
+        self, outcome: Outcome, reason: str, remarks: Sequence[str] = (),
+        rolled_back: str | None = None,
+    ) -> Ending:  # fmt: skip
+        into = self.box.deployed if outcome is Outcome.DEPLOYED else self.box.rejected
+        aside: list[str] = []
+        for drop in self.deployment.drops:
+            aside.append(self.box.free_name(into, drop.name, frozenset(aside)))
+        done = self._installed()
+        operation = None if done is None else done.transaction.id
+        return Ending(outcome, reason, operation, rolled_back, tuple(aside), tuple(remarks))
+
+    def _closed(self, ending: Ending) -> Ended:
+        """Put everything in its place; each step can be repeated."""
+        ended = Ended(
+            self.deployment, ending.outcome, ending.reason, ending.operation, ending.rollback,
+            time.time(), ending.remarks,
+        )  # fmt: skip
+        into = self.box.deployed
+        if ending.outcome is not Outcome.DEPLOYED:
+            into = self.box.rejected
+        for drop, name in zip(self.deployment.drops, ending.aside, strict=True):
+            moved = self.box.set_aside(drop, into, name)
+            if moved is not None and into is self.box.rejected:
+                self.box.write_reason(moved, _reason(ended))
+        into.sync()
+        self.box.directory.sync()
+        self.tools.record.end(ended, again=self.last(Resumed) is not None)
+        self.box.prune(self.rule.limits)
+        return ended
+
+    def _say(self, kind: str, text: str) -> None:
+        self.tools.beat()
+        self.tools.say(self.deployment, kind, text)
+
+
+def _done(operation_id: str, settings: Settings) -> Operation | None:
+    """An operation of the history that holds or held: it was carried out."""
+    with opened(settings.state_dir) as state:
+        found = history.load(state.directory).find(operation_id) if state is not None else None
+    return found if found is not None and found.outcome is history.Outcome.DONE else None
+
+
+def request(targets: Sequence[tuple[str, str]], rule: Rule) -> install.Request:
+    """The installation of staged libraries, all of them or none.
+
+    Args:
+        targets: each staged library and its destination.
+        rule: of their drop directory.
+    """
+    return install.Request(
+        sources=tuple(source for source, _ in targets),
+        destination=rule.to,
+        destinations=tuple(target for _, target in targets),
+        allowance=Allowance(force=rule.accept is Accept.ANY),
+    )
+
+
+def _require_verified(plan: install.Plan, deployment: Deployment) -> None:
+    """What will be installed are the bytes that were hashed and verified when they were taken."""
+    taken = {drop.sha256 for drop in deployment.drops}
+    for change in plan.transaction.changes:
+        digest = getattr(change.after, "sha256", None)
+        if digest is not None and digest not in taken:
+            raise DropRefused(change.path, "the staged bytes are not those that were verified")
+
+
+def require_acceptable(plan: install.Plan, rule: Rule) -> None:
+    """Make sure that the verdict is as good as the rule wants; what is worse, the plan refuses.
+
+    Raises:
+        DropRefused: there are warnings.
+    """
+    if rule.accept is not Accept.COMPATIBLE:
+        return
+    for comparison in plan.comparisons:
+        if comparison.verdict is Verdict.WARNINGS:
+            said = "; ".join(f"{f.rule} {f.subject}: {f.meaning}" for f in comparison.findings[:5])
+            raise DropRefused(
+                comparison.path, f"the new library is compatible with warnings: {said}"
+            )
+
+
+def _reason(ended: Ended) -> str:
+    lines = [
+        f"{ended.outcome.value}: {ended.reason}",
+        f"deployment: {ended.deployment.id}",
+        f"time: {time.strftime('%Y-%m-%d %H:%M:%S %z', time.localtime(ended.ended))}",
+    ]
+    if ended.operation:
+        lines.append(f"installed as operation {ended.operation}")
+        how = f"operation {ended.rollback}" if ended.rollback else "NOT: see below"
+        lines.append(f"rolled back as {how}")
+    return "\n".join([*lines, *(f"remark: {remark}" for remark in ended.remarks)]) + "\n"

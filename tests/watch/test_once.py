@@ -1,0 +1,279 @@
+"""One round over real files: what is deployed where, what is refused and why, and what is left."""
+
+import hashlib
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from libswap.errors.install import LockHeld
+from libswap.errors.watch import UntrustedDrop
+from libswap.operations import deployments
+from libswap.operations.deployments import Outcome
+from libswap.watch import entry
+from libswap.watch.bell import Bell
+from libswap.watch.rule import Accept, Limits
+from libswap.watch.settle import Patience
+from libswap.watch.watcher import Watcher
+from libswap.watch.workplace import workplace
+from support.dropping import Drop
+
+pytestmark = pytest.mark.compiler
+
+
+def test_a_further_version_is_installed_beside_the_old_and_set_aside(drop: Drop) -> None:
+    drop.put("libx.so.1.2")
+    ended = drop.one()
+    assert ended.outcome is Outcome.DEPLOYED
+    assert drop.runs() == 2
+    assert (drop.lib / "libx.so.1").readlink() == Path("libx.so.1.2")
+    assert (drop.aside("deployed"), drop.aside("rejected"), drop.lying()) == (
+        ["libx.so.1.2"],
+        [],
+        [],
+    )
+    assert drop.operations() == ["install"]
+    assert ended.operation == drop.ledger()[0].operation is not None
+
+
+@pytest.mark.parametrize("name", ["libx.so.1.1", "libx.so.1", "build-77.so"])
+def test_a_name_maps_to_the_file_it_names_or_to_what_its_soname_leads_to(
+    drop: Drop, name: str
+) -> None:
+    drop.put(name)
+    assert drop.one().outcome is Outcome.DEPLOYED
+    assert sorted(p.name for p in drop.lib.iterdir()) == ["libx.so.1", "libx.so.1.1"]
+    assert drop.runs() == 2
+
+
+def test_a_rule_maps_a_name_to_a_file_of_its_own(drop: Drop, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "scene/else.so"
+    elsewhere.write_bytes(drop.bytes_of(1))
+    drop.change(targets=(("libx*", str(elsewhere)),))
+    drop.put("libx.so.1.2")
+    assert drop.one().outcome is Outcome.DEPLOYED
+    assert (drop.runs(), elsewhere.read_bytes()) == (1, drop.bytes_of(2))
+
+
+def test_what_maps_to_nothing_is_refused_unless_new_libraries_are_allowed(drop: Drop) -> None:
+    drop.put("liby.so.1", drop.bytes_of(2, soname="liby.so.1"))
+    assert drop.one().outcome is Outcome.REJECTED
+    assert "nothing of its name or its SONAME liby.so.1" in drop.reason("liby.so.1")
+    drop.change(new=True)
+    drop.put("liby.so.1", drop.bytes_of(2, soname="liby.so.1"))
+    assert drop.one().outcome is Outcome.DEPLOYED
+    assert (drop.lib / "liby.so.1").read_bytes() == drop.bytes_of(2, soname="liby.so.1")
+
+
+def test_what_is_not_wanted_by_name_is_refused(drop: Drop) -> None:
+    drop.change(names=("liby*",))
+    drop.put("libx.so.1.2")
+    assert drop.one().reason.endswith("its name is none of liby*")
+
+
+def test_an_incompatible_library_is_refused_with_the_findings(drop: Drop) -> None:
+    drop.put("libx.so.1.2", drop.bytes_of(2, extra="other"))
+    ended = drop.one()
+    assert ended.outcome is Outcome.REJECTED
+    assert "also" in drop.reason("libx.so.1.2")
+    assert (drop.runs(), drop.operations()) == (1, [])
+    drop.change(accept=Accept.ANY)
+    drop.put("libx.so.1.2", drop.bytes_of(2, extra="other"))
+    assert drop.one().outcome is Outcome.DEPLOYED
+
+
+def test_the_same_bytes_again_change_nothing_and_count_as_deployed(drop: Drop) -> None:
+    drop.put("libx.so.1.1", drop.bytes_of(1))
+    ended = drop.one()
+    assert (ended.outcome, ended.operation) == (Outcome.DEPLOYED, None)
+    assert (drop.operations(), drop.aside("deployed")) == ([], ["libx.so.1.1"])
+
+
+def test_nothing_that_was_set_aside_is_ever_overwritten(drop: Drop) -> None:
+    for _ in range(3):
+        drop.put("junk.so", b"junk")
+        drop.once()
+    assert drop.aside("rejected") == [
+        "junk.so", "junk.so.1", "junk.so.1.reason", "junk.so.2", "junk.so.2.reason",
+        "junk.so.reason",
+    ]  # fmt: skip
+
+
+def test_links_fifos_sockets_directories_and_hard_links_are_refused_unopened(drop: Drop) -> None:
+    (drop.box / "link.so").symlink_to(drop.lib / "libx.so.1.1")
+    os.mkfifo(drop.box / "fifo.so")
+    (drop.box / "dir.so").mkdir()
+    (drop.root / "other").write_bytes(drop.bytes_of(2))
+    (drop.box / "hard.so").hardlink_to(drop.root / "other")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(drop.box / "sock.so"))
+    reasons = {e.deployment.drops[0].name: e.reason for e in drop.once().ended}
+    assert "symbolic link" in reasons["link.so"]
+    assert "FIFO" in reasons["fifo.so"]
+    assert "directory" in reasons["dir.so"]
+    assert "2 hard links" in reasons["hard.so"]
+    assert "socket" in reasons["sock.so"]
+    assert drop.lying() == []
+    assert (drop.box / "rejected/link.so").is_symlink()
+    assert drop.operations() == []
+
+
+@pytest.mark.root
+def test_a_device_is_refused_unopened(drop: Drop) -> None:
+    os.mknod(drop.box / "tty.so", 0o20600, os.makedev(5, 0))
+    assert "device" in drop.one().reason
+
+
+@pytest.mark.root
+def test_a_file_that_others_could_have_written_is_refused(drop: Drop) -> None:
+    os.chown(drop.put("libx.so.1.2"), 12345, 12345)
+    assert "belongs to user 12345" in drop.one().reason
+    drop.put("libx.so.1.2").chmod(0o666)
+    assert "everybody can write to it" in drop.one().reason
+    assert drop.runs() == 1
+
+
+@pytest.mark.root
+def test_a_directory_that_others_can_write_to_is_not_watched(drop: Drop) -> None:
+    drop.box.chmod(0o777)
+    with pytest.raises(UntrustedDrop, match="everybody"):
+        drop.once()
+    drop.box.chmod(0o755)
+    os.chown(drop.root, 12345, -1)
+    with pytest.raises(UntrustedDrop, match="belongs to user 12345"):
+        drop.once()
+
+
+def test_unfinished_and_foreign_names_are_left_alone(drop: Drop) -> None:
+    names = [
+        ".libx.so.1.2.swp", "libx.so.1.2.dpkg-new", "libx.so.1.2.dpkg-tmp", "libx.so.1.2~",
+        "libx.so.1.2.part", "#libx.so.1.2#", "libx.so.1.2.bak",
+    ]  # fmt: skip
+    for name in names:
+        (drop.box / name).write_bytes(drop.bytes_of(2))
+    done = drop.once()
+    assert (done.ended, done.waiting, drop.lying()) == ((), (), sorted(names))
+
+
+def test_a_file_that_is_cut_off_waits_for_its_rest(drop: Drop) -> None:
+    whole = drop.bytes_of(2)
+    path = drop.box / "libx.so.1.2"
+    for end in (0, 3, 40, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:end])
+        done = drop.once()
+        assert (done.ended, done.waiting) == ((), ("libx.so.1.2",)), end
+    path.write_bytes(whole)
+    assert drop.one().outcome is Outcome.DEPLOYED
+
+
+def test_a_file_that_somebody_still_writes_to_waits(drop: Drop) -> None:
+    with (drop.box / "libx.so.1.2").open("wb") as file:
+        file.write(drop.bytes_of(2))
+        file.flush()
+        assert drop.once().waiting == ("libx.so.1.2",)
+    assert drop.one().outcome is Outcome.DEPLOYED
+
+
+def test_a_file_of_which_the_rest_never_comes_is_refused_in_the_end(drop: Drop) -> None:
+    drop.put("libx.so.1.2", drop.bytes_of(2)[:999])
+    drop.change(patience=Patience(0.0, 0.0, 0.0))
+    assert drop.one().outcome is Outcome.REJECTED
+    assert "not a usable shared library" in drop.reason("libx.so.1.2")
+
+
+def test_files_with_a_manifest_are_one_transaction(drop: Drop) -> None:
+    (drop.lib / "liby.so").write_bytes(drop.bytes_of(1, soname="liby.so"))
+    new = {"libx.so.1.2": drop.bytes_of(2), "liby.so": drop.bytes_of(2, soname="liby.so")}
+    listing = "".join(f"{hashlib.sha256(d).hexdigest()}  {n}\n" for n, d in new.items())
+    drop.put("release.manifest", listing.encode())
+    drop.change(gather=60.0)
+    drop.put("libx.so.1.2", new["libx.so.1.2"])
+    done = drop.once()
+    assert (done.ended, done.waiting) == ((), ("libx.so.1.2", "release.manifest"))
+    drop.put("liby.so", new["liby.so"])
+    ended = drop.one()
+    assert ended.outcome is Outcome.DEPLOYED
+    assert drop.operations() == ["install"]
+    assert (drop.runs(), (drop.lib / "liby.so").read_bytes()) == (2, new["liby.so"])
+    assert drop.aside("deployed") == ["libx.so.1.2", "liby.so", "release.manifest"]
+
+
+def test_a_manifest_whose_files_are_others_takes_all_of_them_down(drop: Drop) -> None:
+    wrong = hashlib.sha256(b"something else").hexdigest()
+    drop.put("libx.so.1.2")
+    drop.put("release.manifest", f"{wrong}  libx.so.1.2\n".encode())
+    assert "not the file that release.manifest lists" in drop.one().reason
+    assert (drop.runs(), drop.lying()) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nonsense\n", f"{'0' * 64}  ../../etc/passwd\n", f"{'0' * 64}  a\n" * 2, "\xff"]
+)
+def test_a_text_that_is_no_manifest_is_refused(drop: Drop, text: str) -> None:
+    drop.put("release.manifest", text.encode("latin-1"))
+    done = drop.once()
+    assert [e.outcome for e in done.ended] == [Outcome.REJECTED] or done.waiting
+
+
+def test_a_manifest_whose_files_never_come_is_refused(drop: Drop) -> None:
+    drop.put("release.manifest", f"{'0' * 64}  libx.so.1.2\n".encode())
+    assert "not here after 0 seconds: libx.so.1.2" in drop.one().reason
+
+
+def test_a_file_that_is_too_big_is_refused_without_being_copied(drop: Drop) -> None:
+    drop.change(limits=Limits(file_bytes=100))
+    drop.put("libx.so.1.2")
+    assert "100 are allowed" in drop.one().reason
+
+
+def test_a_disk_that_is_nearly_full_makes_everything_wait(drop: Drop) -> None:
+    drop.change(limits=Limits(free_bytes=1 << 60))
+    drop.put("libx.so.1.2")
+    done = drop.once()
+    assert (done.ended, done.waiting) == ((), ("libx.so.1.2",))
+    assert any("are to stay free" in h.text for h in drop.happened)
+
+
+def test_what_was_set_aside_is_kept_within_its_limits(drop: Drop) -> None:
+    drop.change(limits=Limits(keep_files=3))
+    for number in range(9):
+        drop.put(f"{number}.so", b"junk")
+    drop.once()
+    assert drop.aside("rejected") == [f"{n}.so{end}" for n in (6, 7, 8) for end in ("", ".reason")]
+
+
+def test_a_dry_run_says_what_would_be_and_changes_nothing(drop: Drop) -> None:
+    drop.put("libx.so.1.2")
+    drop.put("junk.so", b"junk")
+    before = sorted(p.name for p in drop.root.rglob("*"))
+    shown = entry.preview(drop.configuration, drop.settings)
+    assert {f.names: bool(f.refusal) for f in shown.files} == {
+        ("junk.so",): True, ("libx.so.1.2",): False,
+    }  # fmt: skip
+    assert sorted(p.name for p in drop.root.rglob("*")) == before
+
+
+def test_two_watchers_do_not_share_a_state_or_a_directory(drop: Drop) -> None:
+    bell = Bell()
+    with workplace(drop.settings) as place:
+        with pytest.raises(LockHeld):
+            drop.once()
+        watcher = Watcher(drop.configuration, drop.settings, place, bell, lambda _: None)
+        watcher.adopt(drop.configuration)
+        assert deployments.tell(drop.settings).running
+        other = drop.settings.__class__(state_dir=drop.root / "elsewhere")
+        with pytest.raises(LockHeld):
+            entry.once(drop.configuration, other, lambda _: None)
+        watcher.close()
+    bell.close()
+    assert not deployments.tell(drop.settings).running
+
+
+def test_a_name_that_is_no_text_and_a_long_one_are_refused_like_any_other(drop: Drop) -> None:
+    for name in (b"\xff\xfe\n.so", b"l" * 255):
+        with open(os.fsencode(drop.box) + b"/" + name, "wb") as file:  # noqa: PTH123
+            file.write(b"junk")
+    assert [e.outcome for e in drop.once().ended] == [Outcome.REJECTED] * 2
+    assert drop.lying() == []
+    assert len(drop.aside("rejected")) == 4
