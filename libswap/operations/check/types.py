@@ -1,16 +1,19 @@
 """Types and layouts compared by abidiff, where it and the debug information are there."""
 
 import posixpath
+import shutil
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from libswap.abi.finding import Finding
 from libswap.abi.types import ARGUMENTS, FAILED, type_findings
-from libswap.elf.debugfile import with_debug_info
+from libswap.elf.debugfile import DIRECTORY, with_debug_info
 from libswap.elf.image import Image
 from libswap.elf.library import Library
 from libswap.errors.base import ProgramFailed
-from libswap.linux import command
+from libswap.linux import command, confined
 from libswap.linux.rooted import Root
 from libswap.operations.check.result import SymbolLevelOnly, Types, TypesCompared
 
@@ -30,20 +33,44 @@ def compare_types(
     """
     if command.find("abidiff") is None:
         return SymbolLevelOnly("abidiff is not installed (Debian: abigail-tools)"), ()
-    bare = [library.name for library in (old, new) if not _has_debug_info(library)]
+    bare = [
+        library.name
+        for library in (old, new)
+        if not library.debug_info and _debug_info(library) is None
+    ]
     if bare:
         return SymbolLevelOnly(f"no debug information for {' and '.join(bare)}"), ()
-    paths = [posixpath.abspath(library.name) for library in (old, new)]
     try:
-        done = command.run(
-            ["abidiff", *ARGUMENTS, *_header_words(headers), *paths],
-            timeout=timeout, limit=_MAX_REPORT,
-        )  # fmt: skip
+        with tempfile.TemporaryDirectory(prefix="libswap-") as room:
+            paths = [_readable(library, Path(room)) for library in (old, new)]
+            done = confined.run(
+                ["abidiff", *ARGUMENTS, *_header_words(headers), *paths],
+                timeout=timeout, limit=_MAX_REPORT,
+            )  # fmt: skip
     except ProgramFailed as error:
         return SymbolLevelOnly(f"abidiff: {error.reason}"), ()
+    except OSError as error:
+        return SymbolLevelOnly(f"abidiff cannot read them: {error.strerror}"), ()
     if done.status < 0 or done.status & FAILED:
         return SymbolLevelOnly(f"abidiff: {done.complaint}"), ()
     return TypesCompared(), type_findings(done.text, done.status)
+
+
+def _readable(library: Library, room: Path) -> str:
+    """A path at which a program without rights finds a library, if need be that of a copy."""
+    path = Path(posixpath.abspath(library.name))
+    if confined.may_read(path):
+        return str(path)
+    room.chmod(0o711)
+    place = Path(tempfile.mkdtemp(dir=room))
+    place.chmod(0o711)
+    debug = _debug_info(library)
+    beside = debug is not None and not debug.name.startswith(f"{DIRECTORY}/")
+    for file in {path, Path(debug.name)} if debug is not None and beside else {path}:
+        copy = place / file.name
+        shutil.copyfile(file, copy)
+        copy.chmod(0o444)
+    return str(place / path.name)
 
 
 def _header_words(headers: str | None) -> Sequence[str]:
@@ -53,9 +80,8 @@ def _header_words(headers: str | None) -> Sequence[str]:
     return ("--headers-dir1", path, "--headers-dir2", path)
 
 
-def _has_debug_info(library: Library) -> bool:
-    if library.debug_info:
-        return True
+def _debug_info(library: Library) -> Image | None:
+    """The file that holds the debug information of a library, maybe the library itself."""
     path = posixpath.abspath(library.name)
     with Root.open("/") as root:
-        return with_debug_info(Image.open(path), path, [root]) is not None
+        return with_debug_info(Image.open(path), path, [root])
