@@ -20,6 +20,12 @@ MAX_DEBUG_INFO: Final = 1 << 28
 """Bytes of debug sections that are read; reading is what takes the time."""
 _MAX_UNIT: Final = 1 << 24
 _DEEPEST_TYPE: Final = 16
+_WORD: Final = 8
+_FLOAT: Final = 4
+_COMPLEX_FLOAT: Final = 3
+"""DW_ATE_float, DW_ATE_complex_float (DWARF 5 table 7.11)."""
+_TRANSPARENT: Final = ("DW_TAG_typedef", "DW_TAG_const_type", "DW_TAG_volatile_type")
+_RECORDS: Final = ("DW_TAG_structure_type", "DW_TAG_class_type", "DW_TAG_union_type")
 _POINTERS: Final = (
     "DW_TAG_pointer_type", "DW_TAG_reference_type", "DW_TAG_rvalue_reference_type",
 )  # fmt: skip
@@ -34,6 +40,7 @@ class Subprogram:
         parameters: likewise of its parameters, in order.
         variadic: whether more may follow.
         inlined_into: functions of the same source file that hold a copy of it.
+        results: which of rdx, xmm0 and xmm1 its result can be in (psABI section 3.2.3).
     """
 
     name: str
@@ -41,6 +48,7 @@ class Subprogram:
     parameters: tuple[tuple[int, str], ...]
     variadic: bool
     inlined_into: tuple[str, ...]
+    results: frozenset[str]
 
     @property
     def shape(self) -> object:
@@ -128,7 +136,8 @@ def _subprogram(die: "DIE", into: tuple[str, ...]) -> Subprogram:
     children = list(die.iter_children())
     parameters = [c for c in children if c.tag == "DW_TAG_formal_parameter"]
     variadic = any(c.tag == "DW_TAG_unspecified_parameters" for c in children)
-    return Subprogram(_name(die), _type(die), tuple(map(_type, parameters)), variadic, into)
+    return Subprogram(_name(die), _type(die), tuple(map(_type, parameters)), variadic, into,
+                      _results(die))  # fmt: skip
 
 
 def _name(die: "DIE", depth: int = 0) -> str:
@@ -167,6 +176,25 @@ def _type(die: "DIE", depth: int = 0) -> tuple[int, str]:
         inner_size, inner_name = _type(found, depth + 1)
         return inner_size, name or inner_name
     return size, name or str(found.tag).removeprefix("DW_TAG_")
+
+
+def _results(die: "DIE", depth: int = 0) -> frozenset[str]:
+    """All that come into question where the type does not tell."""
+    if "DW_AT_type" not in die.attributes:
+        return frozenset()
+    found = die.get_DIE_from_attribute("DW_AT_type")
+    size = _type(die)[0]
+    if found.tag in _TRANSPARENT and depth < _DEEPEST_TYPE:
+        return _results(found, depth + 1)
+    if found.tag in (*_POINTERS, "DW_TAG_enumeration_type"):
+        return frozenset()
+    if found.tag == "DW_TAG_base_type":
+        encoding = found.attributes["DW_AT_encoding"].value
+        if encoding not in (_FLOAT, _COMPLEX_FLOAT):
+            return frozenset(["rdx"] if size > _WORD else [])
+        return frozenset(["xmm0"] if size <= _WORD else ["xmm0", "xmm1"])
+    memory = found.tag in _RECORDS and size > 2 * _WORD
+    return frozenset() if memory else frozenset(["rdx", "xmm0", "xmm1"])
 
 
 class _Stream(io.RawIOBase):

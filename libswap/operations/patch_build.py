@@ -132,12 +132,17 @@ def _linked(
     debug: Image | None,
     wishes: Wishes,
 ) -> Patch:
+    functions = {s.name: None for one in read for s in one.symbols if s.is_function and s.defined}
+    new: dict[str, Subprogram] = {}
+    for image in objects:
+        new |= subprograms(image, dict.fromkeys(functions))
+    results = {name: one.results for name, one in new.items()}
     try:
-        patch = link(read, target, replace(wishes, force=True))
+        patch = link(read, target, replace(wishes, force=True), results)
     except NothingToReplace as error:
         stop_at(_only_copies(debug, error.functions), target.image.name, force=False)
         raise
-    found = (*patch.findings, *_by_debug_information(patch, objects, debug))
+    found = (*patch.findings, *_by_debug_information(patch, new, debug))
     stop_at(found, target.image.name, force=wishes.force)
     return replace(patch, findings=found)
 
@@ -149,7 +154,7 @@ def _model(target: Target) -> str:
 
 
 def _by_debug_information(
-    patch: Patch, objects: Sequence[Image], debug: Image | None
+    patch: Patch, new: Mapping[str, Subprogram], debug: Image | None
 ) -> list[Finding]:
     names = ", ".join(r.label for r in patch.replaced)
     old = subprograms(debug, {r.name: r.vaddr for r in patch.replaced}) if debug else {}
@@ -159,9 +164,6 @@ def _by_debug_information(
             " functions, and whether its parameters are still the same, is not known"
         )
         return [Finding(Severity.NOTE, "no-debug-information", names, detail)]
-    new: dict[str, Subprogram] = {}
-    for image in objects:
-        new |= subprograms(image, dict.fromkeys(r.by for r in patch.replaced))
     replaced = {r.name for r in patch.replaced}
     found = []
     for one in patch.replaced:

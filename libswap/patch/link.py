@@ -57,8 +57,19 @@ class Wishes:
     force: bool = False
 
 
-def link(objects: Sequence[Relocatable], target: Target, wishes: Wishes) -> Patch:
+def link(
+    objects: Sequence[Relocatable],
+    target: Target,
+    wishes: Wishes,
+    results: Mapping[str, frozenset[str]],
+) -> Patch:
     """Make a patch.
+
+    Args:
+        objects: the new code.
+        target: what it is for.
+        wishes: what the author says.
+        results: what debug information says of the results of functions, see `thunks`.
 
     Raises:
         SymbolsUnresolved: names are absent or ambiguous; all of them are said.
@@ -67,7 +78,7 @@ def link(objects: Sequence[Relocatable], target: Target, wishes: Wishes) -> Patc
         PatchRefused: a finding refuses, or is a risk that the author does not take.
     """
     linked = _Linked.of(objects, target, wishes, {})
-    kept = thunks(target, linked.patch_so_far(), linked.pairs)
+    kept = thunks(target, linked.patch_so_far(), linked.pairs, results)
     if kept.entries:
         linked = _Linked.of((*objects, kept.code), target, wishes, kept.entries)
     patch = linked.patch(kept.findings)

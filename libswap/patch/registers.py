@@ -179,12 +179,14 @@ class Reliance:
     """What callers were found to rely on.
 
     Attributes:
-        registers: which.
+        registers: which; in doubt one is among them.
+        read: those that an instruction of a caller reads.
         wide: whether such a caller uses 256-bit registers.
         wider: whether one uses 512-bit or mask registers.
     """
 
     registers: Registers
+    read: Registers = frozenset()
     wide: bool = False
     wider: bool = False
 
@@ -204,15 +206,18 @@ class Callers:
             candidates: registers that it leaves alone.
         """
         found: set[int] = set()
+        read: set[int] = set()
         wide = wider = False
         todo, seen = [old.symbol.value], {old.symbol.value}
-        while todo and not found >= candidates:
+        while todo and not read >= candidates:
             for site in self._sites.get(todo.pop(), ()):
                 around = self.target.function_around(site)
                 if around is None or len(seen) > _MOST_CALLERS:
-                    return Reliance(candidates, wide, wider)
+                    return Reliance(candidates, frozenset(read), wide, wider)
                 start, size = around.symbol.value, around.symbol.size
-                found |= self._live_after(site, start, size, candidates)
+                maybe, surely = self._live_after(site, start, size, candidates)
+                found |= maybe | surely
+                read |= surely
                 uses = _widths(self.target.bytes_at(start, size), start)
                 wide, wider = wide or uses[0], wider or uses[1]
                 if start not in seen:
@@ -220,7 +225,7 @@ class Callers:
                     # A caller that changes them all by itself hides it from its own callers.
                     if not self._written_by(around) >= candidates:
                         todo.append(start)
-        return Reliance(frozenset(found & candidates), wide, wider)
+        return Reliance(frozenset(found & candidates), frozenset(read), wide, wider)
 
     def may_misalign(self, old: TargetSymbol) -> bool:
         """Whether a caller may call a function with a stack that is not aligned to 16 bytes.
@@ -260,26 +265,31 @@ class Callers:
             self._written[at] = written(self.target, at)
         return self._written[at]
 
-    def _live_after(self, site: int, start: int, size: int, registers: Registers) -> set[int]:
-        """The registers whose value from before a call is read behind it."""
+    def _live_after(
+        self, site: int, start: int, size: int, registers: Registers
+    ) -> tuple[set[int], set[int]]:
+        """The registers whose value from before a call may be, and is, read behind it."""
         iced = decoder()
         body = {i.ip: i for i in instructions(self.target.bytes_at(start, size), start)}
         call = body.get(site)
         if call is None:
-            return set(registers)
+            return set(registers), set()
         if call.flow_control != iced.FlowControl.CALL:
-            return set()  # a tail call: its callers' callers are asked
+            return set(), set()  # a tail call: its callers' callers are asked
         return _read_first(body, call.next_ip, registers)
 
 
-def _read_first(body: Mapping[int, "Instruction"], start: int, registers: Registers) -> set[int]:
-    """The registers that are read before they are written on some way from an address."""
+def _read_first(
+    body: Mapping[int, "Instruction"], start: int, registers: Registers
+) -> tuple[set[int], set[int]]:
+    """What may be, and is, read before it is written on some way from an address."""
     iced = decoder()
     flow, r = iced.FlowControl, iced.Register
     arguments = {r.RDI, r.RSI, r.RDX, r.RCX, r.R8, r.R9, r.R10, r.RAX}
     arguments |= set(range(r.ZMM0, r.ZMM7 + 1))
     results = _results()
     found: set[int] = set()
+    surely: set[int] = set()
     seen: dict[int, Registers] = {}
     todo = [(start, registers)]
     while todo:
@@ -299,13 +309,13 @@ def _read_first(body: Mapping[int, "Instruction"], start: int, registers: Regist
         if kind == flow.RETURN:
             found |= asked & results
         used = list(_uses(instruction))
-        found |= {register for register, read, _ in used if read} & asked
+        surely |= {register for register, read, _ in used if read} & asked
         asked -= {register for register, _, writes in used if writes} & _whole(instruction)
         if target is not None and not calls:
             todo.append((target, asked))
         if kind not in (flow.RETURN, flow.UNCONDITIONAL_BRANCH, flow.INDIRECT_BRANCH):
             todo.append((instruction.next_ip, asked))
-    return found
+    return found, surely
 
 
 def _whole(instruction: "Instruction") -> set[int]:

@@ -7,6 +7,7 @@ from libswap.elf.instructions import JUMP_SIZE, beginning, jumps_into_beginning,
 from libswap.elf.symbols import Symbol, SymbolType
 from libswap.errors.patch import NothingToReplace
 from libswap.patch.findings import Finding, Severity
+from libswap.patch.layout import PAGE
 from libswap.patch.resolve import ORIGINAL, InPatch, Names
 from libswap.patch.target import Target, TargetSymbol
 
@@ -132,6 +133,13 @@ def _entry(target: Target, old: TargetSymbol) -> Iterator[Finding]:
         advice = "replace the functions that call it"
         yield Finding(Severity.REFUSE, "entry-too-short", label, detail, advice)
         return
+    if symbol.value // PAGE != (symbol.value + JUMP_SIZE - 1) // PAGE:
+        detail = (
+            f"its first {JUMP_SIZE} bytes cross a page: a libswap that is killed while it writes"
+            " them could leave half a jump"
+        )
+        advice = "replace the functions that call it"
+        yield Finding(Severity.RISK, "entry-crosses-page", label, detail, advice)
     code = target.bytes_at(symbol.value, max(symbol.size, free))
     if beginning(code, symbol.value) is None:
         yield Finding(

@@ -12,7 +12,7 @@ pass through it.
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from libswap.elf.image import SectionType
@@ -91,13 +91,16 @@ class _Inside:
         return None
 
 
-def thunks(target: Target, patch: Patch, pairs: Sequence[Pair]) -> Thunks:
+def thunks(
+    target: Target, patch: Patch, pairs: Sequence[Pair], results: Mapping[str, frozenset[str]]
+) -> Thunks:
     """The thunks that a patch needs; most need none.
 
     Args:
         target: with the old functions and their callers.
         patch: linked without thunks.
         pairs: what it replaces, in the order of `patch.replaced`.
+        results: name of a new function -> which of rdx, xmm0 and xmm1 its result can be in.
     """
     callers, inside, made = Callers(target), _Inside.of(patch), _Builder()
     findings: list[Finding] = []
@@ -107,13 +110,32 @@ def thunks(target: Target, patch: Patch, pairs: Sequence[Pair]) -> Thunks:
             continue  # it calls what the compiler did not know: nobody relies on anything
         changed = left_alone & written(inside, replaced.code[0])
         relied = callers.rely_on(pair.old, changed) if changed else Reliance(frozenset())
+        relied, unclear = _without_results(relied, results.get(replaced.by))
         aligns = needs_alignment(inside, replaced.code[0]) and callers.may_misalign(pair.old)
         if relied.registers or aligns:
             size = 32 if relied.wide else 16
             words = stack_arguments(inside.bytes_at(*replaced.code), replaced.code[0])
             made.add(replaced, _thunk(relied.registers, size, words))
-        findings += _notes(replaced, relied, aligns=aligns)
+        findings += _notes(replaced, relied, unclear, aligns=aligns)
     return Thunks(made.object(), made.entries, tuple(findings))
+
+
+def _without_results(
+    relied: Reliance, results: frozenset[str] | None
+) -> tuple[Reliance, Registers]:
+    """What is to be kept, and of that what may just as well be the new function's result.
+
+    A function that gives back what it was given (a double, the second half of a structure) leaves
+    the register of its result alone. What it does not return in rax shows: it does not write it.
+    """
+    r = decoder().Register
+    halves = {"rdx": r.RDX, "xmm0": r.ZMM0, "xmm1": r.ZMM1}
+    if results is None:
+        return relied, relied.read & {r.ZMM0}
+    asked = relied.registers & {halves[name] for name in results}
+    if len(results) == len(halves):  # a structure: in which of them, its members tell
+        return relied, asked
+    return replace(relied, registers=relied.registers - asked), frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +190,18 @@ def _number(register: int) -> int:
     return int(decoder().RegisterExt.number(register))
 
 
-def _notes(replaced: Replaced, relied: Reliance, *, aligns: bool) -> Iterator[Finding]:
+def _notes(
+    replaced: Replaced, relied: Reliance, unclear: Registers, *, aligns: bool
+) -> Iterator[Finding]:
     label = replaced.label
+    if unclear:
+        names = ", ".join(map(_name, sorted(unclear)))
+        detail = (
+            f"callers read {names} behind a call, which the old function leaves alone: as its"
+            " result, or as a value of their own; it would be kept as it was"
+        )
+        advice = "compile the patch with -g, so that the type of the result is known"
+        yield Finding(Severity.RISK, "result-unclear", label, detail, advice)
     if relied.registers:
         names = ", ".join(map(_name, sorted(relied.registers)))
         detail = (

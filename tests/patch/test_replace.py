@@ -167,5 +167,5 @@ def test_a_stripped_target_takes_its_names_from_the_debug_file(compiler: Compile
     with pytest.raises(NothingToReplace):
         linked(stripped, new)
     found = Target(Image.open(stripped), debug=Image.open(whole))
-    patch = link([read_relocatable(Image.open(new))], found, Wishes())
+    patch = link([read_relocatable(Image.open(new))], found, Wishes(), {})
     assert [r.label for r in patch.replaced] == ["hidden@source.c"]

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from libswap.errors.patch import PatchRefused
 from libswap.patch.patch import Patch
 from libswap.patch.stack_arguments import MOST, stack_arguments
 from support.compiler import Compiler
@@ -124,7 +125,7 @@ def test_wide_vectors_are_kept_whole(compiler: Compiler) -> None:
         pytest.skip("this CPU has no AVX")
     code = compiler.object(source, "-O2", "-mavx")
     program = compiler.program("patch/host.c", str(code))
-    patch = linked(program, compiler.object(fix, "-O2", "-fPIC", "-mavx"))
+    patch = linked(program, compiler.object(fix, "-O2", "-fPIC", "-mavx", "-g"))
     with host(program) as process:
         before = [process.scenario(n) for n in range(5)]
         process.apply(without_thunks(patch))
@@ -132,6 +133,49 @@ def test_wide_vectors_are_kept_whole(compiler: Compiler) -> None:
     with host(program) as process:
         process.apply(patch)
         assert [process.scenario(n) for n in range(5)] == before
+
+
+IDENTITY = """
+#define KEEP __attribute__((noinline, noclone))
+struct pair { long a, b; };
+KEEP double same(double x) { return x; }
+KEEP struct pair both(long a, long unused, long b) { return (struct pair){a, b}; }
+long scenario(long n) {
+    double kept = n * 0.5;
+    struct pair p = both(n, 0, n + 1);
+    return (long)(same(kept) * 10000) + p.a + p.b * 100;
+}
+"""
+CHANGED = """
+struct pair { long a, b; };
+double same(double x) { return x * 4; }
+"""
+
+
+def test_a_result_is_not_taken_for_a_value_of_the_callers(compiler: Compiler) -> None:
+    program = compiler.program("patch/host.c", str(compiler.object(IDENTITY, "-O2")))
+    patch = linked(program, compiler.object(CHANGED, "-O2", "-fPIC", "-g"))
+    with host(program) as process:
+        assert process.scenario(8) == 40000 + 8 + 900
+        process.apply(patch)
+        assert process.scenario(8) == 160000 + 8 + 900
+
+
+PAIR = """
+struct pair { long a, b; };
+struct pair both(long a, long c, long b) { return (struct pair){a, b + 7}; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("fix", "flags"), [("double same(double x) { return x * 4; }\n", ()), (PAIR, ("-g",))]
+)
+def test_what_may_be_a_result_or_a_callers_value_is_said(
+    compiler: Compiler, fix: str, flags: tuple[str, ...]
+) -> None:
+    program = compiler.program("patch/host.c", str(compiler.object(IDENTITY, "-O2")))
+    with pytest.raises(PatchRefused, match="result-unclear"):
+        linked(program, compiler.object(fix, "-O2", "-fPIC", *flags))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from libswap.elf.image import Image
 from libswap.elf.relocatable import read_relocatable
+from libswap.elf.subprograms import subprograms
 from libswap.patch.bind import Entry, bind
 from libswap.patch.link import Wishes, link
 from libswap.patch.patch import (
@@ -27,9 +28,12 @@ _MASK = (1 << 64) - 1
 
 def linked(target: Path, *objects: Path, libraries: Sequence[Path] = (), **wishes: object) -> Patch:
     """Objects linked against a target file."""
-    found = [read_relocatable(Image.open(o)) for o in objects]
+    images = [Image.open(o) for o in objects]
+    found = [read_relocatable(image) for image in images]
+    names = {s.name: None for one in found for s in one.symbols if s.is_function}
+    told = {n: s.results for i in images for n, s in subprograms(i, dict(names)).items()}
     known = [Image.open(p) for p in libraries]
-    return link(found, Target(Image.open(target), libraries=lambda: known), Wishes(**wishes))  # type: ignore[arg-type]
+    return link(found, Target(Image.open(target), libraries=lambda: known), Wishes(**wishes), told)  # type: ignore[arg-type]
 
 
 class Host(subprocess.Popen[str]):
