@@ -143,7 +143,7 @@ def look(subject: Subject, source: Module, library: Library, options: Options) -
         *pairing.findings,
         *found.findings,
         *survey.findings,
-        *hooked(subject.memory, source, found),
+        *hooked(subject.memory, source, found, _patched_entries(subject)),
         *_patched(subject, source),
         *_resized_elsewhere(subject, source, library, elsewhere),
         *_old_code_stays(found.kept),
@@ -285,6 +285,11 @@ def _patched(subject: Subject, source: Module) -> Iterator[Finding]:
             detail = f"patch {patch.id} changes {names} in the old library, not in the new one"
             instead = f"libswap patch revert {subject.identity.pid} --id {patch.id}"
             yield risk("patched", names, detail, instead)
+
+
+def _patched_entries(subject: Subject) -> frozenset[int]:
+    patches = subject.place.record.patches if subject.place else ()
+    return frozenset(e.address for p in patches if p.active for e in p.entries)
 
 
 def _elsewhere(subject: Subject, source: Module) -> frozenset[str]:

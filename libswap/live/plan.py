@@ -142,8 +142,17 @@ def _named_code(source: Module, labels: Mapping[int, str]) -> Iterator[Forbidden
                                       source.base + end), label)  # fmt: skip
 
 
-def hooked(memory: Memory, module: Module, redirects: Redirects) -> tuple[Finding, ...]:
-    """Entries that somebody else has changed: a debugger, a tracer, another patcher."""
+def hooked(
+    memory: Memory, module: Module, redirects: Redirects, ours: frozenset[int]
+) -> tuple[Finding, ...]:
+    """Entries that somebody else has changed: a debugger, a tracer, another patcher.
+
+    Args:
+        memory: of the process.
+        module: the library.
+        redirects: its entries.
+        ours: addresses of entries that function patches of libswap have changed.
+    """
     names = []
     for start, text in module.facts.texts:
         now = memory.read(module.base + start, len(text))
@@ -151,6 +160,8 @@ def hooked(memory: Memory, module: Module, redirects: Redirects) -> tuple[Findin
             continue
         for r in redirects.redirects:
             at = r.old - start
+            if module.base + r.old in ours:
+                continue
             if 0 <= at < len(text) and now[at : at + 5] != text[at : at + 5]:
                 names.append(r.name)
     if not names:

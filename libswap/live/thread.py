@@ -74,6 +74,8 @@ class Thread:
                 raise ThreadGone from None
             if tracer(self.pid, self.tid) == os.getpid():
                 return  # made by a thread that we trace: the kernel seized it for us
+            if not is_alive(self.pid, self.tid):  # it ended while we asked who has it
+                raise ThreadGone from None
             raise SystemRefused(
                 "trace", f"thread {self.tid} of process {self.pid}", error.strerror or ""
             ) from None

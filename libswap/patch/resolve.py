@@ -229,6 +229,8 @@ class Names:
             return GlobalOffsetTable()
         if name == "__dso_handle":
             return GlobalOffsetTable()  # any address of the patch's own serves as its handle
+        if name == "_TLS_MODULE_BASE_":  # the start of the target's block, for local-dynamic access
+            return ThreadLocal(0, 0)
         found = self._in_target(number, symbol) or self._elsewhere(symbol)
         if found is not None:
             return found

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from libswap.live.outlook import Options
 from libswap.operations.moves import Moved, Outcome, Refused
+from libswap.operations.patch_build import Request as PatchRequest
+from libswap.operations.patch_build import build as build_patch
 from libswap.operations.revert import revert
 from libswap.operations.swap import Request, swap_library
 from support.compiler import FIXTURES, Compiler
@@ -71,6 +73,13 @@ class Stage:
         report = swap_library(Request(self.place, pids=(pid,), options=chosen))
         (result,) = report.processes
         return result.outcome
+
+    def patch(self, source: str, output: Path) -> Path:
+        """A patch file for the library as it is installed now."""
+        file = output.with_suffix(".c")
+        file.write_text(source)
+        build_patch(PatchRequest([file], self.place, output))
+        return output
 
     def moved(self, target: Target | int, **options: object) -> Moved:
         """Move it, and it must have worked."""
