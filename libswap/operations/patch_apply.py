@@ -17,6 +17,7 @@ from libswap.live.subject import Subject
 from libswap.operations.moves import Refused, Skipped, as_refused, process_name
 from libswap.operations.patch_entries import Options, alone, entries_of, record_of, target_of
 from libswap.operations.patch_insert import Applied, Work
+from libswap.operations.patch_plan import Plan
 from libswap.operations.patch_processes import processes_of
 from libswap.operations.patch_show import show
 from libswap.operations.patch_switch import finish
@@ -108,8 +109,8 @@ def _outcome(subject: Subject, patch: Patch, checksum: str, options: Options) ->
     for one in record.patches:
         if one.active and one.patch == checksum and one.base == module.base:
             return Skipped(f"it has this patch already, as {one.id}")
-    work = Work(subject, module, patch, checksum, options, entries_of(subject, module, patch))
+    plan = Plan(subject, module, patch, checksum, options, entries_of(subject, module, patch))
     if options.dry_run:
         names = tuple(r.label for r in patch.replaced)
-        return Planned(module.path, names, tuple(p.id for p in work.superseded))
-    return work.run()
+        return Planned(module.path, names, tuple(p.id for p in plan.superseded))
+    return Work(plan, subject).run()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _PIPE_COLUMNS: Final = 240
 """Wide enough to leave a row on one line, where grep finds all of it."""
+_MOST_LINES: Final = 40
 
 
 class ConsoleReporter:
@@ -70,8 +71,8 @@ class ConsoleReporter:
         """Print the message and, below it, the hint, to stderr."""
         self._clear_progress()
         output.say(f"libswap: {printable(error.message)}\n")
-        if error.hint:
-            output.say(f"  {printable(error.hint)}\n")
+        for line in error.hint.splitlines()[:_MOST_LINES]:
+            output.say(f"  {printable(line)}\n")
 
     def confirm(self, question: str) -> bool:
         """Ask on the terminal; no terminal, or no answer, is a no."""

@@ -58,7 +58,8 @@ def _outcome(outcome: _Outcome) -> Text:  # noqa: C901  one case for each outcom
 
 
 def _stop(outcome: patch_insert.Applied | patch_revert.Reverted) -> str:
+    threads = "1 thread" if outcome.threads == 1 else f"{outcome.threads} threads"
     return (
-        f" in {outcome.stopped_for * 1000:.2f} ms ({outcome.threads} threads,"
+        f" in {outcome.stopped_for * 1000:.2f} ms ({threads},"
         f" attempt {outcome.attempts}); id {outcome.id}"
     )
