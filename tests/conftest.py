@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from libswap.linux import libc
+from libswap.live.alias import named_back
 from libswap.live.outlook import entries_of, pairing_of, redirects_of
 from libswap.operations.affected import abi_breaks
 from support.compiler import Compiler, has
@@ -76,7 +77,7 @@ def _no_descriptor_stays_open() -> Iterator[None]:
     before = set(DESCRIPTORS.iterdir())
     yield
     if _opened_since(before):
-        for remembered in (pairing_of, entries_of, redirects_of, abi_breaks):
+        for remembered in (pairing_of, entries_of, redirects_of, abi_breaks, named_back):
             remembered.cache_clear()
         gc.collect()
         assert not _opened_since(before)

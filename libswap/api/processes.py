@@ -18,6 +18,7 @@ def swap(
     library: AnyPath,
     *,
     new: AnyPath | None = None,
+    more: Sequence[tuple[AnyPath, AnyPath | None]] = (),
     pids: Sequence[int] = (),
     options: Options | None = None,
     check: Sequence[str] = (),
@@ -32,6 +33,7 @@ def swap(
     Args:
         library: the name that processes know; it leads to the new file, as after an install.
         new: use this file instead.
+        more: further libraries, each with its file or None, moved in the same commit.
         pids: only these processes; none for all that use the library.
         options: how; seconds to wait for a safe moment, what becomes of the library's data.
         check: a command to run after each process (LIBSWAP_PID is set); where it fails, that
@@ -56,6 +58,7 @@ def swap(
         dry_run,
         tuple(check),
         (settings or Settings()).state_dir,
+        more=tuple((Path(a), None if b is None else Path(b)) for a, b in more),
         unload=unload,
         rehearse=rehearse,
     )

@@ -32,8 +32,14 @@ Force = Annotated[
 
 def command(
     context: typer.Context,
-    library: Annotated[
-        Path, typer.Argument(metavar="LIB", help="The library, by the name that processes know.")
+    libraries: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="LIB...",
+            help="The library, by the name that processes know. Several are moved in one commit: "
+            "all of them, or none.",
+            show_default=False,
+        ),
     ],
     pid: Annotated[
         list[int] | None, typer.Option("--pid", help="Only this process; may be repeated.")
@@ -42,8 +48,12 @@ def command(
         bool, typer.Option("--all", help="Every process that uses it (the default).")
     ] = False,
     new: Annotated[
-        Path | None,
-        typer.Option("--new", help="Use this file instead of what LIB leads to now."),
+        list[Path] | None,
+        typer.Option(
+            "--new",
+            help="Use this file instead of what LIB leads to now; of several libraries once for"
+            " each, in their order.",
+        ),
     ] = None,
     wait: SafeMoment = 5.0,
     relaxed: Relaxed = False,
@@ -95,15 +105,20 @@ def command(
 
     if pid and everyone:
         raise UsageError("--pid and --all say different things")
+    if new and len(new) != len(libraries):
+        raise UsageError("--new must be said once for each library, or not at all")
     reporter = reporter_of(context)
     options = Options(state=state.value, relaxed=relaxed, force=force, wait=wait)
     kept = state_dir or default_state_dir()
+    files: list[Path | None] = [*new] if new else [None] * len(libraries)
+    (library, file), *more = zip(libraries, files, strict=True)
     request = Request(
-        library, new, tuple(pid or ()), options, dry_run, tuple(shlex.split(check)), kept,
-        unload=unload, rehearse=rehearse,
+        library, file, tuple(pid or ()), options, dry_run, tuple(shlex.split(check)), kept,
+        more=tuple(more), unload=unload, rehearse=rehearse,
     )  # fmt: skip
+    names = ", ".join(map(str, libraries))
     report = swap_library(
-        request, lambda pid, step: reporter.progress(f"process {pid}: {step} {library}")
+        request, lambda pid, step: reporter.progress(f"process {pid}: {step} {names}")
     )
     reporter.show("live", report, exit_code=report.exit_code)
     raise typer.Exit(report.exit_code)

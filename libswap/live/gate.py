@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from iced_x86 import Instruction
 
 _HEAD: Final = 64
+WORD: Final = 4
+"""Bytes of the word that decides."""
+_PAGE: Final = 4096
 _STUB: Final = 32
 _FAR_PART: Final = 13
 """Where in a stub the jump to the new function begins."""
@@ -79,19 +82,16 @@ class Area:
     """Executable memory near a library that holds its stubs.
 
     Attributes:
-        address: where it begins; the word lies there.
-        contents: everything, the word being 0.
+        address: where it begins.
+        contents: everything; empty where it is in the process already.
         gates: by entry.
+        word: address of the deciding word: 0 for the library's own functions, else the others.
     """
 
     address: int
     contents: bytes
     gates: Mapping[int, Gate]
-
-    @property
-    def word(self) -> int:
-        """Address of the deciding word: 0 for the library's own functions, else the others."""
-        return self.address
+    word: int
 
 
 def jump(place: int, target: int) -> bytes:
@@ -112,9 +112,49 @@ def room(redirects: Sequence[Redirect]) -> int:
     return _HEAD + _STUB * len(redirects) + moved
 
 
+class Room(NamedTuple):
+    """Where the gates of a library are to be made; both 0 where it keeps those that it has.
+
+    Attributes:
+        area: address of the memory for them, within 2 GiB of the library.
+        word: address of the word that they ask, within 2 GiB too.
+    """
+
+    area: int = 0
+    word: int = 0
+
+
+class Layout(NamedTuple):
+    """Where the areas of several libraries lie in one piece of memory, as offsets.
+
+    The words lie side by side, so that one write turns all of them. An area has pages of its own,
+    so that it can be given back alone.
+    """
+
+    size: int
+    areas: tuple[int, ...]
+    words: tuple[int, ...]
+
+
+def layout(sizes: Sequence[int]) -> Layout:
+    """Lay areas of these sizes out; one that is alone begins with its word."""
+    if len(sizes) == 1:
+        return Layout(_pages(sizes[0]), (0,), (0,))
+    starts = [_PAGE]
+    for size in sizes:
+        starts.append(starts[-1] + _pages(size))
+    assert len(sizes) * WORD <= _PAGE  # noqa: S101  whoever asks has seen to it
+    return Layout(starts[-1], tuple(starts[:-1]), tuple(WORD * i for i in range(len(sizes))))
+
+
+def _pages(size: int) -> int:
+    return -(-size // _PAGE) * _PAGE
+
+
 def build(
-    library: Library, base: int, redirects: Sequence[Redirect], targets: Mapping[int, int], at: int
-) -> Area:
+    library: Library, base: int, redirects: Sequence[Redirect], targets: Mapping[int, int],
+    room: Room,
+) -> Area:  # fmt: skip
     """Make the contents of an area.
 
     Args:
@@ -122,23 +162,23 @@ def build(
         base: its load base.
         redirects: the entries.
         targets: for each entry, absolute, the address to lead to.
-        at: where the area will be, within 2 GiB of the library.
+        room: where they will be.
 
     Raises:
         MissingTool: iced-x86 is not installed.
     """
     contents = bytearray(_HEAD)
     gates: dict[int, Gate] = {}
-    firsts = at + _HEAD + _STUB * len(redirects)
+    firsts = room.area + _HEAD + _STUB * len(redirects)
     moved = bytearray()
     for redirect in redirects:
-        stub, first = at + len(contents), firsts + len(moved)
+        stub, first = room.area + len(contents), firsts + len(moved)
         entry = base + redirect.old
         code = _moved(library, redirect, entry, first)
-        contents += _stub(stub, at, first, targets[entry])
+        contents += _stub(stub, room.word, first, targets[entry])
         moved += code + b"\xcc" * (-len(code) % _ALIGNMENT)
         gates[entry] = Gate(entry, _code(library, redirect.old, JUMP_SIZE), first, stub)
-    return Area(at, bytes(contents + moved), gates)
+    return Area(room.area, bytes(contents + moved), gates, room.word)
 
 
 def unmovable(library: Library, redirects: Sequence[Redirect]) -> dict[int, str]:

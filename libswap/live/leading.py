@@ -4,7 +4,7 @@ Slots of other modules, the new copy's own references, and the older copies' sym
 """
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -92,8 +92,17 @@ class Leading:
         return next((new for old, new in self.by_name.values() if old == value), None)
 
 
-def slot_writes(memory: Memory, others: Iterable[Module], ways: Sequence[Leading]) -> Places:
-    """The slots of other modules that point into any of the old copies."""
+def slot_writes(
+    memory: Memory, others: Iterable[Module], ways: Sequence[Leading], retired: Collection[int]
+) -> Places:
+    """The slots of other modules that point into any of the old copies.
+
+    Args:
+        memory: of the process.
+        others: modules that are no copies of this library.
+        ways: from the old copies to the one to be used.
+        retired: load bases of modules that go out of use too: what they miss, nobody will.
+    """
     writes: list[Write] = []
     gone: dict[str, str] = {}
     targets = [way.source.extent for way in ways]
@@ -105,7 +114,7 @@ def slot_writes(memory: Memory, others: Iterable[Module], ways: Sequence[Leading
             value = way.of_slot(slot)
             if value is not None:
                 writes.append(word(slot.place, slot.value, value))
-            elif slot.name:
+            elif slot.name and module.base not in retired:
                 gone[slot.name] = slot.module
     if not gone:
         return Places(tuple(writes))

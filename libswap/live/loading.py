@@ -2,13 +2,12 @@
 
 import errno
 import os
-import shutil
 import signal
 import struct
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -54,7 +53,8 @@ _CLOEXEC: Final = 1
 _REACH: Final = 1 << 30
 _PAGE: Final = 4096
 _MASK: Final = (1 << 64) - 1
-_HANDED_OVER: Final = b"libswap-library"
+HANDED_OVER: Final = "libswap-library"
+"""What a file in memory is called that a process gets from us."""
 _MOST_QUESTIONS: Final = 96
 
 
@@ -74,34 +74,62 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What is wanted in the process.
+class Wanted:
+    """One library that is to be there.
 
     Attributes:
-        path: the new library as the process sees it; "" where it is loaded already.
-        hand_over: our own path of a file that the process cannot see: it gets a copy in memory.
-        taken: names that the dynamic linker has given to what it loaded.
+        path: of the file as the process sees it; "" where it is loaded already.
         keep: l_name of the copy in use, of which a reference is taken so that it stays.
-        neighbour: the handle of the copy in use, where its namespace is not the first.
+        content: what the process gets in memory instead of the file.
         everywhere: whether later modules may bind to what only the new library has.
         questions: what to ask resolvers.
-        area: bytes of executable memory near `near`; 0 for none.
-        near: the extent of the copy in use.
-        record: bytes for a new record; 0 where there is one that is large enough.
         handle: the copy to move to, where it is loaded already.
     """
 
     path: str
     keep: str
-    near: Range
-    neighbour: int = 0
+    content: bytes | None = field(default=None, repr=False)
     everywhere: bool = False
     questions: tuple[Question, ...] = ()
+    handle: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is wanted in the process.
+
+    Attributes:
+        libraries: in the order in which they are loaded.
+        near: the extents of the copies in use and what lies between them.
+        neighbour: the handle of a copy in use, where its namespace is not the first.
+        area: bytes of executable memory near `near`; 0 for none.
+        record: bytes for a new record; 0 where there is one that is large enough.
+        taken: names that the dynamic linker has given to what it loaded.
+    """
+
+    libraries: tuple[Wanted, ...]
+    near: Range
+    neighbour: int = 0
     area: int = 0
     record: int = 0
-    handle: int = 0
-    hand_over: str = ""
     taken: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """One library that is there now.
+
+    Attributes:
+        handle: of the new copy: the address of its link map.
+        kept: the handle by which the copy in use is kept; 0 where it was not asked for.
+        answers: for each question the address in the old copy and in the new one.
+        path: of its file; "" where it was loaded already.
+    """
+
+    handle: int
+    kept: int = 0
+    answers: dict[Name, tuple[int, int]] = field(default_factory=dict)
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +137,14 @@ class Loaded:
     """What there is now.
 
     Attributes:
-        handle: of the new copy: the address of its link map.
-        kept: the handle by which the copy in use is kept; 0 where it was not asked for.
+        libraries: as they were asked for.
         area: address of the executable memory, 0 for none.
         record: address of the mapping for the record, 0 for none.
-        answers: for each question the address in the old copy and in the new one.
     """
 
-    handle: int
-    kept: int
-    area: int
-    record: int
-    answers: dict[Name, tuple[int, int]] = field(default_factory=dict)
+    libraries: tuple[Opened, ...]
+    area: int = 0
+    record: int = 0
 
 
 def load(
@@ -174,6 +198,7 @@ class _Visit:
     timeout: float
     handles: list[int] = field(default_factory=list)
     made: list[tuple[int, int]] = field(default_factory=list)
+    taken: set[str] = field(default_factory=set)
 
     def load(self, mappings: Sequence[Mapping]) -> Loaded:
         try:
@@ -185,21 +210,32 @@ class _Visit:
     def _load(self, mappings: Sequence[Mapping]) -> Loaded:
         request = self.request
         space = self._space() if request.neighbour else None
-        handle, kept = request.handle, 0
-        if request.path:
-            kept = self._open(request.keep, RTLD_NOW | RTLD_NOLOAD, space)
-            self.handles.append(kept)
-            flags = RTLD_NOW | (RTLD_GLOBAL if request.everywhere else 0)
-            with self._handed_over() as path:
-                handle = self._open(path, flags, space)
-            self.handles.append(handle)
+        opened = [self._library(wanted, space) for wanted in request.libraries]
         area = self._area(mappings) if request.area else 0
         record = self._record() if request.record else 0
+        answered = (
+            replace(one, answers=self._answers(wanted.questions, one.handle))
+            for one, wanted in zip(opened, request.libraries, strict=True)
+        )
+        return Loaded(tuple(answered), area, record)
+
+    def _library(self, wanted: Wanted, space: int | None) -> Opened:
+        if not wanted.path:
+            return Opened(wanted.handle)
+        kept = self._open(wanted.keep, RTLD_NOW | RTLD_NOLOAD, space)
+        self.handles.append(kept)
+        flags = RTLD_NOW | (RTLD_GLOBAL if wanted.everywhere else 0)
+        with self._handed_over(wanted) as path:
+            handle = self._open(path, flags, space)
+        self.handles.append(handle)
+        self.taken.add(path)
+        return Opened(handle, kept, path=wanted.path)
+
+    def _answers(self, questions: Sequence[Question], handle: int) -> dict[Name, tuple[int, int]]:
         answers: dict[Name, tuple[int, int]] = {}
-        for start in range(0, len(request.questions), _MOST_QUESTIONS):
-            some = request.questions[start : start + _MOST_QUESTIONS]
-            answers |= self._ask(some, handle)
-        return Loaded(handle, kept, area, record, answers)
+        for start in range(0, len(questions), _MOST_QUESTIONS):
+            answers |= self._ask(questions[start : start + _MOST_QUESTIONS], handle)
+        return answers
 
     def _open(self, path: str, flags: int, space: int | None) -> int:
         name = os.fsencode(path)
@@ -217,24 +253,22 @@ class _Visit:
         return returned.results[0]
 
     @contextmanager
-    def _handed_over(self) -> Iterator[str]:
+    def _handed_over(self, wanted: Wanted) -> Iterator[str]:
         """The path to load from: the file's, or that of a memfd in the process with its bytes."""
-        request = self.request
-        if not request.hand_over:
-            yield request.path
+        taken = self.request.taken | self.taken
+        if wanted.content is None:
+            yield spelled(wanted.path, taken)
             return
-        made = self._run([SystemCall(_MEMFD_CREATE, (_HANDED_OVER, _CLOEXEC))], "").results[0]
+        made = self._run([SystemCall(_MEMFD_CREATE, (HANDED_OVER.encode(), _CLOEXEC))], "").results[
+            0
+        ]
         if _failed(made):
-            raise LoadFailed(self.pid, request.path, f"memfd_create: {os.strerror(_errno(made))}")
+            raise LoadFailed(self.pid, wanted.path, f"memfd_create: {os.strerror(_errno(made))}")
         try:
-            with (
-                Path(request.hand_over).open("rb") as source,
-                Path(f"/proc/{self.pid}/fd/{made}").open("wb") as sink,
-            ):
-                shutil.copyfileobj(source, sink)
-            yield spelled(f"/proc/self/fd/{made}", request.taken)
+            Path(f"/proc/{self.pid}/fd/{made}").write_bytes(wanted.content)
+            yield spelled(f"/proc/self/fd/{made}", taken)
         except OSError as error:
-            raise LoadFailed(self.pid, request.path, f"handing it over: {error}") from None
+            raise LoadFailed(self.pid, wanted.path, f"handing it over: {error}") from None
         finally:
             self._run([SystemCall(_CLOSE, (made,))], "")
 
@@ -265,7 +299,7 @@ class _Visit:
                 return place
             if _failed(got) and _errno(got) != errno.EEXIST:
                 break
-        raise LoadFailed(self.pid, self.request.path, "no executable memory near the old library")
+        raise LoadFailed(self.pid, self._path, "no executable memory near the old library")
 
     def _record(self) -> int:
         size = _pages(self.request.record)
@@ -278,7 +312,7 @@ class _Visit:
         results = self._run(program, "").results
         if _failed(results[2]):
             reason = os.strerror(_errno(results[2]))
-            raise LoadFailed(self.pid, self.request.path, f"no memory for the record: {reason}")
+            raise LoadFailed(self.pid, self._path, f"no memory for the record: {reason}")
         self.made.append((results[2], size))
         return results[2]
 
@@ -289,11 +323,16 @@ class _Visit:
         if program:
             self.thread.run(program, timeout=self.timeout)
 
+    @property
+    def _path(self) -> str:
+        """What to name where no single library is meant."""
+        return next((w.path for w in self.request.libraries if w.path), "")
+
     def _run(self, program: Program, path: str, strings: Sequence[int] = ()) -> Returned:
         outcome = self.thread.run(program, timeout=self.timeout, read_strings=strings)
         if isinstance(outcome, Returned):
             return outcome
-        raise LoadFailed(self.pid, path or self.request.path, _words(outcome, self.timeout))
+        raise LoadFailed(self.pid, path or self._path, _words(outcome, self.timeout))
 
 
 def unload(
@@ -309,7 +348,11 @@ def unload(
 
     Where that is not possible now, the copy stays loaded: it takes memory, and nobody reaches it.
     """
-    program: Program = [Call(runtime.dlclose, (h,)) for h in (there.handle, there.kept) if h]
+    handles = [
+        h for one, wanted in zip(there.libraries, request.libraries, strict=True)
+        if wanted.path for h in (one.kept, one.handle)
+    ]  # fmt: skip
+    program: Program = [Call(runtime.dlclose, (h,)) for h in reversed(handles)]
     if there.area:
         program.append(SystemCall(_MUNMAP, (there.area, _pages(request.area))))
     if there.record:

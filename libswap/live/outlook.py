@@ -10,6 +10,7 @@ from libswap.errors.live import NotSwappable
 from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import Memory, Range
 from libswap.live import gate, state
+from libswap.live.copies import path_of
 from libswap.live.entries import Entries
 from libswap.live.findings import Finding, Severity, note, refuse, risk
 from libswap.live.got import copied_objects, slots
@@ -19,7 +20,6 @@ from libswap.live.pairing import ObjectPair, Pairing, pair
 from libswap.live.plan import hooked
 from libswap.live.reach import Reach, is_return_address, reach
 from libswap.live.redirect import Redirects, code_ranges, redirects
-from libswap.live.registry import Record
 from libswap.live.runtime import is_c_library
 from libswap.live.stacks import Areas, Hit
 from libswap.live.subject import Subject
@@ -150,7 +150,7 @@ def look(subject: Subject, source: Module, library: Library, options: Options) -
         *_asleep(subject, source, found_words, options),
     )
     outlook = Outlook(
-        library=source.path,
+        library=path_of(subject.record, source),
         old=source.facts.build_id,
         new=library.build_id,
         modules=_reached(subject, source),
@@ -200,7 +200,7 @@ def for_exit(memory: Memory, extent: Range, at: int) -> bool:
 
 
 def _copies_and_areas(subject: Subject, source: Module) -> list[Range]:
-    record = subject.place.record if subject.place else Record()
+    record = subject.record
     index = record.family_of(source.base)
     copies = record.families[index].copies if index is not None else ()
     bases = {source.base} | {c.base for c in copies}
@@ -242,12 +242,25 @@ def _on_a_stack(subject: Subject, address: int) -> bool:
     return False
 
 
-def refused(findings: Sequence[Finding]) -> NotSwappable:
+def require_clear(works: Sequence[Work]) -> None:
+    """Make sure that nothing stands in the way of any library.
+
+    Raises:
+        NotSwappable: something does.
+    """
+    for work in works:
+        stoppers = work.outlook.stoppers(force=work.options.force)
+        if stoppers:
+            raise refused(stoppers, work.outlook.library if len(works) > 1 else "")
+
+
+def refused(findings: Sequence[Finding], library: str = "") -> NotSwappable:
     """The error that says why a process is left alone."""
     first = findings[0]
     more = f" (and {len(findings) - 1} more; --dry-run shows all)" if len(findings) > 1 else ""
     instead = first.instead + ("" if first.severity is Severity.REFUSE else ", or --force")
-    return NotSwappable(first.word, f"{first.subject}: {first.detail}{more}", instead)
+    of = f"{library}: " if library else ""
+    return NotSwappable(first.word, f"{of}{first.subject}: {first.detail}{more}", instead)
 
 
 def _check(source: Module, library: Library) -> None:

@@ -7,7 +7,7 @@ speed depends on it. Every prefix of both runs correctly.
 """
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
@@ -40,66 +40,83 @@ class Side:
     word: int = 0
 
 
-def switching(
-    memory: Memory, *, target: Side, area: Area, targets: Mapping[int, int],
-    places: Sequence[Write], state: Sequence[Exchange], followers: Sequence[Copy],
-) -> tuple[Phase, ...]:  # fmt: skip
-    """The phases of the first commit.
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One library's part in the first commit.
 
-    Args:
-        memory: of the process.
+    Attributes:
         target: the copy to be used.
         area: the gates of the copy in use; new contents are in the process with the word 0.
         targets: entry of the copy in use -> the function of the target.
         places: symbol tables, slots and destructors.
-        state: what both exchange.
+    """
+
+    target: Side
+    area: Area
+    targets: Mapping[int, int]
+    places: Sequence[Write]
+
+
+def switching(
+    memory: Memory, turns: Sequence[Turn], state: Sequence[Exchange], followers: Sequence[Copy]
+) -> tuple[Phase, ...]:
+    """The phases of the first commit.
+
+    The words of all libraries lie side by side: they are turned by one write.
+
+    Args:
+        memory: of the process.
+        turns: the libraries.
+        state: what the copies exchange.
         followers: words elsewhere that point to what is exchanged.
     """
-    gates = [g for g in area.gates.values() if g.entry in targets]
-    first = inner_targets(target, targets)
+    gates = [g for t in turns for g in t.area.gates.values() if g.entry in t.targets]
+    aimed = [
+        _aimed(memory, g, first[g.entry])
+        for t in turns if not t.area.contents
+        for first in [inner_targets(t.target, t.targets)]
+        for g in t.area.gates.values() if g.entry in t.targets
+    ]  # fmt: skip
     carried: list[Write | Copy] = [e.carry() for e in state]
     phases: list[Sequence[Write | Copy]] = [
-        [] if area.contents else [_aimed(memory, g, first[g.entry]) for g in gates],
+        aimed,
         [Write(g.entry, g.original, g.closed) for g in gates],
         carried,
-        [Write(area.word, bytes(4), b"\1\0\0\0")],
-        *after_the_turn(memory, target, places),
+        [Write(t.area.word, bytes(4), b"\1\0\0\0") for t in turns],
+        *after_the_turn(memory, turns),
         followers,
         [e.give_back() for e in state],
     ]
     return tuple(tuple(phase) for phase in phases if phase)
 
 
-def after_the_turn(
-    memory: Memory, target: Side, places: Sequence[Write]
-) -> tuple[Sequence[Write], ...]:
-    """What follows the write that is the swap: a copy that is used again gets its entries back."""
-    again = [Write(g.entry, memory.read(g.entry, JUMP_SIZE), g.original)
-             for g in target.gates.values()]  # fmt: skip
-    reset = [Write(target.word, memory.read(target.word, 4), bytes(4))] if target.word else []
-    return again, reset, places
+def after_the_turn(memory: Memory, turns: Sequence[Turn]) -> tuple[Sequence[Write], ...]:
+    """What follows the write that is the swap: who is used again gets its entries back."""
+    targets = [t.target for t in turns]
+    again = [
+        Write(g.entry, memory.read(g.entry, JUMP_SIZE), g.original)
+        for t in targets for g in t.gates.values()
+    ]  # fmt: skip
+    reset = [Write(t.word, memory.read(t.word, 4), bytes(4)) for t in targets if t.word]
+    return again, reset, [write for turn in turns for write in turn.places]
 
 
 def settling(
-    memory: Memory, gates: Mapping[int, Gate], ways: Sequence[tuple[Side, Mapping[int, int]]],
-    targets: Mapping[int, int],
-) -> tuple[Phase, ...]:  # fmt: skip
+    memory: Memory, ways: Iterable[tuple[Mapping[int, Gate], Mapping[int, int]]]
+) -> tuple[Phase, ...]:
     """The phases of the second commit: every entry straight to its function in the new copy.
 
     Args:
         memory: of the process, after the first commit.
-        gates: of the copy that was in use.
-        ways: copies that were in use still earlier, with what their entries are to lead to.
-        targets: entry of the copy that was in use -> the function of the one that is.
+        ways: for each copy that is not in use its gates, and what its entries are to lead to.
     """
     found = [
-        write for g in gates.values() if g.entry in targets
-        for write in _led_on(memory, g, targets[g.entry])
-    ]  # fmt: skip
-    for side, leads in ways:
-        for gate in side.gates.values():
-            if gate.entry in leads:
-                found += _led_on(memory, gate, leads[gate.entry])
+        write
+        for gates, leads in ways
+        for gate in gates.values()
+        if gate.entry in leads
+        for write in _led_on(memory, gate, leads[gate.entry])
+    ]
     return (tuple(found),) if found else ()
 
 

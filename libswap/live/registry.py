@@ -53,6 +53,7 @@ class CopyRecord:
         area: address of its gates, 0 for none.
         area_size: in bytes.
         gates: its entries that lead to the copy in use, where that is another one.
+        word: address of the word that those gates ask, 0 where the area begins with it.
     """
 
     link: int
@@ -62,6 +63,12 @@ class CopyRecord:
     area: int = 0
     area_size: int = 0
     gates: tuple[GateRecord, ...] = ()
+    word: int = 0
+
+    @property
+    def deciding(self) -> int:
+        """Address of the word that its gates ask, 0 where it has none."""
+        return self.word or self.area
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +86,10 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One swap or its undoing.
+    """One library's part in a swap or in its undoing.
 
     Attributes:
-        id: which one, unique in this process and its forks.
+        id: of the swap, unique in this process and its forks; libraries of one swap share it.
         when: seconds since the epoch.
         what: "swap" or "revert".
         library: path of the library.
@@ -106,7 +113,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A commit that has begun.
+    """One library's part in a commit that has begun.
 
     Attributes:
         family: index in the record.
@@ -127,7 +134,7 @@ class Record:
 
     families: tuple[Family, ...] = ()
     events: tuple[Event, ...] = ()
-    pending: Pending | None = None
+    pending: tuple[Pending, ...] = ()
     patches: tuple[PatchRecord, ...] = ()
     switch: SwitchRecord | None = None
 
@@ -147,7 +154,7 @@ class Record:
 
     def with_event(self, event: Event, keep: int = 64) -> Self:
         """The record with an event added or replaced; the oldest are forgotten."""
-        others = [e for e in self.events if e.id != event.id]
+        others = [e for e in self.events if (e.id, e.library) != (event.id, event.library)]
         return replace(self, events=(*others[-keep:], event))
 
 
@@ -281,10 +288,15 @@ def _record(data: Any) -> Record:  # noqa: ANN401  what JSON holds is checked he
             for f in data["families"]
         ),
         events=tuple(Event(**e) for e in data["events"]),
-        pending=_pending(data["pending"]) if data["pending"] else None,
+        pending=tuple(map(_pending, _several(data["pending"]))),
         patches=patches_of(data.get("patches", ())),
         switch=switch_of(data.get("switch")),
     )
+
+
+def _several(data: Any) -> Iterable[dict[str, Any]]:  # noqa: ANN401  what JSON holds
+    """Records of libswap 0.1 hold one or none."""
+    return [data] if isinstance(data, dict) else data or ()
 
 
 def _pending(data: dict[str, Any]) -> Pending:

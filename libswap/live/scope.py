@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from libswap.elf.symbols import Symbol, SymbolType, Visibility
+from libswap.live.copies import library_in_use
 from libswap.live.library import Name
 from libswap.live.module import Module
 from libswap.live.registry import Record
-from libswap.live.swap import library_in_use
 
 
 class Definition(NamedTuple):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 from libswap.linux.memory import Memory, Range
 from libswap.live.findings import Finding, note, risk
@@ -153,19 +153,22 @@ def _inside(ranges: Sequence[Range], address: int) -> bool:
 
 
 class Translation:
-    """Turns addresses in one copy into those of the same things in the other."""
+    """Turns addresses in some copies into those of the same things in their counterparts."""
 
     def __init__(
-        self, extent: Range, functions: Mapping[int, int], objects: Sequence[tuple[Range, int]]
+        self,
+        extents: Sequence[Range],
+        functions: Mapping[int, int],
+        objects: Sequence[tuple[Range, int]],
     ) -> None:
         """Take absolute addresses.
 
         Args:
-            extent: of the copy whose addresses are translated.
+            extents: of the copies whose addresses are translated.
             functions: entry -> entry.
             objects: where one lies, and the address of its counterpart.
         """
-        self._extent = extent
+        self._extents = tuple(extents)
         self._functions = functions
         self._objects = sorted(objects)
         self._ends = {a.end: to + a.size for a, to in objects}
@@ -176,7 +179,7 @@ class Translation:
 
     def word(self, value: int) -> int:
         """The address to use instead; what is not known, or points elsewhere, stays."""
-        if value not in self._extent:
+        if not any(value in extent for extent in self._extents):
             return value
         if value in self._functions:
             return self._functions[value]
@@ -188,7 +191,8 @@ class Translation:
 
     def data(self, data: bytes, address: int) -> bytes:
         """Every aligned word of some bytes that lie at `address`."""
-        low, high = self._extent
+        low = min(e.start for e in self._extents)
+        high = max(e.end for e in self._extents)
         skip = -address % _WORD
         count = (len(data) - skip) // _WORD
         if count <= 0:
@@ -265,41 +269,59 @@ class Exchange:
         return any(old == b for b in self._begin)
 
 
-def exchanges(
-    memory: Memory, copies: tuple[Module, Module], pairing: Pairing,
-    pairs: Sequence[ObjectPair], fresh: Mapping[int, bytes],
-) -> tuple[Exchange, ...]:  # fmt: skip
-    """Prepare the exchange of objects between two loaded copies.
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """One library's part in an exchange of state between loaded copies.
 
-    Args:
-        memory: of the process.
-        copies: the one in use and the one to be used.
+    Attributes:
+        old: the copy in use.
+        new: the copy to be used.
         pairing: of their files.
         pairs: the objects.
         fresh: by address, what the new copy had before an exchange that was cut off.
     """
-    old, _ = copies
-    objects = _placed(copies, pairs)
-    forward, back = translations(copies, pairing, pairs)
+
+    old: Module
+    new: Module
+    pairing: Pairing
+    pairs: Sequence[ObjectPair]
+    fresh: Mapping[int, bytes]
+
+    @property
+    def objects(self) -> list[tuple[Range, int]]:
+        """Where each object lies in the copy in use, and its address in the other."""
+        old, new = self.old.base, self.new.base
+        return [(Range(old + p.old, old + p.old + p.size), new + p.new) for p in self.pairs]
+
+
+def exchanges(memory: Memory, part: Carried, both: "Translations") -> tuple[Exchange, ...]:
+    """Prepare the exchange of one library's objects."""
+    old = part.old
     firsts = [(initial(old.facts, r, old.base)) for r in writable_ranges(old.facts)]
     return tuple(
         Exchange((place, to), _first_value(firsts, pair),
-                 fresh.get(to) or memory.read(to, place.size), forward, back)
-        for pair, (place, to) in zip(pairs, objects, strict=True)
+                 part.fresh.get(to) or memory.read(to, place.size), both.forward, both.back)
+        for pair, (place, to) in zip(part.pairs, part.objects, strict=True)
     )  # fmt: skip
 
 
-def translations(
-    copies: tuple[Module, Module], pairing: Pairing, pairs: Sequence[ObjectPair]
-) -> tuple[Translation, Translation]:
-    """From the copy in use to the one to be used, and back."""
-    old, new = copies
-    functions = {old.base + a: new.base + b for a, b in pairing.functions.items()}
-    objects = _placed(copies, pairs)
+class Translations(NamedTuple):
+    """From the copies in use to those to be used, and back."""
+
+    forward: Translation
+    back: Translation
+
+
+def translations(parts: Sequence[Carried]) -> Translations:
+    """Those of all libraries of a swap: the data of one may point to the others'."""
+    functions = {
+        p.old.base + a: p.new.base + b for p in parts for a, b in p.pairing.functions.items()
+    }
+    objects = [pair for p in parts for pair in p.objects]
     back = [(Range(to, to + place.size), place.start) for place, to in objects]
-    return (
-        Translation(old.extent, functions, objects),
-        Translation(new.extent, {b: a for a, b in functions.items()}, back),
+    return Translations(
+        Translation([p.old.extent for p in parts], functions, objects),
+        Translation([p.new.extent for p in parts], {b: a for a, b in functions.items()}, back),
     )
 
 
@@ -308,11 +330,6 @@ def follow(words: Iterable[Hit], translation: Translation) -> tuple[Copy, ...]:
     return tuple(
         Copy(hit.at, hit.at, _WORD, partial(translation.data, address=hit.at)) for hit in words
     )
-
-
-def _placed(copies: tuple[Module, Module], pairs: Sequence[ObjectPair]) -> list[tuple[Range, int]]:
-    old, new = copies
-    return [(Range(old.base + p.old, old.base + p.old + p.size), new.base + p.new) for p in pairs]
 
 
 def _first_value(firsts: Sequence[Initial], pair: ObjectPair) -> list[bytes | None]:

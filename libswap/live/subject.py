@@ -12,7 +12,7 @@ from libswap.live import registry
 from libswap.live.link_map import parse_auxv, read_loader
 from libswap.live.module import LibraryCache, Module, modules
 from libswap.live.refusal import require_class
-from libswap.live.registry import Place
+from libswap.live.registry import Place, Record
 from libswap.live.thread import live_threads
 from libswap.process.identity import Identity
 from libswap.process.maps import Mapping, maps_of
@@ -79,6 +79,11 @@ class Subject:
         found = modules(loader.maps, mappings, cache.opener(memory.tid, procfs))
         place = registry.find(memory, mappings, identity.pid)
         return cls(identity, memory, mappings, found, place, cache)
+
+    @property
+    def record(self) -> Record:
+        """What it carries; an empty one where libswap never changed it."""
+        return self.place.record if self.place is not None else Record()
 
     def module_at(self, link: int) -> Module | None:
         """The module whose link map lies there."""

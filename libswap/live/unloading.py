@@ -66,7 +66,7 @@ def unload_unused(subject: Subject, *, wait: float) -> Iterator[Unloaded | Kept]
     Raises:
         ProcessGone: it ended.
     """
-    record = subject.place.record if subject.place else Record()
+    record = subject.record
     for index, family in enumerate(record.families):
         for copy in family.copies:
             if copy != family.copies[family.current]:

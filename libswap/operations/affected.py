@@ -9,25 +9,32 @@ from libswap.abi.finding import Severity
 from libswap.elf.library import read_library
 from libswap.errors.live import LoadFailed
 from libswap.linux.rooted import Root
-from libswap.live import swap as live
+from libswap.live.alias import plain
+from libswap.live.copies import library_in_use, same
 from libswap.live.library import Library
 from libswap.live.module import Module
-from libswap.live.registry import Event, Record
+from libswap.live.move import Move
+from libswap.live.registry import Event
 from libswap.live.subject import Subject
 from libswap.process.namespaces import root_of
 
 
-def both_copies(subject: Subject, event: Event) -> tuple[Module, Module]:
-    """The copy that a swap brought into use, and the one that was in use before.
+def way_back(subject: Subject, id_: str) -> tuple[Move, ...]:
+    """What takes a swap back.
 
     Raises:
-        LoadFailed: one of them is no longer loaded, or its file cannot be read.
+        LoadFailed: a copy is no longer loaded, or its file cannot be read.
     """
+    record = subject.record
+    return tuple(_back(subject, e) for e in record.events if e.id == id_)
+
+
+def _back(subject: Subject, event: Event) -> Move:
     source = next((m for m in subject.modules if m.base == event.new_base), None)
     target = next((m for m in subject.modules if m.base == event.old_base), None)
     if source is None or target is None or target.library is None or source.library is None:
         raise LoadFailed(subject.identity.pid, event.library, "its copy is no longer loaded")
-    return source, target
+    return Move(source, target.facts, target.path, loaded=target)
 
 
 def affected(subject: Subject, library: Path, new: Library) -> list[Module]:
@@ -40,16 +47,16 @@ def affected(subject: Subject, library: Path, new: Library) -> list[Module]:
         wanted = Path(real).stat()
     except OSError:
         wanted = None
-    record = subject.place.record if subject.place else Record()
+    record = subject.record
     found: dict[int, Module] = {}
     with root_of(subject.memory.tid) as root:
         for module in subject.modules:
             if module.library is None or module is subject.modules[0]:
                 continue
             if module.path == real or _leads_to(root, module.link.name, wanted):
-                base = live.library_in_use(record, module.base)
+                base = library_in_use(record, module.base)
                 current = next((m for m in subject.modules if m.base == base), module)
-                if current.library is not None and not live.same(current.facts, new):
+                if current.library is not None and not same(current.facts, new):
                     found[base] = current
     return list(found.values())
 
@@ -66,7 +73,7 @@ def _leads_to(root: Root, name: str, wanted: os.stat_result | None) -> bool:
 
 def copy_of(subject: Subject, source: Module, new: Library) -> Module | None:
     """A copy of the new build that an earlier swap loaded, and that is not in use."""
-    record = subject.place.record if subject.place else Record()
+    record = subject.record
     index = record.family_of(source.base)
     if index is None:
         return None
@@ -75,7 +82,7 @@ def copy_of(subject: Subject, source: Module, new: Library) -> Module | None:
     }
     return next(
         (m for m in subject.modules if (m.base, m.link.address) in bases and m.library
-         and live.same(m.facts, new)), None,
+         and same(m.facts, new)), None,
     )  # fmt: skip
 
 
@@ -84,6 +91,11 @@ def sees(subject: Subject, file: Path) -> bool:
     wanted = file.stat()
     with root_of(subject.memory.tid) as root:
         return _leads_to(root, str(file), wanted)
+
+
+def broken_by(source: Module, new: Library) -> tuple[str, ...]:
+    """What makes the new library incompatible with a copy in use, in words."""
+    return abi_breaks(plain(source, new.dynamic.soname or ""), new)
 
 
 @lru_cache(maxsize=32)

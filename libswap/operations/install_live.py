@@ -3,18 +3,15 @@
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Final
 
-from libswap.elf.dynamic import read_dynamic
-from libswap.elf.image import Image
 from libswap.errors.base import LibswapError
 from libswap.errors.live import CheckFailed
 from libswap.install.obstacles import Allowance
 from libswap.live.outlook import Options
 from libswap.operations import install, rollback
-from libswap.operations.install import Comparison, Installed
+from libswap.operations.install import Installed
 from libswap.operations.moves import Moved, MovedBack, ProcessResult, Report
 from libswap.operations.revert import revert
 from libswap.operations.rollback import RolledBack
@@ -80,7 +77,7 @@ class LiveInstalled:
         """0 where every process runs on the new libraries; see docs/reference/exit-codes.md."""
         if self.failure:
             return CheckFailed.exit_code
-        return Report("", "", "", self.processes, self.uninspected).exit_code
+        return Report((), self.processes, self.uninspected).exit_code
 
 
 def plan(request: install.Request, settings: Settings, live: Live) -> LivePlan:
@@ -90,7 +87,7 @@ def plan(request: install.Request, settings: Settings, live: Live) -> LivePlan:
         LibswapError: something forbids the installation.
     """
     decided = install.plan(request, settings)
-    found = in_order(decided.comparisons)
+    found = decided.comparisons
     if not found:
         return LivePlan(decided, ())
     asked = _request([(c.predecessor, c.source) for c in found], live)
@@ -112,7 +109,7 @@ def carry_out(
         LibswapError: the installation was stopped; nothing was changed.
     """
     installed = install.carry_out(decided.plan, settings)
-    found = in_order(decided.plan.comparisons)
+    found = decided.plan.comparisons
     if not found:
         return LiveInstalled(decided, installed, (), 0)
     asked = _request([(c.predecessor, c.path) for c in found], live)
@@ -127,25 +124,6 @@ def carry_out(
     return replace(
         done, failure=failure, taken_back=taken_back, rolled_back=rolled_back, trouble=trouble
     )
-
-
-def in_order(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Libraries after those among them that they need (DT_NEEDED), else as they were given."""
-    by_soname: dict[str, Comparison] = {}
-    needed: dict[str, tuple[str, ...]] = {}
-    for one in comparisons:
-        dynamic = read_dynamic(Image.open(one.source))
-        by_soname[(dynamic.soname if dynamic else None) or Path(one.path).name] = one
-        needed[one.path] = dynamic.needed if dynamic else ()
-    graph = {
-        one.path: [by_soname[n].path for n in needed[one.path] if n in by_soname]
-        for one in comparisons
-    }
-    try:
-        order = list(TopologicalSorter(graph).static_order())
-    except CycleError:
-        return list(comparisons)
-    return sorted(comparisons, key=lambda one: order.index(one.path))
 
 
 def _request(names: Sequence[tuple[str, str]], live: Live) -> Request:
@@ -177,7 +155,7 @@ def processes_back(ids: AbstractSet[str], options: Options) -> Iterator[ProcessR
     """Take swaps back in everyone that carries one, children that were forked meanwhile too."""
     seen: set[tuple[int, str]] = set()
     for _ in range(_MOST_ROUNDS):
-        found = [one for one in _carriers(ids) if one not in seen]
+        found = [one for one in dict.fromkeys(_carriers(ids)) if one not in seen]
         if not found:
             return
         for pid, id_ in found:

@@ -45,7 +45,7 @@ def _settled(use: Use, left: Sequence[tuple[CopyRecord, CopyRecord]]) -> Use:
 
 def _left_copies(record: Record) -> list[tuple[CopyRecord, CopyRecord]]:
     """Each copy that is not in use any more, with the one that is."""
-    if record.pending is not None:
+    if record.pending:
         return []
     return [
         (copy, family.copies[family.current])

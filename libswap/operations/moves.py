@@ -20,7 +20,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """It runs on the new library now."""
+    """It runs on the new library now; libraries that were moved in one commit share the id."""
 
     id: str
     stopped_for: float
@@ -78,20 +78,31 @@ class ProcessResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What became of all of them.
+class Asked:
+    """A library that was asked for.
 
     Attributes:
-        library: the name that was asked for.
+        library: by the name that processes know.
         new: the file that is to be used.
         build_id: of that file.
-        processes: one result per process and copy of the library.
-        uninspected: processes that could not be looked at.
     """
 
     library: str
     new: str
     build_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of all of them.
+
+    Attributes:
+        libraries: what was asked for.
+        processes: one result per process and copy of a library.
+        uninspected: processes that could not be looked at.
+    """
+
+    libraries: tuple[Asked, ...]
     processes: tuple[ProcessResult, ...]
     uninspected: int
 

@@ -11,6 +11,7 @@ from libswap.errors.patch import EntryChanged, PatchMismatch
 from libswap.linux.memory import Range
 from libswap.live import switch
 from libswap.live.choice import borrow
+from libswap.live.copies import library_in_use
 from libswap.live.exclusive import exclusively
 from libswap.live.insertion import Visit
 from libswap.live.module import Module
@@ -21,7 +22,6 @@ from libswap.live.registry import Record
 from libswap.live.runtime import Runtime, runtime_of
 from libswap.live.static_program import static_runtime
 from libswap.live.subject import Subject
-from libswap.live.swap import library_in_use
 from libswap.patch.patch import Patch, Replaced
 from libswap.patch.target import content_hash
 from libswap.process.identity import Identity
@@ -86,7 +86,7 @@ def target_of(subject: Subject, patch: Patch) -> Module:
 
 def record_of(subject: Subject) -> Record:
     """What a process's record says; nothing where it has none."""
-    return subject.place.record if subject.place else Record()
+    return subject.record
 
 
 def runtime_for(subject: Subject) -> Runtime:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from libswap.errors.base import LibswapError
-from libswap.live import swap
+from libswap.live import recovery
 from libswap.live import switch as live
 from libswap.live.outlook import Options
 from libswap.live.quiescence import Forbidden
@@ -76,8 +76,8 @@ def finish(subject: Subject, wait: float) -> Subject:
     Raises:
         CommitBlocked: there was no safe moment.
     """
-    if subject.place is not None and subject.place.record.pending is not None:
-        subject = swap.finish(subject, Options(wait=wait))
+    if subject.place is not None and subject.place.record.pending:
+        subject = recovery.finish(subject, Options(wait=wait))
     place = subject.place
     if place is None or place.record.switch is None:
         return subject

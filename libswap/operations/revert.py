@@ -12,15 +12,16 @@ from libswap.errors.live import NotAllMoved, NothingSwapped
 from libswap.errors.process import ProcessGone
 from libswap.linux.rooted import Root
 from libswap.linux.tracer import traced
-from libswap.live import swap as live
 from libswap.live.exclusive import exclusively
 from libswap.live.module import LibraryCache
 from libswap.live.outlook import Options, look
+from libswap.live.recovery import finish
 from libswap.live.registry import Event, Record
 from libswap.live.subject import Subject
-from libswap.operations.affected import both_copies
+from libswap.operations.affected import way_back
 from libswap.operations.moves import (
     Moved,
+    Outcome,
     Planned,
     ProcessResult,
     Refused,
@@ -28,7 +29,7 @@ from libswap.operations.moves import (
     as_refused,
     process_name,
 )
-from libswap.operations.swap import move_back, while_it_changes
+from libswap.operations.swap import move_back, moved, while_it_changes
 from libswap.process.identity import Identity
 
 _DONE: Final = ("switched", "done")
@@ -55,44 +56,48 @@ def revert(pids: Sequence[int], id_: str, options: Options, *, dry_run: bool = F
     with Root.open("/") as here:
         cache = LibraryCache((here,))
         one = partial(_one, id_=id_, options=options, cache=cache, dry_run=dry_run)
-        return Report(tuple(traced(partial(one, pid)) for pid in pids))
+        return Report(tuple(result for pid in pids for result in traced(partial(one, pid))))
 
 
 def _one(
     pid: int, *, id_: str, options: Options, cache: LibraryCache, dry_run: bool
-) -> ProcessResult:
-    name, library = process_name(pid), ""
+) -> list[ProcessResult]:
+    name, paths = process_name(pid), [""]
     try:
         identity = Identity.of(pid)
         alone = nullcontext() if dry_run else exclusively(pid, time.monotonic() + options.wait)
         with alone, Subject.open(identity, cache) as found:
-            subject = found if dry_run else live.finish(found, options)
-            event = last_swap(subject.place.record if subject.place else Record(), pid, id_)
-            library = event.library
-            if dry_run:
-                source, target = both_copies(subject, event)
-                plan = look(subject, source, target.facts, options).outlook
-                return ProcessResult(pid, name, library, Planned(plan))
-            done = while_it_changes(subject, lambda now: move_back(now, event.id, options))
-            moved = Moved(done.id, done.stopped_for, done.attempts, done.threads, done.outlook)
-            return ProcessResult(pid, name, library, moved)
+            subject = found if dry_run else finish(found, options)
+            events = last_swap(subject.record, pid, id_)
+            paths = [event.library for event in events]
+            outcomes = _outcomes(subject, events[0].id, options, dry_run=dry_run)
+            return [ProcessResult(pid, name, p, o) for p, o in zip(paths, outcomes, strict=True)]
     except ProcessGone as error:
-        return ProcessResult(pid, name, library, Skipped(error.message))
+        return [ProcessResult(pid, name, path, Skipped(error.message)) for path in paths]
     except LibswapError as error:
-        return ProcessResult(pid, name, library, as_refused(error))
+        return [ProcessResult(pid, name, path, as_refused(error)) for path in paths]
 
 
-def last_swap(record: Record, pid: int, id_: str = "") -> Event:
-    """The swap to take back: still in force, the one that is named or the last.
+def _outcomes(subject: Subject, id_: str, options: Options, *, dry_run: bool) -> list[Outcome]:
+    moves = way_back(subject, id_)
+    if dry_run:
+        return [Planned(look(subject, m.source, m.library, options).outlook) for m in moves]
+    done = while_it_changes(subject, lambda now: move_back(now, id_, options))
+    return [moved(done, move.source) for move in moves]
+
+
+def last_swap(record: Record, pid: int, id_: str = "") -> tuple[Event, ...]:
+    """The swap to take back, library by library: still in force, the one that is named or the last.
 
     Raises:
-        NothingSwapped: there is none, or a later swap of that library stands on it.
+        NothingSwapped: there is none, or a later swap of one of its libraries stands on it.
     """
     done = [e for e in record.events if e.state in _DONE]
     undone = {e.what.removeprefix("revert ") for e in done if e.what.startswith("revert ")}
     in_use = {f.copies[f.current].base for f in record.families}
     standing = [e for e in done if e.what == "swap" and e.id not in undone]
     for event in reversed(standing):
-        if id_ in ("", event.id) and event.new_base in in_use:
-            return event
+        whole = tuple(e for e in standing if e.id == event.id)
+        if id_ in ("", event.id) and all(e.new_base in in_use for e in whole):
+            return whole
     raise NothingSwapped(pid, f"swap {id_}" if id_ else "swapped library")

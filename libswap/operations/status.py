@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from libswap.errors.base import LibswapError
 from libswap.live.carriers import carriers
 from libswap.live.module import LibraryCache
-from libswap.live.registry import Event, Family, Record
+from libswap.live.registry import Event, Family
 from libswap.live.subject import Subject
 from libswap.operations.moves import process_name
 from libswap.process.identity import Identity
@@ -52,9 +52,7 @@ def _one(pid: int, cache: LibraryCache) -> ProcessStatus:
     name = process_name(pid)
     try:
         with Subject.open(Identity.of(pid), cache) as subject:
-            record = subject.place.record if subject.place else Record()
-            return ProcessStatus(
-                pid, name, record.families, record.events, record.pending is not None
-            )
+            record = subject.record
+            return ProcessStatus(pid, name, record.families, record.events, bool(record.pending))
     except LibswapError as error:
         return ProcessStatus(pid, name, (), (), unfinished=False, trouble=error.message)

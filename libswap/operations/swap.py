@@ -16,17 +16,20 @@ from libswap.linux.command import run
 from libswap.linux.rooted import Root
 from libswap.linux.tracer import traced
 from libswap.live import swap as live
+from libswap.live.copies import path_of
 from libswap.live.exclusive import exclusively
 from libswap.live.findings import risk
 from libswap.live.library import Library
 from libswap.live.module import LibraryCache, Module
-from libswap.live.outlook import Options, look
-from libswap.live.registry import Record
+from libswap.live.move import Move
+from libswap.live.outlook import Options, Outlook, look
+from libswap.live.recovery import finish
 from libswap.live.rehearsal import copied, require_private
 from libswap.live.subject import Subject
 from libswap.live.unloading import unload_unused
-from libswap.operations.affected import abi_breaks, affected, both_copies, copy_of, sees
+from libswap.operations.affected import affected, broken_by, copy_of, sees, way_back
 from libswap.operations.moves import (
+    Asked,
     Moved,
     MovedBack,
     Outcome,
@@ -60,8 +63,8 @@ class Request:
         dry_run: make the plans and change nothing.
         check: a command that must succeed after each process, else that one is moved back.
         state_dir: where a copy of each process's record is kept; None for nowhere.
-        more: further libraries, each with its file, that every process is moved onto after this
-            one, one after the other.
+        more: further libraries, each with its file, that every process is moved onto in the same
+            commit.
         stop_when_checked: whether a check that fails ends it all.
         rehearse: move a copy of each process first, and the process itself only if that works.
         unload: unload copies that are not in use and that nothing can reach any more.
@@ -74,7 +77,7 @@ class Request:
     dry_run: bool = False
     check: tuple[str, ...] = ()
     state_dir: Path | None = None
-    more: tuple[tuple[Path, Path], ...] = ()
+    more: tuple[tuple[Path, Path | None], ...] = ()
     stop_when_checked: bool = False
     unload: bool = False
     rehearse: bool = False
@@ -91,19 +94,16 @@ def swap_library(request: Request, progress: Progress = lambda *_: None) -> Repo
         InvalidElf: the new file is no library.
         OSError: it cannot be opened.
     """
-    file = Path(os.path.realpath(request.new or request.library))
     with Root.open("/") as here:
         cache = LibraryCache((here,))
-        aims = [
-            _Aim(library, path, cache.open(str(path)))
-            for library, path in ((request.library, file), *request.more)
-        ]
+        aims = []
+        for library, new in ((request.library, request.new), *request.more):
+            file = Path(os.path.realpath(new or library))
+            aims.append(_Aim(library, file, cache.open(str(file))))
         run_ = _Run(request, aims, cache, progress)
         results = run_.all()
-        return Report(
-            str(request.library), str(file), aims[0].new.build_id, tuple(results),
-            run_.uninspected,
-        )  # fmt: skip
+        asked = (Asked(str(a.library), str(a.file), a.new.build_id) for a in aims)
+        return Report(tuple(asked), tuple(results), run_.uninspected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,14 @@ class _Aim:
     library: Path
     file: Path
     new: Library
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A copy in use that is to be replaced."""
+
+    source: Module
+    aim: _Aim
 
 
 @dataclass(slots=True)
@@ -127,14 +135,14 @@ class _Run:
         results: list[ProcessResult] = []
         seen: set[Identity] = set()
         for _ in range(_MOST_ROUNDS):
-            moved = counted(results, Moved)
+            before = counted(results, Moved)
             for identity in [i for i in self._users() if i not in seen]:
                 seen.add(identity)
                 results += self._one(identity)
                 if self.request.stop_when_checked and counted(results, MovedBack):
                     return results
             # When nobody was left to move, newcomers have the new library from their parents.
-            if self.request.pids or counted(results, Moved) == moved:
+            if self.request.pids or counted(results, Moved) == before:
                 break
         return results
 
@@ -172,15 +180,11 @@ class _Run:
         """What an earlier libswap left unfinished comes first."""
         if self.request.dry_run:
             return subject
-        return live.finish(subject, self.request.options)
+        return finish(subject, self.request.options)
 
     def _libraries(self, subject: Subject, name: str) -> Iterator[ProcessResult]:
         pid = subject.identity.pid
-        found = [
-            (source.path, self._outcome(subject.again(), source, aim))
-            for aim in self.aims
-            for source in affected(subject.again(), aim.library, aim.new)
-        ]
+        found = [row for group in self._groups(subject) for row in self._outcomes(subject, group)]
         if not found:
             found = [(str(self.request.library), Skipped("it does not use the old library"))]
         results = [
@@ -193,75 +197,78 @@ class _Run:
             results[-1] = replace(results[-1], copies=copies)
         yield from results
 
+    def _groups(self, subject: Subject) -> Iterator[list[_Part]]:
+        """What is moved in one commit: the libraries in one namespace."""
+        parts = {
+            source.base: _Part(source, aim)
+            for aim in self.aims
+            for source in affected(subject, aim.library, aim.new)
+        }
+        for namespace in sorted({p.source.link.namespace for p in parts.values()}):
+            yield [p for p in parts.values() if p.source.link.namespace == namespace]
+
     def _checked(
         self, subject: Subject, found: list[tuple[str, Outcome]]
     ) -> list[tuple[str, Outcome]]:
         """What was found, after the user's check: where it fails, all moves are taken back."""
-        moved = any(isinstance(outcome, Moved) for _, outcome in found)
-        failure = self._complaint(subject.identity.pid) if moved and self.request.check else ""
+        ids = {outcome.id: None for _, outcome in found if isinstance(outcome, Moved)}
+        failure = self._complaint(subject.identity.pid) if ids and self.request.check else ""
         if not failure:
             return found
-        back = [(path, self._back(subject, outcome, failure)) for path, outcome in reversed(found)]
-        return back[::-1]
+        back = {id_: self._back(subject, id_, failure) for id_ in reversed(ids)}
+        return [(path, back[o.id] if isinstance(o, Moved) else o) for path, o in found]
 
-    def _back(self, subject: Subject, outcome: Outcome, failure: str) -> Outcome:
-        if not isinstance(outcome, Moved):
-            return outcome
+    def _back(self, subject: Subject, id_: str, failure: str) -> Outcome:
         try:
-            move_back(subject.again(), outcome.id, self.request.options)
+            move_back(subject.again(), id_, self.request.options)
         except ProcessGone:
             raise
         except LibswapError as error:
             return as_refused(error)
-        return MovedBack(outcome.id, failure)
+        return MovedBack(id_, failure)
 
-    def _outcome(self, subject: Subject, source: Module, aim: _Aim) -> Outcome:
+    def _outcomes(self, subject: Subject, group: Sequence[_Part]) -> list[tuple[str, Outcome]]:
+        """All of a group are moved, or none."""
         try:
-            return while_it_changes(subject, lambda now: self._move(now, source, aim))
+            outcomes = while_it_changes(subject.again(), lambda now: self._move(now, group))
         except ProcessGone:
             raise
         except LibswapError as error:
-            return as_refused(error)
+            outcomes = [as_refused(error)] * len(group)
+        record = subject.record
+        paths = [path_of(record, part.source) for part in group]
+        return list(zip(paths, outcomes, strict=True))
 
-    def _move(self, subject: Subject, source: Module, aim: _Aim) -> Outcome:
-        options, file, new = self.request.options, aim.file, aim.new
-        broken = abi_breaks(source.facts, new)
+    def _move(self, subject: Subject, group: Sequence[_Part]) -> list[Outcome]:
+        options, pid = self.request.options, subject.identity.pid
         if self.request.dry_run:
-            outlook = look(subject, source, new, options).outlook
-            found = tuple(risk("abi", str(file), text) for text in broken)
-            return Planned(replace(outlook, findings=(*found, *outlook.findings)))
-        if broken and not options.force:
-            raise AbiBroken(str(file), broken)
-        loaded = copy_of(subject, source, new)
-        visible = loaded is not None or sees(subject, file)
-        hand_over = "" if visible else str(file)
+            return [Planned(_outlook(subject, part, options)) for part in group]
+        for part in group:
+            broken = broken_by(part.source, part.aim.new)
+            if broken and not options.force:
+                raise AbiBroken(str(part.aim.file), broken)
         if self.request.rehearse:
-            self._rehearse(subject, source, aim, hand_over)
-        pid = subject.identity.pid
+            self._rehearse(subject, group)
         done = live.swap(
-            subject, source, new, str(file), options, loaded=loaded, hand_over=hand_over,
+            subject, [_move_of(subject, p.source, p.aim) for p in group], options,
             progress=lambda step: self.progress(pid, step),
         )  # fmt: skip
         keep_record(self.request.state_dir, subject.again())
-        return Moved(
-            done.id, done.stopped_for, done.attempts, done.threads, done.outlook,
-            self.request.rehearse,
-        )  # fmt: skip
+        return [moved(done, part.source, rehearsed=self.request.rehearse) for part in group]
 
-    def _rehearse(self, subject: Subject, source: Module, aim: _Aim, hand_over: str) -> None:
+    def _rehearse(self, subject: Subject, group: Sequence[_Part]) -> None:
         """The same swap in a copy of the process, which must live afterwards."""
         options, pid = self.request.options, subject.identity.pid
         self.progress(pid, "rehearse")
-        require_private(subject, source)
+        for part in group:
+            require_private(subject, part.source)
         work = 2 * options.wait + options.constructors
         with copied(subject, wait=options.wait, work=work) as copy:
             try:
                 with Subject.open(copy, self.cache) as twin:
-                    its = next((m for m in twin.modules if m.base == source.base), source)
-                    live.swap(
-                        twin, its, aim.new, str(aim.file), options, hand_over=hand_over,
-                        loaded=copy_of(twin, its, aim.new),
-                    )  # fmt: skip
+                    at = {m.base: m for m in twin.modules}
+                    sources = [(at.get(p.source.base, p.source), p.aim) for p in group]
+                    live.swap(twin, [_move_of(twin, s, aim) for s, aim in sources], options)
                     copy.check()
             except LibswapError as error:
                 raise RehearsalFailed(pid, error.message) from None
@@ -275,6 +282,25 @@ class _Run:
         except LibswapError as error:
             return error.message
         return f"the check failed: {done.complaint}" if done.status else ""
+
+
+def _outlook(subject: Subject, part: _Part, options: Options) -> Outlook:
+    broken = broken_by(part.source, part.aim.new)
+    outlook = look(subject, part.source, part.aim.new, options).outlook
+    found = tuple(risk("abi", str(part.aim.file), text) for text in broken)
+    return replace(outlook, findings=(*found, *outlook.findings))
+
+
+def _move_of(subject: Subject, source: Module, aim: _Aim) -> Move:
+    loaded = copy_of(subject, source, aim.new)
+    unseen = loaded is None and not sees(subject, aim.file)
+    return Move(source, aim.new, str(aim.file), loaded=loaded, hand_over=unseen)
+
+
+def moved(done: live.Swapped, source: Module, *, rehearsed: bool = False) -> Moved:
+    """What was done, as the result of one library."""
+    outlook = done.outlooks[source.base]
+    return Moved(done.id, done.stopped_for, done.attempts, done.threads, outlook, rehearsed)
 
 
 def while_it_changes(subject: Subject, work: Callable[[Subject], T]) -> T:
@@ -300,15 +326,10 @@ def keep_record(state_dir: Path | None, subject: Subject) -> None:
 
 
 def move_back(subject: Subject, id_: str, options: Options) -> live.Swapped:
-    """Take a swap back.
+    """Take a swap back, with all of its libraries.
 
     Raises:
-        LoadFailed: the copy that was in use before is no longer loaded.
+        LoadFailed: a copy that was in use before is no longer loaded.
         LibswapError: see `libswap.live.swap.swap`.
     """
-    record = subject.place.record if subject.place else Record()
-    event = next(e for e in record.events if e.id == id_)
-    source, target = both_copies(subject, event)
-    return live.swap(
-        subject, source, target.facts, target.path, options, what=f"revert {id_}", loaded=target
-    )
+    return live.swap(subject, way_back(subject, id_), options, what=f"revert {id_}")

@@ -18,7 +18,7 @@ from libswap.install import history
 from libswap.install.history import Operation
 from libswap.install.obstacles import Allowance
 from libswap.install.state import opened
-from libswap.operations import install, install_live, recover, rollback
+from libswap.operations import install, recover, rollback
 from libswap.operations.deployments import (
     Acted,
     Current,
@@ -166,7 +166,7 @@ class _Run:
             return None, ("these bytes are installed already",)
         found = units.affected(plan.usage.users, self.tools.own_unit)
         restarts = self.rule.policy is Policy.RESTART
-        pairs = install_live.in_order(plan.comparisons)
+        pairs = plan.comparisons
         self.mark(
             Installing(
                 plan.transaction.id,

@@ -1,6 +1,7 @@
 """What became of each process in a live swap."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import assert_never
 
 from rich import box
@@ -29,7 +30,8 @@ _COLOURS = {Severity.REFUSE: "red", Severity.RISK: "yellow", Severity.NOTE: "dim
 def render(result: Report) -> Iterable[RenderableType]:
     """A table of processes, and what to know about those that were not moved."""
     if not result.processes:
-        yield Text(f"No process uses an older {printable(result.library)}.")
+        names = " or ".join(printable(asked.library) for asked in result.libraries)
+        yield Text(f"No process uses an older {names}.")
     else:
         yield processes(result.processes)
     if result.uninspected:
@@ -45,8 +47,11 @@ def processes(results: Sequence[ProcessResult]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("pid", "process", "outcome"):
         table.add_column(heading, overflow="fold")
+    several = len({row.library for row in results}) > 1
     for row in results:
         text = _outcome(row.outcome)
+        if several:
+            text = Text(f"{printable(Path(row.library).name)}: ").append(text)
         for copy in row.copies:
             text.append("\n").append(_copy(copy))
         table.add_row(str(row.pid), printable(row.name), text)
