@@ -15,6 +15,7 @@ from libswap.install.content import File, Link, Nothing
 from libswap.install.transaction import Change, Strategy, Transaction
 from libswap.linux import files
 from libswap.linux.files import Directory, FileId
+from libswap.linux.together import both
 
 NEW_FILE_MODE: Final = 0o644
 """Of a library where there was none: readable by all whatever the umask, as install(1) does."""
@@ -147,8 +148,7 @@ def _stage_source(path: str, file: File, directory: Directory, name: str) -> tup
         try:
             files.copy(source, staged, file.size, staged_path)
             lost = _dress(staged, file, staged_path)
-            _verify(staged, file, path)
-            files.sync(staged, staged_path)
+            both(lambda: files.sync(staged, staged_path), lambda: _verify(staged, file, path))
         finally:
             os.close(staged)
     finally:

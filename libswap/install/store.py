@@ -12,6 +12,7 @@ from libswap.errors.install import KeptFileDamaged
 from libswap.install.content import File
 from libswap.linux import files
 from libswap.linux.files import Directory, FileId
+from libswap.linux.together import both
 
 _PART = ".part"
 
@@ -116,8 +117,8 @@ def fill(source: int, target: int, content: File, path: str) -> tuple[str, ...]:
         lost = content.attributes.give_to(target, path)
         with files.refusal("set the time of", path):
             os.utime(target, ns=(content.attributes.mtime, content.attributes.mtime))
-    files.sync(target, path)
-    if files.sha256(target, path) != content.sha256:
+    _, digest = both(lambda: files.sync(target, path), lambda: files.sha256(target, path))
+    if digest != content.sha256:
         raise KeptFileDamaged(path, "the copy does not hold the same bytes")
     return lost
 

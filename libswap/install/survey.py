@@ -149,6 +149,15 @@ class Survey:
         return f"{self.target.directory.rstrip('/')}/{self.target.supersedes}"
 
 
+def first_look(path: str) -> Candidate:
+    """What a file that is to be installed says about itself; raises as `survey_source` does."""
+    descriptor = open_source(path)
+    try:
+        return read_candidate(descriptor, path)
+    finally:
+        os.close(descriptor)
+
+
 def survey_source(path: str) -> Source:
     """Read a file that is to be installed.
 

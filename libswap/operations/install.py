@@ -4,12 +4,13 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from libswap.abi.finding import Finding, Severity
 from libswap.abi.verdict import Verdict
 from libswap.errors.base import UsageError
-from libswap.errors.install import Incompatible
+from libswap.errors.install import Incompatible, SourceChanged
 from libswap.install import linker_cache, notices, packages
 from libswap.install import plan as planning
 from libswap.install.commit import commit
@@ -19,11 +20,12 @@ from libswap.install.obstacles import Allowance, Asker, no_space, obstacles, sou
 from libswap.install.plan import Order, Pair
 from libswap.install.recover import recover_pending
 from libswap.install.state import State, locked, opened
-from libswap.install.survey import Source, require_unwritten, survey, survey_source
+from libswap.install.survey import first_look, require_unwritten, survey, survey_source
 from libswap.install.target import resolve
 from libswap.install.transaction import Affected, Caller, Strategy, Transaction, new_id
 from libswap.linux import mounts
 from libswap.linux.files import Directory, FileId
+from libswap.linux.together import both
 from libswap.operations import prune
 from libswap.operations.check import check
 from libswap.scan.usage import Usage, users_of
@@ -127,9 +129,8 @@ def plan(request: Request, settings: Settings) -> Plan:
     Raises:
         LibswapError: something forbids it.
     """
-    sources = [survey_source(path) for path in request.sources]
     with opened(settings.state_dir) as state:
-        pairs = _pairs(request, sources, state)
+        pairs = _pairs(request, state)
     asker = Asker.current()
     for pair in pairs:
         planning.first(source_obstacles(pair.source, pair.survey, asker, request.allowance))
@@ -185,18 +186,22 @@ def needs_ldconfig(transaction: Transaction) -> bool:
     )
 
 
-def _pairs(request: Request, sources: Iterable[Source], state: State | None) -> list[Pair]:
+def _pairs(request: Request, state: State | None) -> list[Pair]:
+    """Every source and its destination, the bytes of both hashed at the same time."""
     ours, others = mounts.own(), mounts.others()
     store = state.store if state is not None else None
+    candidates = [first_look(path) for path in request.sources]
     pairs = []
-    for number, source in enumerate(sources):
-        target = resolve(
-            request.destination_of(number),
-            source.path,
-            source.candidate.soname,
-            dereference=request.dereference,
+    for number, (path, candidate) in enumerate(zip(request.sources, candidates, strict=True)):
+        real, soname = os.path.realpath(path), candidate.soname
+        where = request.destination_of(number)
+        target = resolve(where, real, soname, dereference=request.dereference)
+        there, source = both(
+            partial(survey, target, store, ours, others), partial(survey_source, path)
         )
-        pairs.append(Pair(source, survey(target, store, ours, others)))
+        if source.candidate != candidate:
+            raise SourceChanged(path)
+        pairs.append(Pair(source, there))
     return pairs
 
 

@@ -17,14 +17,15 @@ _MOST = 10
 
 
 def render(result: Plan | Installed) -> Iterable[RenderableType]:
-    """A plan in full; of what was done only how it ended, for the plan has been shown."""
+    """A plan in full; of what was done only how it ended where the plan has been shown."""
     match result:
         case Plan():
             yield from _plan(result)
         case Installed(plan=plan, operation=None):
             yield from _unchanged(plan)
-        case Installed(operation=operation) if operation is not None:
-            yield from changes.changes(operation.transaction.changes)
+        case Installed(plan=plan, operation=operation) if operation is not None:
+            if not plan.is_remarkable:
+                yield from changes.changes(operation.transaction.changes)
             yield from changes.ending(operation)
             yield Text(f"Take it back with: libswap rollback {operation.transaction.id}", "dim")
 
