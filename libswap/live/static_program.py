@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from libswap.errors.live import LinkMapUnreadable
-from libswap.errors.process import ProcessUnreadable
+from libswap.errors.process import ProcessGone, ProcessUnreadable
 from libswap.linux.memory import ProcessMemory, Range
 from libswap.linux.procfs import PROC
 from libswap.live import registry
@@ -34,18 +34,28 @@ def open_process(identity: Identity, cache: LibraryCache) -> Iterator[Subject]:
     Raises:
         LibswapError: as `Subject.open`.
     """
-    if parse_auxv(PROC.read(live_threads(identity.pid)[0], "auxv")).get(AT_BASE):
+    with _reading(identity.pid):
+        linker = parse_auxv(PROC.read(live_threads(identity.pid)[0], "auxv")).get(AT_BASE)
+    if linker:
         with Subject.open(identity, cache) as subject:
             yield subject
         return
     identity.check()
-    tid = live_threads(identity.pid)[0]
-    try:
-        memory = ProcessMemory(tid)
-    except PermissionError as error:
-        raise ProcessUnreadable(identity.pid, error.strerror or "") from None
+    with _reading(identity.pid):
+        memory = ProcessMemory(live_threads(identity.pid)[0])
     with memory:
         yield _look(identity, memory, cache)
+
+
+@contextmanager
+def _reading(pid: int) -> Iterator[None]:
+    """Reading files of a process that may end meanwhile: in words of our own."""
+    try:
+        yield
+    except (FileNotFoundError, ProcessLookupError):
+        raise ProcessGone(pid) from None
+    except PermissionError as error:
+        raise ProcessUnreadable(pid, error.strerror or "") from None
 
 
 def again(subject: Subject) -> Subject:
@@ -74,8 +84,9 @@ def static_runtime(subject: Subject) -> Runtime:
 
 
 def _look(identity: Identity, memory: ProcessMemory, cache: LibraryCache) -> Subject:
-    mappings = maps_of(memory.tid)
-    headers = parse_auxv(PROC.read(memory.tid, "auxv")).get(AT_PHDR, 0)
+    with _reading(identity.pid):
+        mappings = maps_of(memory.tid)
+        headers = parse_auxv(PROC.read(memory.tid, "auxv")).get(AT_PHDR, 0)
     own = next((m for m in mappings if m.start <= headers < m.end and m.inode), None)
     if own is None:
         raise LinkMapUnreadable("its program headers are in no file")

@@ -57,6 +57,8 @@ class Subject:
             memory = ProcessMemory(tid)
         except PermissionError as error:
             raise ProcessUnreadable(identity.pid, error.strerror or "") from None
+        except (FileNotFoundError, ProcessLookupError):
+            raise ProcessGone(identity.pid) from None
         with memory:
             yield cls._look(identity, memory, cache, procfs)
 
@@ -68,8 +70,8 @@ class Subject:
     def _look(
         cls, identity: Identity, memory: ProcessMemory, cache: LibraryCache, procfs: Procfs
     ) -> Self:
-        mappings = maps_of(memory.tid, procfs)
         try:
+            mappings = maps_of(memory.tid, procfs)
             auxv = parse_auxv(procfs.read(memory.tid, "auxv"))
         except (FileNotFoundError, ProcessLookupError):
             raise ProcessGone(identity.pid) from None

@@ -8,13 +8,15 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from libswap.linux import death
 from libswap.operations import patch_apply, patch_revert, patch_status
-from libswap.operations.moves import Skipped
+from libswap.operations.moves import Refused, Skipped
 from libswap.operations.patch_build import Request, build
 from libswap.operations.patch_entries import Options
 from libswap.operations.patch_insert import Applied
@@ -138,3 +140,30 @@ def test_killed_while_it_takes_back(scene: Scene, name: str) -> None:
             assert process.scenario(5) == scene.values[name], step
             _verified(process)
     assert seen == {OLD, scene.values[name]}, "before the turn and behind it"
+
+
+@pytest.mark.parametrize("name", ["one", "two"])
+def test_the_target_ends_in_the_middle(
+    scene: Scene, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is killed, and not libswap, at a step: that is said, and is no traceback."""
+    with scene.running() as process:
+        steps = _steps(lambda: scene.apply(process, name))
+    outcomes = set()
+    for step in steps:
+        with scene.running() as process:
+            counted = count(1)
+
+            def kill_at(
+                step: int = step, process: Host = process, counted: Iterator[int] = counted
+            ) -> None:
+                if next(counted) == step:
+                    process.kill()
+
+            monkeypatch.setattr(death, "step", kill_at)
+            options = Options(wait=0.3)
+            (result,) = patch_apply.apply(scene.files[name], options, pids=[process.pid]).processes
+            outcomes.add(type(result.outcome))
+            monkeypatch.undo()
+    assert Skipped in outcomes
+    assert outcomes <= {Applied, Refused, Skipped}

@@ -158,6 +158,25 @@ def test_callers_that_know_what_their_callee_leaves_alone(stage: Stage, flag: st
     tried(stage, library, program, 107, 107, flag)
 
 
+@calls("direct, from a caller that need not align the stack")
+def test_callers_that_do_not_align_the_stack(stage: Stage) -> None:
+    """gcc knows that the old leaf needs no aligned stack; its callers change with it."""
+    library = (
+        "#include <stdio.h>\n__attribute__((noinline)) long leaf(long x) {\n"
+        "#if VERSION == 1\n return x * 3;\n#else\n"
+        ' char text[64]; return snprintf(text, sizeof text, "%f", x * 1.5) * 100'
+        " + (long)__builtin_frame_address(0) % 16;\n#endif\n}\n"
+        "__attribute__((noinline)) long outer(long x) { return leaf(x) + 1; }\n"
+        "long (*give(void))(long) { return outer; }\n"
+    )
+    program = (
+        "long (*give(void))(long);\nint main(void) { long (*kept)(long) = give();"
+        " ready(); while (asked()) answer(kept(10)); }\n"
+    )
+    tried(stage, library, program, 31, 901, "-fno-semantic-interposition",
+          "-fno-omit-frame-pointer")  # fmt: skip
+
+
 @calls("C++ virtual calls and exceptions across the boundary", "C++ vtables")
 def test_virtual_calls_and_exceptions(stage: Stage) -> None:
     header = (
