@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from itertools import pairwise
 from typing import Any, Final, TypeVar
 
+from libswap.elf.instructions import JUMP_SIZE
 from libswap.patch.findings import Finding, Severity
 from libswap.patch.layout import MAX_SIZE, PAGE
 from libswap.patch.patch import (
+    FIRST,
     ORIGINAL_ROOM,
     Field,
     Fixup,
@@ -32,6 +35,7 @@ from libswap.patch.patch import (
 _MAX_ITEMS: Final = 1 << 20
 _MAX_TEXT: Final = 1 << 16
 _ADDRESS: Final = 1 << 64
+_FUNCTION: Final = 1 << 30
 REFERENCES: Final[Mapping[str, type[Reference]]] = {
     "memory": Memory,
     "module": Module,
@@ -138,6 +142,8 @@ def _patch(reader: _Reader, blobs: bytes) -> Patch:
     replaced = reader.each("replaced", lambda r: _replaced(r, regions))
     if not replaced:
         raise Bad("it replaces nothing")
+    if any(b.vaddr < a.vaddr + JUMP_SIZE for a, b in pairwise(replaced)):
+        raise Bad("its replaced functions overlap, or are not in order")
     return Patch(
         description=reader.text("description"),
         sources=tuple(_text(item) for item in reader.items("sources")),
@@ -227,14 +233,20 @@ def _replaced(reader: _Reader, regions: tuple[Region, ...]) -> Replaced:
     start, length = _pair(reader._get("code"), code + 1)  # noqa: SLF001  one module
     if start + length > code:
         raise Bad("a new function reaches out of its code")
+    first = reader.data("first")
+    if not JUMP_SIZE <= len(first) <= FIRST:
+        raise Bad("a replaced function's first bytes are too few or too many")
+    parts = tuple(_pair(item, 1 << 47) for item in reader.items("parts"))
+    if any(size >= _FUNCTION for _, size in parts):
+        raise Bad("a part of a replaced function is too large")
     return Replaced(
         name=reader.text("name"),
         unit=reader.text("unit"),
         vaddr=reader.number("vaddr", 1 << 47),
-        size=reader.number("size", 1 << 32),
-        room=reader.number("room", 1 << 33),
-        first=reader.data("first"),
-        parts=tuple(_pair(item, 1 << 47) for item in reader.items("parts")),
+        size=reader.number("size", _FUNCTION),
+        room=reader.number("room", _FUNCTION),
+        first=first,
+        parts=parts,
         by=reader.text("by"),
         entry=reader.number("entry", code),
         code=(start, length),

@@ -140,7 +140,7 @@ class Replaced:
         vaddr: its entry, in the target file's terms.
         size: in bytes, from its symbol.
         room: bytes from the entry that no other code uses, at least the size.
-        first: the first bytes at the entry.
+        first: the first bytes at the entry, as many as a jump has, up to `FIRST`.
         parts: (vaddr, size) of code split off from it (.cold), which belongs to it.
         by: the new function's name.
         entry: offset in the patch's memory of what the old entry jumps to.
@@ -178,6 +178,7 @@ class Original:
 
 
 ORIGINAL_ROOM = 96
+FIRST = 16
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from libswap.elf.symbols import Symbol, SymbolType
 from libswap.errors.patch import NothingToReplace
 from libswap.patch.findings import Finding, Severity
 from libswap.patch.layout import PAGE
+from libswap.patch.patch import FIRST
 from libswap.patch.resolve import ORIGINAL, InPatch, Names
 from libswap.patch.target import Target, TargetSymbol
 
 HOOKS = ("libswap_pre_apply", "libswap_post_apply", "libswap_pre_revert")
-_FIRST = 16
 _CLONES = (".constprop.", ".isra.", ".part.")
 
 
@@ -71,7 +71,7 @@ def room(target: Target, old: TargetSymbol) -> int:
 
 def first_bytes(target: Target, old: TargetSymbol) -> bytes:
     """What an entry must still look like when the patch is applied."""
-    return target.bytes_at(old.symbol.value, min(room(target, old), _FIRST))
+    return target.bytes_at(old.symbol.value, min(room(target, old), FIRST))
 
 
 def parts(target: Target, old: TargetSymbol) -> tuple[tuple[int, int], ...]:

@@ -46,7 +46,7 @@ PATCH = Patch(
         TlsModule(), TlsBlock(),
     ),
     fixups=(Fixup(0x10, Field.PC32, 1, -4), Fixup(0x1000, Field.WORD64, 2, 0)),
-    replaced=(Replaced("handle", "server.c", 0x1180, 90, 96, b"\x55\x48\x89\xe5", ((8, 9),),
+    replaced=(Replaced("handle", "server.c", 0x1180, 90, 96, b"\x55\x48\x89\xe5\x90", ((8, 9),),
                        "handle", 0, (0, 64)),),
     originals=(Original(0x80, 0),),
     hooks=Hooks((4,), 8, None, 12),
@@ -114,6 +114,28 @@ def test_a_forged_field_is_refused_by_its_name(change: dict[str, object], words:
     blobs = b"".join(r.data for r in PATCH.regions)
     with pytest.raises(InvalidPatch, match=words):
         decode(resealed({**metadata_of(data), **change}, blobs), "x.lsp")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"first": "55"}, "too few"),
+        ({"first": "55" * 17}, "too many"),
+        ({"parts": [[1 << 46, 1 << 46]]}, "too large"),
+        ({"size": 1 << 31}, "size"),
+        ({"code": [0xFF0, 0x20]}, "reaches out"),
+        ({"entry": 0x1000}, "entry"),
+    ],
+)
+def test_a_forged_function_is_refused(change: dict[str, object], words: str) -> None:
+    data = encode(PATCH)
+    metadata = metadata_of(data)
+    (replaced,) = metadata["replaced"]  # type: ignore[misc]
+    blobs = data[len(data) - 0x1003 :]
+    with pytest.raises(InvalidPatch, match=words):
+        decode(resealed({**metadata, "replaced": [{**replaced, **change}]}, blobs), "x.lsp")
+    with pytest.raises(InvalidPatch, match="overlap"):
+        decode(resealed({**metadata, "replaced": [replaced, replaced]}, blobs), "x.lsp")
 
 
 def test_a_writable_and_executable_region_cannot_be_asked_for() -> None:
