@@ -1,5 +1,9 @@
 """`libswap watch`."""
 
+import os
+import sys
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +14,12 @@ from libswap.cli.session import reporter_of
 from libswap.cli.state import settings_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from libswap.operations.deployments import Happening
+    from libswap.settings import Settings
     from libswap.watch.rule import Configuration
+    from libswap.watch.watcher import Watcher
 
 _STATUS = "status"
 
@@ -44,7 +53,7 @@ def command(
     ] = False,
     dry_run: DryRun = False,
     state_dir: StateDir = None,
-    as_json: Json = False,  # noqa: ARG001  the session's
+    as_json: Json = False,
 ) -> None:
     """Deploy the libraries that appear in a directory: checked, recorded, reversible.
 
@@ -60,17 +69,60 @@ def command(
 
         reporter.show("watch", tell(settings))
         return
-    configuration = _configuration(dropdir, to, config, policy)
+    if dry_run and not once:
+        raise UsageError("--dry-run shows what a round would do", "Say --once --dry-run.")
+    load = partial(_configuration, dropdir, to, config, policy)
+    if not once:
+        _serve(load, settings, clear=resume, as_json=as_json)
+        return
     from libswap.watch import entry
 
     if dry_run:
-        reporter.show("watch", entry.preview(configuration, settings))
+        reporter.show("watch", entry.preview(load(), settings))
         return
-    if not once:
-        raise UsageError("only --once so far")
-    done = entry.once(configuration, settings, lambda _: None, clear=resume)
+    done = entry.once(load(), settings, _ignore, clear=resume)
     reporter.show("watch", done, exit_code=done.exit_code)
     raise typer.Exit(done.exit_code)
+
+
+def _ignore(_: "Happening") -> None:
+    """What happened is in the result."""
+
+
+def _serve(
+    load: "Callable[[], Configuration]", settings: "Settings", *, clear: bool, as_json: bool
+) -> None:
+    """Watch, and tell whoever started it in the way that suits him."""
+    from libswap.linux.service_manager import logs_to_journal
+    from libswap.report import happenings
+    from libswap.watch import entry
+
+    metrics = load().metrics
+    listeners: list[Callable[[Happening], None]] = []
+    after: list[Callable[[Watcher], None]] = []
+    with ExitStack() as stack:
+        if as_json:
+            listeners.append(happenings.to_lines(lambda: sys.stdout))
+        elif sys.stdout.isatty():
+            screen = stack.enter_context(happenings.Screen())
+            listeners.append(screen.tell)
+            after.append(lambda watcher: screen.show_waiting(watcher.waiting()))
+        elif logs_to_journal(2):
+            listeners.append(happenings.to_journal)
+        else:
+            listeners.append(happenings.to_lines(lambda: sys.stderr))
+        if metrics.textfile or metrics.port:
+            from libswap.report.watch_metrics import WatchMetrics
+
+            counted = WatchMetrics(metrics.textfile, metrics.port)
+            listeners.append(counted.tell)
+            after.append(lambda watcher: counted.write(watcher.waiting(), watcher.stopped()))
+
+        def tell(happening: "Happening") -> None:
+            for each in listeners:
+                each(happening)
+
+        entry.serve(load, settings, tell, tuple(after), clear=clear)
 
 
 def _configuration(
@@ -94,5 +146,10 @@ def _configuration(
     known = [member.value for member in Policy]
     if policy not in known:
         raise UsageError(f"--policy {policy}: it can be {', '.join(known)}")
-    rule = Rule(str(Path(dropdir).absolute()), str(to.absolute()), Policy(policy))
+    rule = Rule(_normal(Path(dropdir)), _normal(to), Policy(policy))
     return Configuration((rule,))
+
+
+def _normal(path: Path) -> str:
+    """An absolute path, links as they are: where they lead is asked whenever it is opened."""
+    return os.path.normpath(path.absolute())

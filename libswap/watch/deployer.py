@@ -76,7 +76,10 @@ def begin(deployment: Deployment, box: DropDirectory, rule: Rule, tools: Tools) 
         LockHeld: another libswap works; the deployment goes on with `resume`.
         Stopped: the watcher is to end; likewise.
     """
-    return _Run(tools.record.begin(deployment), box, rule, tools).to_its_end()
+    run = _Run(Current(deployment), box, rule, tools)
+    refused = (run.decided(),) if deployment.refusal else ()
+    run.current = tools.record.begin(deployment, *refused)
+    return run.to_its_end()
 
 
 def resume(current: Current, box: DropDirectory, rule: Rule, tools: Tools) -> Ended:
@@ -113,12 +116,13 @@ class _Run:
         return next(found, None)
 
     def to_its_end(self) -> Ended:
-        ending = self.last(Ending) or self.mark(self._decided())
+        ending = self.last(Ending) or self.mark(self.decided())
         return self._closed(ending)
 
     # --- deciding what becomes of it ---
 
-    def _decided(self) -> Ending:
+    def decided(self) -> Ending:
+        """Go forward, or back; what is left then is to put things in their places."""
         if self.deployment.refusal:
             return self._ending(Outcome.REJECTED, self.deployment.refusal)
         if self.last(Undoing) is None:
@@ -149,9 +153,9 @@ class _Run:
         if acted is None:
             self._say("acting", f"policy {self.rule.policy.value}")
             tools = self.tools
-            acted = self.mark(
-                action.act(self.rule, done, tools.settings, tools.systemctl, tools.beat)
-            )
+            acted = action.act(self.rule, done, tools.settings, tools.systemctl, tools.beat)
+            if self.rule.policy is not Policy.NONE:
+                self.mark(acted)
         self._pass_gate(acted, operation)
         return self._ending(Outcome.DEPLOYED, "", (*remarks, *operation.remarks, *acted.remarks))
 
@@ -180,13 +184,9 @@ class _Run:
         return done.operation, (*remarks, *(found.left if restarts else ()))
 
     def _installed(self) -> Operation | None:
-        """The installation, if it came to be; the history knows, once nothing is half done."""
+        """The installation, if it came to be."""
         begun = self.last(Installing)
-        if begun is None:
-            return None
-        if recover.pending(self.tools.settings) is not None:
-            recover.carry_out(self.tools.settings)
-        return _done(begun.operation, self.tools.settings)
+        return None if begun is None else _done(begun.operation, self.tools.settings)
 
     def _pass_gate(self, acted: Acted, operation: Operation) -> None:
         if not (self.rule.health.command or self.rule.health.alive):
@@ -252,7 +252,6 @@ class _Run:
             if moved is not None and into is self.box.rejected:
                 self.box.write_reason(moved, _reason(ended))
         into.sync()
-        self.box.directory.sync()
         self.tools.record.end(ended, again=self.last(Resumed) is not None)
         self.box.prune(self.rule.limits)
         return ended
@@ -263,7 +262,9 @@ class _Run:
 
 
 def _done(operation_id: str, settings: Settings) -> Operation | None:
-    """An operation of the history that holds or held: it was carried out."""
+    """An operation that was carried out; the history knows, once nothing is half done."""
+    if recover.pending(settings) is not None:
+        recover.carry_out(settings)
     with opened(settings.state_dir) as state:
         found = history.load(state.directory).find(operation_id) if state is not None else None
     return found if found is not None and found.outcome is history.Outcome.DONE else None

@@ -129,7 +129,7 @@ class DropDirectory:
         raise SystemRefused("set aside", self.directory.join(drop.name), "every name is taken")
 
     def write_reason(self, name: str, text: str) -> None:
-        """Say beside a rejected file why; on return it is on the disk. Never over another file."""
+        """Say beside a rejected file why, as the ledger does; never over another file."""
         reason = name + REASON
         if self.rejected.lstat(reason) is not None:
             return
@@ -137,7 +137,6 @@ class DropDirectory:
         descriptor = self.rejected.create(f".{reason}", 0o644)
         try:
             files.write_all(descriptor, text.encode("utf-8", "surrogateescape"), reason)
-            files.sync(descriptor, reason)
         finally:
             os.close(descriptor)
         self.rejected.move(f".{reason}", self.rejected, reason)

@@ -91,7 +91,7 @@ def _is_complete(descriptor: int, size: int) -> bool:
 def take(
     directory: Directory, name: str, staging: Directory, limits: Limits, *, signed: bool
 ) -> Staged:
-    """Copy a file, hash the copy, and make both outlive a power cut.
+    """Copy a file and hash the copy.
 
     Args:
         directory: the drop directory.
@@ -140,7 +140,6 @@ def _copied(source: int, expected: Print, name: str, staging: Directory) -> Stag
         if expected.size:
             files.copy(source, target, expected.size, path)
         digest = files.sha256(target, path)
-        files.sync(target, path)
         written = leases.is_written(source) is True
         whole = os.fstat(target).st_size == expected.size
         if written or not whole or Print.of(os.fstat(source)) != expected:

@@ -36,9 +36,9 @@ class Record:
 
     directory: Directory
 
-    def begin(self, deployment: Deployment) -> Current:
-        """Write what will be deployed; on return it is on the disk."""
-        return self._write(Current(deployment))
+    def begin(self, deployment: Deployment, *marks: Mark) -> Current:
+        """Write what will be deployed, or that it will not; on return it is on the disk."""
+        return self._write(Current(deployment, marks))
 
     def mark(self, current: Current, mark: Mark) -> Current:
         """Write what is about to be done; on return it is on the disk."""
@@ -64,8 +64,8 @@ class Record:
         last = deployments.last_ended(self.directory) if again else None
         if last is None or last.deployment.id != ended.deployment.id:
             self._append(ended)
-        if self.directory.unlink(CURRENT):
-            self.directory.sync()
+        # Not synced: after a power cut it may be there again, and ends once more without a trace.
+        self.directory.unlink(CURRENT)
 
     def clear(self, cleared: Cleared) -> None:
         """Write that failures are to be counted anew."""

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -60,7 +60,8 @@ class Staging:
         """
         if batch.refusal:
             return Taken(_as_they_are(box, batch), refusal=batch.refusal)
-        with Directory.make(f"{self.directory.path}/{id_}", 0o700) as own:
+        self.directory.make_below(id_, 0o700)
+        with self.directory.below(id_) as own:
             try:
                 signed = rule.trust.require is not Require.NOTHING
                 staged = {
@@ -71,8 +72,19 @@ class Staging:
                 targets = tuple(_targets(batch, staged, rule))
             except (DropRefused, InvalidElf, ProgramFailed, MissingTool) as refused:
                 return Taken(_as_they_are(box, batch), refusal=refused.message)
-            own.sync()
+            self._sync(own, targets)
         return Taken(tuple(staged[name].drop for name in batch.names), targets)
+
+    def _sync(self, own: Directory, targets: Iterable[tuple[str, str]]) -> None:
+        """Make what will be installed outlive a power cut, before a record speaks of it."""
+        for path, _ in targets:
+            descriptor = open_source(path)
+            try:
+                files.sync(descriptor, path)
+            finally:
+                os.close(descriptor)
+        own.sync()
+        self.directory.sync()
 
 
 def _as_they_are(box: DropDirectory, batch: Batch) -> tuple[Drop, ...]:

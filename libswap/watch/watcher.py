@@ -117,17 +117,21 @@ class Watcher:
             Stopped: it is to end; what is under way is on the disk.
         """
         ended = list(self._finish())
-        if self._unfinished:
+        if self._has_unfinished():
             return ended
         for path, names in hints.items():
             if path in self.stations:
                 self._look(path, names)
         for path in self.stations.keys() - hints.keys():
             self._look(path, {})
-        while (found := self._next()) is not None:
-            done = self._deploy(*found)
-            ended += [done] if done is not None else []
-            self._stop_if_told()
+        while found := [each for path in self.stations for each in self._ready(path)]:
+            for path, batch in found:
+                if self._may_deploy(path):
+                    done = self._deploy(self.stations[path], batch)
+                    ended += [done] if done is not None else []
+                self._stop_if_told()
+            if self._has_unfinished():
+                break
         return ended
 
     def due(self) -> float | None:
@@ -170,21 +174,29 @@ class Watcher:
         except LibswapError as error:
             self._hold(path, error.message)
 
-    def _next(self) -> tuple[Station, Batch] | None:
+    def _ready(self, path: str) -> list[tuple[str, Batch]]:
+        """What can be deployed from a directory, as far as nothing keeps it."""
+        station = self.stations[path]
+        batches = station.ready(time.monotonic()).batches if station.settled else ()
+        return [(path, batch) for batch in batches] if batches and self._may_deploy(path) else []
+
+    def _has_unfinished(self) -> bool:
+        """Whether a deployment has to be gone on with before another is begun."""
+        return self._unfinished
+
+    def _may_deploy(self, path: str) -> bool:
+        if self._has_unfinished():
+            return False
         now = time.monotonic()
-        for path, station in self.stations.items():
-            if self._blocked.get(path, now) > now:
-                continue
-            self._blocked.pop(path, None)
-            batches = station.ready(now).batches if station.settled else ()
-            if not batches:
-                continue
-            held = self._hold_of(path)
-            if held is None:
-                self._held.pop(path, None)
-                return station, batches[0]
+        if self._blocked.get(path, now) > now:
+            return False
+        self._blocked.pop(path, None)
+        held = self._hold_of(path)
+        if held is not None:
             self._hold(path, held.reason)
-        return None
+        else:
+            self._held.pop(path, None)
+        return held is None
 
     def _hold_of(self, path: str) -> limits.Hold | None:
         past = self._past.get(path, Past())

@@ -1,11 +1,14 @@
 """A drop directory with a place of libraries behind it, and what became of what was dropped."""
 
+import json
 import os
-from collections.abc import Callable
+import signal
+import subprocess
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from libswap.install.history import Outcome
 from libswap.operations import deployments, history
 from libswap.operations.deployments import Ended, Happening, Round
 from libswap.settings import Settings
@@ -14,6 +17,7 @@ from libswap.watch.rule import Configuration, Rule
 from libswap.watch.settle import Patience
 from support.compiler import Compiler
 from support.site import Site, library
+from support.terminal import LIBSWAP
 
 QUICK = Patience(settle=0.0, quiet=0.0, incomplete=600.0)
 
@@ -65,6 +69,13 @@ class Drop:
     def change(self, **fields: Any) -> None:
         self.rule = replace(self.rule, **fields)
 
+    def toml(self, more: str = "") -> str:
+        """The rule's directories as a configuration, with further lines."""
+        return (
+            f'rescan = 3600\n[[drop]]\ndirectory = "{self.box}"\nto = "{self.lib}"\n'
+            f"settle = 0.0\nsettle_unseen = 0.0\ngather = 0.0\n{more}"
+        )
+
     def once(self, **options: Any) -> Round:
         return entry.once(self.configuration, self.settings, self.happened.append, **options)
 
@@ -83,6 +94,11 @@ class Drop:
         told = history.tell(self.settings)
         return [o.transaction.kind.value for o in reversed(told.operations)]
 
+    def operations_done(self) -> list[str]:
+        """Those that hold or held, oldest first; not those that a crash undid."""
+        told = reversed(history.tell(self.settings).operations)
+        return [o.transaction.kind.value for o in told if o.outcome is Outcome.DONE]
+
     def ledger(self) -> list[Ended]:
         return list(reversed(deployments.tell(self.settings, 10_000).ended))
 
@@ -97,18 +113,45 @@ class Drop:
         return (self.box / "rejected" / f"{name}.reason").read_text()
 
 
-def until(condition: Callable[[], bool], bell: Callable[[], object]) -> None:
-    """Wait for something that is announced by `bell`, which blocks until the next event."""
-    while not condition():
-        bell()
+class Running:
+    """`libswap watch --json` in a process of its own, heard line by line."""
 
+    def __init__(self, drop: Drop, configuration: str = "", **environment: str) -> None:
+        self.drop = drop
+        self.file = drop.root / "watch.toml"
+        self.file.write_text(configuration or drop.toml())
+        self.heard: list[dict[str, Any]] = []
+        self.process = subprocess.Popen(
+            [*LIBSWAP, "watch", "--config", str(self.file), "--state-dir",
+             str(drop.settings.state_dir), "--json"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={**os.environ, **environment},
+        )  # fmt: skip
 
-def as_user(uid: int, work: Callable[[], None]) -> None:
-    """Do something in a child that has given up being root."""
-    child = os.fork()
-    if child == 0:
-        os.setgid(uid)
-        os.setuid(uid)
-        work()
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
+    def __enter__(self) -> Self:
+        self.until("started")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+    def until(self, kind: str, name: str = "") -> dict[str, Any]:
+        """Hear events until one of a kind comes, about a file where one is named."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.heard.append(json.loads(line))
+            said = self.heard[-1]
+            if said.get("kind") == kind and (not name or name in said["names"]):
+                return said
+        raise AssertionError(f"it ended without {kind}: {self.heard}")
+
+    def kinds(self) -> list[str]:
+        return [str(one["kind"]) for one in self.heard]
+
+    def end(self) -> int:
+        """Tell it to end, politely."""
+        self.process.send_signal(signal.SIGTERM)
+        self.until("stopped")
+        return self.process.wait(60)
