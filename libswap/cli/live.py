@@ -19,6 +19,14 @@ class StateMode(StrEnum):
     FRESH = "fresh"
 
 
+class Then(StrEnum):
+    """What becomes of a drain whose time is up."""
+
+    KEEP = "keep"
+    WARN = "warn"
+    REVERT = "revert"
+
+
 SafeMoment = Annotated[
     float, typer.Option("--wait", min=0, help="Seconds to wait for a safe moment.")
 ]
@@ -88,6 +96,38 @@ def command(
             " say what does.",
         ),
     ] = False,
+    drain: Annotated[
+        bool,
+        typer.Option(
+            "--drain",
+            help="Leave objects that the old code made to it; what is made from now on is the new"
+            " code's. Ends with --settle when the last old object is gone.",
+        ),
+    ] = False,
+    handles: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--handles",
+            metavar="FILE",
+            help="A description of the library's objects.",
+            dir_okay=False,
+        ),
+    ] = None,
+    limit: Annotated[
+        float,
+        typer.Option("--drain-limit", min=0, metavar="SECONDS", help="How long a drain may take."),
+    ] = 0.0,
+    then: Annotated[
+        Then, typer.Option("--then", help="What --settle does with a drain whose time is up.")
+    ] = Then.KEEP,
+    settle: Annotated[
+        bool,
+        typer.Option(
+            "--settle",
+            help="End drains of LIB whose last old object is gone. With --force also where some may"
+            " be left that nobody has used.",
+        ),
+    ] = False,
     force: Force = False,
     dry_run: DryRun = False,
     state_dir: StateDir = None,
@@ -99,7 +139,9 @@ def command(
     in a stop of well under a millisecond, or left as it is with the reason.
     """
     from libswap.errors.base import UsageError
+    from libswap.live.draining.record import Then as DrainThen
     from libswap.live.outlook import Options
+    from libswap.operations.draining import DrainOptions
     from libswap.operations.swap import Request, swap_library
     from libswap.settings import default_state_dir
 
@@ -107,14 +149,27 @@ def command(
         raise UsageError("--pid and --all say different things")
     if new and len(new) != len(libraries):
         raise UsageError("--new must be said once for each library, or not at all")
+    if settle and (drain or new or dry_run or check):
+        raise UsageError("--settle goes with --pid, --wait, --unload and --force alone")
+    if drain and rehearse:
+        raise UsageError("--drain cannot be rehearsed: a copy of the process ends with its objects")
+    if not drain and (limit or handles or then is not Then.KEEP):
+        raise UsageError("--handles, --drain-limit and --then belong to --drain")
     reporter = reporter_of(context)
     options = Options(state=state.value, relaxed=relaxed, force=force, wait=wait)
+    if settle:
+        from libswap.operations.settle import settle as settle_drains
+
+        report = settle_drains(libraries, tuple(pid or ()), options, unload=unload)
+        reporter.show("live", report, exit_code=report.exit_code)
+        raise typer.Exit(report.exit_code)
+    drain_options = DrainOptions(tuple(handles or ()), limit, DrainThen(then.value))
     kept = state_dir or default_state_dir()
     files: list[Path | None] = [*new] if new else [None] * len(libraries)
     (library, file), *more = zip(libraries, files, strict=True)
     request = Request(
         library, file, tuple(pid or ()), options, dry_run, tuple(shlex.split(check)), kept,
-        more=tuple(more), unload=unload, rehearse=rehearse,
+        more=tuple(more), unload=unload, rehearse=rehearse, drain=drain_options if drain else None,
     )  # fmt: skip
     names = ", ".join(map(str, libraries))
     report = swap_library(

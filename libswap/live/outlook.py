@@ -217,7 +217,7 @@ def _asleep(subject: Subject, source: Module, found: Reach, options: Options) ->
     places = [
         hit for hit in found.words
         if any(hit.value in c for c in code) and hit.value not in entries
-        and not _on_a_stack(subject, hit.at)
+        and not on_a_stack(subject, hit.at)
         and is_return_address(subject.memory, hit.value)
     ]  # fmt: skip
     if places and not options.relaxed:
@@ -228,7 +228,7 @@ def _asleep(subject: Subject, source: Module, found: Reach, options: Options) ->
         yield risk("asleep-in-old-code", source.path, detail, "let it finish, or --relaxed")
 
 
-def _on_a_stack(subject: Subject, address: int) -> bool:
+def on_a_stack(subject: Subject, address: int) -> bool:
     """Whether an address lies in memory that looks like a thread's stack: with a guard below it.
 
     Those of threads are looked at when they stand still; what ended threads left there is no frame.

@@ -56,7 +56,7 @@ def reach(
     """
     found: list[Hit] = []
     left = MOST_SEARCHED
-    for part in _present(mappings, pid, skip):
+    for part in present(mappings, pid, skip):
         for start in range(part.start, part.end, _CHUNK):
             size = min(_CHUNK, part.end - start)
             left -= size
@@ -77,7 +77,7 @@ def is_return_address(memory: Memory, address: int) -> bool:
         return False
 
 
-def _present(mappings: Sequence[Mapping], pid: int, skip: Sequence[Range]) -> Iterator[Range]:
+def present(mappings: Sequence[Mapping], pid: int, skip: Sequence[Range]) -> Iterator[Range]:
     """The pages that hold something; reading others would only make page tables grow."""
     pages = _MOST_PAGES
     with open(PROC.path(pid, "pagemap"), "rb", buffering=0) as pagemap:  # noqa: PTH123

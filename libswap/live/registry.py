@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 from libswap.errors.live import RecordDamaged
 from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import Memory
+from libswap.live.draining.record import DrainRecord, drains_of
 from libswap.live.patches import PatchRecord, SwitchRecord, patches_of, switch_of
 from libswap.live.transaction import Write
 from libswap.process.maps import Mapping
@@ -91,13 +92,14 @@ class Event:
     Attributes:
         id: of the swap, unique in this process and its forks; libraries of one swap share it.
         when: seconds since the epoch.
-        what: "swap" or "revert".
+        what: "swap", "revert" or "drain".
         library: path of the library.
         old: build id before.
         new: build id after.
         old_base: load base of the copy that was in use.
         new_base: load base of the copy that came into use.
-        state: "begun", "switched" (all but speed is done), "done", "abandoned" or "reverted".
+        state: "begun", "switched" (all but speed is done), "draining", "done", "abandoned" or
+            "reverted".
     """
 
     id: str
@@ -137,6 +139,7 @@ class Record:
     pending: tuple[Pending, ...] = ()
     patches: tuple[PatchRecord, ...] = ()
     switch: SwitchRecord | None = None
+    drains: tuple[DrainRecord, ...] = ()
 
     def family_of(self, base: int) -> int | None:
         """The index of the family that a module at this load base belongs to."""
@@ -151,6 +154,18 @@ class Record:
         families = list(self.families)
         families[index] = family
         return replace(self, families=tuple(families)), index
+
+    def drain_of(self, base: int) -> DrainRecord | None:
+        """The drain that a module at this load base takes part in."""
+        return next((d for d in self.drains if base in (d.source, d.target)), None)
+
+    def with_drain(self, drain: DrainRecord) -> Self:
+        """The record with a drain added or replaced."""
+        return replace(self, drains=(*self.without_drain(drain).drains, drain))
+
+    def without_drain(self, drain: DrainRecord) -> Self:
+        """The record when a drain has come to its end."""
+        return replace(self, drains=tuple(d for d in self.drains if d.event != drain.event))
 
     def with_event(self, event: Event, keep: int = 64) -> Self:
         """The record with an event added or replaced; the oldest are forgotten."""
@@ -291,6 +306,7 @@ def _record(data: Any) -> Record:  # noqa: ANN401  what JSON holds is checked he
         pending=tuple(map(_pending, _several(data["pending"]))),
         patches=patches_of(data.get("patches", ())),
         switch=switch_of(data.get("switch")),
+        drains=drains_of(data.get("drains", ())),
     )
 
 

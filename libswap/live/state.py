@@ -117,6 +117,20 @@ def _unnamed(count: int) -> Finding:
     )
 
 
+def changed(memory: Memory, old: Module) -> tuple[str, ...]:
+    """Names of a library's own data that no longer have the value that they began with."""
+    objects = sorted((s.value, s.value + s.size, str(n)) for n, s in old.facts.objects.items())
+    names: dict[str, None] = {}
+    for place in writable_ranges(old.facts):
+        begin = initial(old.facts, place, old.base)
+        for at in _differing(begin, memory.read(old.base + place.start, place.size)):
+            where = place.start + at
+            index = bisect_right(objects, (where, 1 << 64, "")) - 1
+            known = index >= 0 and where < objects[index][1]
+            names[objects[index][2] if known else "data without a name"] = None
+    return tuple(names)
+
+
 def _changed(
     memory: Memory, old: Module, pairing: Pairing, named: Sequence[Range]
 ) -> tuple[list[str], int]:

@@ -132,6 +132,8 @@ class _Unloading:
             raise Reached("the program loaded it, and holds it")
         if record.pending or record.patches or record.switch:
             raise Reached("a swap is unfinished, or the process carries function patches")
+        if record.drain_of(base) is not None:
+            raise Reached("it is being drained")
         if self.module.facts.tls is not None:
             raise Reached("it has thread-local variables")
         handed = _HANDS_OVER & {s.name for s in self.module.facts.symbols if not s.defined}

@@ -6,9 +6,17 @@ from pathlib import Path
 from typing import TypeAlias
 
 from libswap.errors.base import LibswapError
+from libswap.errors.handles import NotDrained
 from libswap.errors.live import NotAllMoved
 from libswap.live.outlook import Outlook
 from libswap.live.unloading import Kept, Unloaded
+from libswap.operations.draining import (
+    DrainBegun,
+    DrainPlanned,
+    Settled,
+    StillDraining,
+    TakenBack,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,10 @@ class MovedBack:
     reason: str
 
 
-Outcome: TypeAlias = Planned | Moved | Skipped | Refused | MovedBack
+Outcome: TypeAlias = (
+    Planned | Moved | Skipped | Refused | MovedBack
+    | DrainPlanned | DrainBegun | StillDraining | Settled | TakenBack
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +121,10 @@ class Report:
     def exit_code(self) -> int:
         """0 where every process runs on the new library; see docs/reference/exit-codes.md."""
         codes = {p.outcome.exit_code for p in self.processes if isinstance(p.outcome, Refused)}
+        if any(isinstance(p.outcome, StillDraining) for p in self.processes):
+            codes.add(NotDrained.exit_code)
         back = any(isinstance(p.outcome, MovedBack) for p in self.processes)
-        moved = any(isinstance(p.outcome, Moved) for p in self.processes)
+        moved = any(isinstance(p.outcome, Moved | DrainBegun) for p in self.processes)
         if not codes and not back:
             return 0
         return codes.pop() if len(codes) == 1 and not moved and not back else NotAllMoved.exit_code

@@ -8,17 +8,21 @@ from functools import partial
 from typing import Final
 
 from libswap.errors.base import LibswapError
+from libswap.errors.handles import NotDrained
 from libswap.errors.live import NotAllMoved, NothingSwapped
 from libswap.errors.process import ProcessGone
 from libswap.linux.rooted import Root
 from libswap.linux.tracer import traced
+from libswap.live.draining.record import DrainRecord
 from libswap.live.exclusive import exclusively
 from libswap.live.module import LibraryCache
 from libswap.live.outlook import Options, look
 from libswap.live.recovery import finish
 from libswap.live.registry import Event, Record
 from libswap.live.subject import Subject
+from libswap.operations import draining
 from libswap.operations.affected import way_back
+from libswap.operations.draining import StillDraining
 from libswap.operations.moves import (
     Moved,
     Outcome,
@@ -45,6 +49,8 @@ class Report:
     def exit_code(self) -> int:
         """0 where everything was taken back."""
         codes = {p.outcome.exit_code for p in self.processes if isinstance(p.outcome, Refused)}
+        if any(isinstance(p.outcome, StillDraining) for p in self.processes):
+            codes.add(NotDrained.exit_code)
         done = any(isinstance(p.outcome, Moved) for p in self.processes)
         if not codes:
             return 0
@@ -67,7 +73,11 @@ def _one(
         identity = Identity.of(pid)
         alone = nullcontext() if dry_run else exclusively(pid, time.monotonic() + options.wait)
         with alone, Subject.open(identity, cache) as found:
-            subject = found if dry_run else finish(found, options)
+            subject = found if dry_run else draining.finish(finish(found, options), options)
+            drain = _drain(subject.record, id_)
+            if drain is not None:
+                back = draining.go_back(subject, drain, options, dry_run=dry_run)
+                return [ProcessResult(pid, name, draining.library_of(subject, drain), back)]
             events = last_swap(subject.record, pid, id_)
             paths = [event.library for event in events]
             outcomes = _outcomes(subject, events[0].id, options, dry_run=dry_run)
@@ -84,6 +94,12 @@ def _outcomes(subject: Subject, id_: str, options: Options, *, dry_run: bool) ->
         return [Planned(look(subject, m.source, m.library, options).outlook) for m in moves]
     done = while_it_changes(subject, lambda now: move_back(now, id_, options))
     return [moved(done, move.source) for move in moves]
+
+
+def _drain(record: Record, id_: str) -> DrainRecord | None:
+    """The drain that is meant: by its id, or the last if nothing was done after it."""
+    newest = id_ or next((e.id for e in reversed(record.events) if e.state != "abandoned"), "")
+    return next((d for d in record.drains if d.event == newest), None)
 
 
 def last_swap(record: Record, pid: int, id_: str = "") -> tuple[Event, ...]:

@@ -8,6 +8,7 @@ from libswap.live.carriers import carriers
 from libswap.live.module import LibraryCache
 from libswap.live.registry import Event, Family
 from libswap.live.subject import Subject
+from libswap.operations.draining import Left, left
 from libswap.operations.moves import process_name
 from libswap.process.identity import Identity
 
@@ -20,6 +21,7 @@ class ProcessStatus:
         families: the copies of each library, and which is in use.
         events: what was done, oldest first.
         unfinished: whether a commit was begun and not ended.
+        drains: libraries of which two copies are in use, and what is known to be left of the old.
         trouble: why the record could not be read, "" where it could.
     """
 
@@ -29,6 +31,7 @@ class ProcessStatus:
     events: tuple[Event, ...]
     unfinished: bool
     trouble: str = ""
+    drains: tuple[Left, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,10 @@ def _one(pid: int, cache: LibraryCache) -> ProcessStatus:
     try:
         with Subject.open(Identity.of(pid), cache) as subject:
             record = subject.record
-            return ProcessStatus(pid, name, record.families, record.events, bool(record.pending))
+            drains = tuple(left(subject, drain) for drain in record.drains)
+            unfinished = bool(record.pending) or any(d.unfinished for d in record.drains)
+            return ProcessStatus(
+                pid, name, record.families, record.events, unfinished, drains=drains
+            )
     except LibswapError as error:
         return ProcessStatus(pid, name, (), (), unfinished=False, trouble=error.message)

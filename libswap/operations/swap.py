@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from libswap.errors.base import LibswapError
-from libswap.errors.live import AbiBroken, RehearsalFailed
+from libswap.errors.live import AbiBroken, NotSwappable, RehearsalFailed
 from libswap.errors.process import MemoryUnreachable, ProcessGone
 from libswap.linux.command import run
 from libswap.linux.rooted import Root
 from libswap.linux.tracer import traced
 from libswap.live import swap as live
 from libswap.live.copies import path_of
+from libswap.live.draining.end import refuse_beside
 from libswap.live.exclusive import exclusively
 from libswap.live.findings import risk
 from libswap.live.library import Library
@@ -27,7 +28,9 @@ from libswap.live.recovery import finish
 from libswap.live.rehearsal import copied, require_private
 from libswap.live.subject import Subject
 from libswap.live.unloading import unload_unused
+from libswap.operations import draining
 from libswap.operations.affected import affected, broken_by, copy_of, sees, way_back
+from libswap.operations.draining import DrainBegun, DrainOptions
 from libswap.operations.moves import (
     Asked,
     Moved,
@@ -68,6 +71,7 @@ class Request:
         stop_when_checked: whether a check that fails ends it all.
         rehearse: move a copy of each process first, and the process itself only if that works.
         unload: unload copies that are not in use and that nothing can reach any more.
+        drain: leave old objects to the old copy, and let the new one make all others.
     """
 
     library: Path
@@ -81,6 +85,7 @@ class Request:
     stop_when_checked: bool = False
     unload: bool = False
     rehearse: bool = False
+    drain: DrainOptions | None = None
 
 
 Progress = Callable[[int, str], None]
@@ -180,7 +185,9 @@ class _Run:
         """What an earlier libswap left unfinished comes first."""
         if self.request.dry_run:
             return subject
-        return finish(subject, self.request.options)
+        options = self.request.options
+        subject = draining.finish(finish(subject, options), options)
+        return draining.settle_quietly(subject, options)
 
     def _libraries(self, subject: Subject, name: str) -> Iterator[ProcessResult]:
         pid = subject.identity.pid
@@ -211,16 +218,21 @@ class _Run:
         self, subject: Subject, found: list[tuple[str, Outcome]]
     ) -> list[tuple[str, Outcome]]:
         """What was found, after the user's check: where it fails, all moves are taken back."""
-        ids = {outcome.id: None for _, outcome in found if isinstance(outcome, Moved)}
+        ids = {o.id: None for _, o in found if isinstance(o, Moved | DrainBegun)}
         failure = self._complaint(subject.identity.pid) if ids and self.request.check else ""
         if not failure:
             return found
         back = {id_: self._back(subject, id_, failure) for id_ in reversed(ids)}
-        return [(path, back[o.id] if isinstance(o, Moved) else o) for path, o in found]
+        return [(path, back[o.id] if isinstance(o, Moved | DrainBegun) else o) for path, o in found]
 
     def _back(self, subject: Subject, id_: str, failure: str) -> Outcome:
         try:
-            move_back(subject.again(), id_, self.request.options)
+            subject = subject.again()
+            drain = next((d for d in subject.record.drains if d.event == id_), None)
+            if drain is None:
+                move_back(subject, id_, self.request.options)
+            else:
+                draining.go_back(subject, drain, self.request.options)
         except ProcessGone:
             raise
         except LibswapError as error:
@@ -241,6 +253,10 @@ class _Run:
 
     def _move(self, subject: Subject, group: Sequence[_Part]) -> list[Outcome]:
         options, pid = self.request.options, subject.identity.pid
+        for part in group:
+            refuse_beside(subject.record, part.source.base, pid)
+        if self.request.drain is not None:
+            return self._drain(subject, group, self.request.drain)
         if self.request.dry_run:
             return [Planned(_outlook(subject, part, options)) for part in group]
         for part in group:
@@ -255,6 +271,27 @@ class _Run:
         )  # fmt: skip
         keep_record(self.request.state_dir, subject.again())
         return [moved(done, part.source, rehearsed=self.request.rehearse) for part in group]
+
+    def _drain(
+        self, subject: Subject, group: Sequence[_Part], chosen: DrainOptions
+    ) -> list[Outcome]:
+        if len(group) > 1:
+            raise NotSwappable(
+                "drain-set", "objects of several libraries cannot be told apart together",
+                "drain one library after the other",
+            )  # fmt: skip
+        (part,) = group
+        broken = broken_by(part.source, part.aim.new)
+        request, pid = self.request, subject.identity.pid
+        if broken and not (request.options.force or request.dry_run):
+            raise AbiBroken(str(part.aim.file), broken)
+        move = _move_of(subject, part.source, part.aim)
+        start = draining.Start(subject, move, request.options, chosen, broken)
+        if request.dry_run:
+            return [start.plan()]
+        done = start.run(lambda step: self.progress(pid, step))
+        keep_record(request.state_dir, subject.again())
+        return [done]
 
     def _rehearse(self, subject: Subject, group: Sequence[_Part]) -> None:
         """The same swap in a copy of the process, which must live afterwards."""

@@ -15,7 +15,7 @@ from libswap.operations import install, revert, rollback, swap
 from libswap.operations.check import check
 from libswap.operations.demo.result import Act, Reply
 from libswap.operations.demo.workshop import Workshop
-from libswap.operations.moves import Moved, MovedBack, Planned, ProcessResult, Refused, Skipped
+from libswap.operations.moves import Moved, MovedBack, ProcessResult, Refused, Skipped
 from libswap.process.maps import maps_of
 from libswap.settings import Settings
 
@@ -110,8 +110,8 @@ def _outcome(result: ProcessResult) -> str:
             return f"moved in a stop of {seconds * 1000:.2f} ms"
         case Refused(reason=reason) | Skipped(reason=reason) | MovedBack(reason=reason):
             return f"left as it is: {reason}"
-        case Planned():
-            raise AssertionError("this was no dry run")
+        case _:
+            raise AssertionError("this was no dry run, and nothing is drained")
 
 
 def _rollback(site: Site, _: int) -> str:

@@ -1,6 +1,6 @@
 """What became of each process in a live swap."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import assert_never
 
@@ -9,9 +9,15 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from libswap.live.findings import Finding, Severity
 from libswap.live.outlook import Outlook
 from libswap.live.unloading import Kept, Unloaded
+from libswap.operations.draining import (
+    DrainBegun,
+    DrainPlanned,
+    Settled,
+    StillDraining,
+    TakenBack,
+)
 from libswap.operations.moves import (
     Moved,
     MovedBack,
@@ -22,9 +28,9 @@ from libswap.operations.moves import (
     Report,
     Skipped,
 )
+from libswap.report import draining
+from libswap.report.findings import lines
 from libswap.report.text import printable
-
-_COLOURS = {Severity.REFUSE: "red", Severity.RISK: "yellow", Severity.NOTE: "dim"}
 
 
 def render(result: Report) -> Iterable[RenderableType]:
@@ -79,6 +85,8 @@ def _outcome(outcome: Outcome) -> Text:
             text = Text(f"moved back: {printable(reason)}", "yellow")
         case Planned(outlook=outlook):
             text = _plan(outlook)
+        case DrainPlanned() | DrainBegun() | StillDraining() | Settled() | TakenBack():
+            text = draining.outcome(outcome)
         case _:
             assert_never(outcome)
     return text
@@ -107,15 +115,6 @@ def _plan(outlook: Outlook) -> Text:
     )
     for path, count in outlook.modules.items():
         text.append(f"\n  {count} slots in {printable(path)}", "dim")
-    for part in _findings(outlook.findings):
+    for part in lines(outlook.findings):
         text.append(part)
     return text
-
-
-def _findings(findings: Sequence[Finding]) -> Iterator[Text]:
-    for finding in findings:
-        yield Text(
-            f"\n  {finding.severity.value}: {finding.word}: {printable(finding.subject)}:"
-            f" {printable(finding.detail)}",
-            _COLOURS[finding.severity],
-        )

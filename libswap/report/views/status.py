@@ -10,6 +10,7 @@ from rich.text import Text
 
 from libswap.live.registry import Event
 from libswap.operations.status import ProcessStatus, Status
+from libswap.report.draining import what_is_left
 from libswap.report.text import printable
 
 
@@ -26,6 +27,8 @@ def render(result: Status) -> Iterable[RenderableType]:
         for event in process.events:
             when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.when))
             table.add_row(*name, printable(event.id), when, _what(event))
+        for left in process.drains:
+            table.add_row(*name, printable(left.id), "", what_is_left(left))
         if not process.events or process.trouble or process.unfinished:
             table.add_row(*name, "", "", _remark(process))
     yield table

@@ -1,0 +1,198 @@
+"""How many objects of the old copy are left in a draining process, as far as can be known."""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
+
+from libswap.elf.image import SegmentFlags, SegmentType
+from libswap.errors.process import MemoryUnreachable
+from libswap.linux.memory import Memory, Range
+from libswap.live.draining import table
+from libswap.live.draining.parties import Parties
+from libswap.live.draining.table import Entry
+from libswap.live.got import slots
+from libswap.live.outlook import for_exit, on_a_stack
+from libswap.live.reach import MOST_SEARCHED, present, reach
+from libswap.live.stacks import Areas, Hit
+from libswap.live.subject import Subject
+
+_CHUNK: Final = 1 << 20
+_LARGEST_LINK_MAP: Final = 0x2000
+_LARGEST_OBJECT: Final = 1 << 20
+_MOST_LINKED: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What is known to be left.
+
+    Attributes:
+        seen: objects of the old copy that were used since and are not gone.
+        linked: those that were not used since, but found by a search for structures that hold them.
+        pointers: words in memory that point into the old copy, outside of what is known to be gone.
+        hidden: functions in use by the program whose objects leave no trace.
+        complete: whether all of the memory was searched.
+        provable: whether the description tells how the objects are found at all.
+        lost: how many handles had no room in the table.
+        new: objects of the new copy that are not gone.
+        met: stands still as long as no further old object is met.
+        made: stands still as long as no new object is made.
+    """
+
+    seen: tuple[Entry, ...]
+    linked: tuple[int, ...]
+    pointers: tuple[Hit, ...]
+    hidden: tuple[str, ...]
+    complete: bool
+    provable: bool
+    lost: int
+    new: int
+    met: int
+    made: int
+
+    @property
+    def known(self) -> int:
+        """Old objects that are left for certain."""
+        return len(self.seen) + len(self.linked)
+
+    @property
+    def proven_empty(self) -> bool:
+        """Whether nothing is left for certain."""
+        return not (self.known or self.lost or self.doubts())
+
+    def doubts(self) -> tuple[str, ...]:
+        """Why more may be left than is known."""
+        found = []
+        if self.lost:
+            found.append(f"{self.lost} handles had no room in the table")
+        if not self.provable:
+            found.append("its description does not tell how objects are found that nobody uses")
+        if self.hidden:
+            found.append(f"the program uses {', '.join(self.hidden)}, whose objects leave no trace")
+        if self.pointers:
+            first = self.pointers[0]
+            count = len(self.pointers)
+            what = "word still points" if count == 1 else "words still point"
+            found.append(f"{count} {what} into the old copy, the first at {first.at:#x}")
+        if not self.complete:
+            found.append("there is more memory than is searched")
+        return tuple(found)
+
+
+def remains(subject: Subject, parties: Parties) -> Remains:
+    """Count and search; the process goes on meanwhile.
+
+    An object that lives all the while is found, for it neither moves nor changes what it is found
+    by; whether one was met that was not known can be told afterwards by `met`.
+    """
+    drain, memory = parties.drain, subject.memory
+    known = table.contents(memory, drain.table)
+    gone = [_extent_of(memory, e.handle) for e in known.gone]
+    pointers, complete = _pointers(subject, parties, gone) if drain.pointers else ((), True)
+    old = tuple(e for e in known.old if e.handle not in parties.source.extent)
+    mine = {e.handle for e in (*known.old, *known.new)}
+    linked = [h for h in _linked(subject, parties) if h not in mine]
+    return Remains(
+        seen=old, linked=tuple(linked), pointers=pointers,
+        hidden=_imported(subject, parties), complete=complete,
+        provable=bool(drain.pointers or drain.linked), lost=known.lost, new=len(known.new),
+        met=known.met, made=known.made,
+    )  # fmt: skip
+
+
+def _extent_of(memory: Memory, handle: int) -> Range:
+    """What malloc gave out for an object: glibc keeps its size in the word before it."""
+    try:
+        size = int.from_bytes(memory.read(handle - 8, 8), "little") & ~7
+    except MemoryUnreachable:
+        return Range(handle, handle)
+    return Range(handle, handle + (size - 8 if 16 < size <= _LARGEST_OBJECT else 8))
+
+
+def _pointers(
+    subject: Subject, parties: Parties, gone: list[Range]
+) -> tuple[tuple[Hit, ...], bool]:
+    source, memory = parties.source, subject.memory
+    family = [m.extent for _, m in parties.copies]
+    areas = [Range(c.area, c.area + c.area_size) for c, _ in parties.copies if c.area]
+    handles = Range(parties.drain.table, parties.drain.table + table.SIZE)
+    wanted = Areas(_places(parties))
+    found = reach(memory, subject.mappings, memory.tid, wanted, [*family, *areas, handles])
+    skip = Areas([*gone, Range(source.link.address, source.link.address + _LARGEST_LINK_MAP)])
+    bound = {s.place for m in subject.modules if m.library is not None
+             for s in slots(memory, m, [source.extent])}  # fmt: skip
+    noted = _noted_by_linker(parties)
+    return tuple(
+        hit for hit in found.words
+        if hit.at not in bound and hit.value not in parties.gates and hit.value not in noted
+        and not skip.find(hit.at) and not on_a_stack(subject, hit.at)
+        and not for_exit(memory, source.extent, hit.at)
+    ), found.complete  # fmt: skip
+
+
+def _places(parties: Parties) -> list[Range]:
+    """What an object can point to: not the headers and tables that only the linker reads."""
+    base = parties.source.base
+    return [
+        Range(base + s.vaddr, base + s.vaddr + s.memsz)
+        for s in parties.source.facts.image.loads
+        if s.flags & (SegmentFlags.W | SegmentFlags.X) or s.vaddr
+    ]
+
+
+def _noted_by_linker(parties: Parties) -> set[int]:
+    image = parties.source.facts.image
+    noted = (image.segment(SegmentType.GNU_EH_FRAME), image.segment(SegmentType.DYNAMIC))
+    return {parties.source.base + s.vaddr for s in noted if s is not None}
+
+
+def _linked(subject: Subject, parties: Parties) -> Iterator[int]:
+    """Objects that a structure holds, and that point back to it."""
+    pairs = parties.drain.linked
+    if not pairs:
+        return
+    memory, found = subject.memory, set[int]()
+    writable = Areas([Range(m.start, m.end) for m in subject.mappings if m.writable])
+    left = MOST_SEARCHED
+    for part in present(subject.mappings, memory.tid, []):
+        for start in range(part.start, part.end, _CHUNK):
+            size = min(_CHUNK, part.end - start)
+            left -= size
+            if left < 0 or len(found) > _MOST_LINKED:
+                return
+            for handle in _held(memory, writable, start, size, pairs):
+                if handle not in found:
+                    found.add(handle)
+                    yield handle
+
+
+def _held(
+    memory: Memory, writable: Areas, start: int, size: int, pairs: tuple[tuple[int, int], ...]
+) -> Iterator[int]:
+    try:
+        hits = list(writable.hits(memory.read(start, size), start))
+    except MemoryUnreachable:
+        return
+    for hit in hits:
+        for held, back in pairs:
+            holder = hit.at - held
+            if _word(memory, hit.value + back) == holder:
+                yield hit.value
+
+
+def _word(memory: Memory, address: int) -> int:
+    try:
+        return int(struct.unpack("<Q", memory.read(address, 8))[0])
+    except MemoryUnreachable:
+        return 0
+
+
+def _imported(subject: Subject, parties: Parties) -> tuple[str, ...]:
+    """Functions of the description's `hidden` that some module can call."""
+    wanted = set(parties.drain.hidden)
+    copies = {m.base for _, m in parties.copies}
+    others = (m for m in subject.modules if m.library is not None and m.base not in copies)
+    asked = chain.from_iterable(m.facts.symbols for m in others)
+    return tuple(sorted({s.name for s in asked if not s.defined} & wanted))

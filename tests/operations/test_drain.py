@@ -1,0 +1,189 @@
+"""Objects that the old code made stay with it, whatever the new code thinks of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from libswap.live.outlook import Options
+from libswap.operations.draining import (
+    DrainBegun,
+    DrainOptions,
+    DrainPlanned,
+    Settled,
+    StillDraining,
+    TakenBack,
+)
+from libswap.operations.moves import Outcome, Refused
+from libswap.operations.revert import revert
+from libswap.operations.settle import settle
+from libswap.operations.status import status
+from libswap.operations.swap import Request, swap_library
+from support.compiler import FIXTURES, Compiler
+from support.driven import Target
+from support.swapping import Stage
+
+pytestmark = [pytest.mark.compiler, pytest.mark.ptrace]
+
+HERE = FIXTURES / "drain"
+HANDLES = HERE / "objects.toml"
+
+
+@pytest.fixture(scope="module")
+def stage(compiler: Compiler, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    return Stage(compiler, tmp_path_factory.mktemp("drain") / "libobjects.so")
+
+
+@contextmanager
+def started(stage: Stage, *flags: str) -> Iterator[Target]:
+    """A program on version 1, with version 2 installed behind its back."""
+    old, new = (stage.build("drain/objects.c", *flags, version=v) for v in (1, 2))
+    stage.install(old)
+    user = stage.program("drain/user.c", f"-I{HERE}", "-pthread", "-include", str(stage.header))
+    with stage.running(user) as target:
+        assert asked(target, "version", "new 0 10", "step 0", "attach 0 3") == [1, 1, 11, 0]
+        stage.install(new)
+        yield target
+
+
+def asked(target: Target, *questions: str) -> list[int]:
+    return [int(target.ask(q)) for q in questions]
+
+
+def drained(stage: Stage, target: Target, *, dry_run: bool = False, **options: object) -> Outcome:
+    request = Request(
+        stage.place, pids=(target.pid,), options=Options(**options),  # type: ignore[arg-type]
+        dry_run=dry_run, drain=DrainOptions((HANDLES,)),
+    )  # fmt: skip
+    (result,) = swap_library(request).processes
+    return result.outcome
+
+
+def begun(stage: Stage, target: Target) -> None:
+    outcome = drained(stage, target)
+    assert isinstance(outcome, DrainBegun), outcome
+
+
+def settled(stage: Stage, target: Target, *, force: bool = False) -> Outcome:
+    (result,) = settle([stage.place], [target.pid], Options(force=force)).processes
+    return result.outcome
+
+
+def taken_back(target: Target) -> Outcome:
+    (result,) = revert([target.pid], "", Options()).processes
+    return result.outcome
+
+
+@pytest.mark.parametrize(
+    "flags", [(), ("-fcf-protection=full",), ("-Os",), ("-fno-plt",), ("-Wl,-Bsymbolic",), ("-O0",)]
+)
+def test_each_object_stays_with_the_code_that_made_it(stage: Stage, flags: tuple[str, ...]) -> None:
+    with started(stage, *flags) as target:
+        begun(stage, target)
+        old = asked(target, "version", "step 0", "sum 0", "mix 0", "busy 0", "advance 0")
+        assert old == [2, 12, 302, 542, 1, 4]
+        new = asked(target, "new 1 10", "step 1", "sum 1", "mix 1", "busy 1", "open 2", "step 2")
+        assert new == [1, 12, 559, 799, 1, 0, 99]
+        # From within a function of the program that the library calls, and in a child of a fork
+        assert asked(target, "visit 0", "visit 1", "fork 0", "fork 1") == [15016, 18018, 163, 203]
+        # What is made of an old object is old, what is made of a new one is new
+        made = asked(target, "child 0 3", "step 3", "child 1 4", "step 4", "attach_copy 0 2")
+        assert made == [1, 31, 1, 38, 0]
+        assert asked(target, "advance 2", "attach 1 4", "advance 1") == [5, 0, 6]
+        assert isinstance(settled(stage, target), StillDraining)
+        assert asked(target, "free 0", "detach 0", "detach 2", "close 3") == [0] * 4
+        assert isinstance(settled(stage, target), Settled)
+        assert asked(target, "step 1", "step 4", "free 1", "new 0 1", "step 0") == [20, 40, 0, 1, 3]
+        assert asked(target, "advance 1", "detach 1", "detach 1", "version") == [8, 0, 1, 2]
+
+
+def test_the_plan_says_what_each_function_does_with_handles(stage: Stage) -> None:
+    with started(stage) as target:
+        outcome = drained(stage, target, dry_run=True)
+        assert isinstance(outcome, DrainPlanned)
+        kinds = {"derives": 3, "ends": 3, "makes": 3, "plain": 1, "uses": 5}
+        assert outcome.outlook.kinds == kinds
+        assert not outcome.outlook.findings
+        assert asked(target, "version") == [1]
+
+
+def test_objects_that_nobody_used_since_are_found_in_memory(stage: Stage) -> None:
+    with started(stage) as target:
+        begun(stage, target)
+        (process,) = status([target.pid]).processes
+        (left,) = process.drains
+        assert (left.seen, left.found, left.new) == (0, 1, 0)  # the one that a holder links
+        assert any("points into the old copy" in doubt or "point into" in doubt
+                   for doubt in left.doubts)  # fmt: skip
+        assert isinstance(settled(stage, target, force=True), StillDraining)
+        assert asked(target, "detach 0") == [0]
+        assert isinstance(settled(stage, target), StillDraining), "one is kept and not used"
+        assert asked(target, "free 0") == [0]
+        assert isinstance(settled(stage, target), Settled)
+
+
+def test_a_drain_is_taken_back_when_the_last_new_object_has_gone(stage: Stage) -> None:
+    with started(stage) as target:
+        begun(stage, target)
+        assert asked(target, "new 1 10", "step 1", "sum 1") == [1, 12, 559]
+        outcome = taken_back(target)
+        assert isinstance(outcome, StillDraining)
+        assert (outcome.left.back, outcome.left.new) == (True, 1)
+        assert asked(target, "version", "new 2 10", "sum 2", "sum 1") == [1, 1, 302, 559]
+        assert asked(target, "free 1") == [0]
+        assert isinstance(settled(stage, target), TakenBack)
+        assert asked(target, "version", "step 0", "step 2", "free 0") == [1, 12, 11, 0]
+        begun(stage, target)  # and once more, with the copy that is loaded
+        assert asked(target, "version", "new 1 1", "sum 1", "sum 2") == [2, 1, 559, 302]
+
+
+def test_threads_that_make_use_and_end_objects_all_the_while(stage: Stage) -> None:
+    with started(stage) as target:
+        asked(target, "threads 6")
+        begun(stage, target)
+        rounds = asked(target, "rounds")[0]
+        while asked(target, "rounds")[0] < rounds + 20_000:
+            assert asked(target, "wrong") == [0]
+        assert isinstance(taken_back(target), StillDraining | TakenBack)
+        assert asked(target, "join") == [0]
+        assert asked(target, "free 0", "detach 0") == [0, 0]
+        assert isinstance(settled(stage, target), TakenBack)
+
+
+def test_nothing_else_changes_a_library_that_is_drained(stage: Stage) -> None:
+    with started(stage) as target:
+        begun(stage, target)
+        again = drained(stage, target)
+        assert isinstance(again, Refused)
+        assert "draining" in again.reason
+        swapped = stage.refused(target)
+        assert "draining" in swapped.reason
+
+
+def test_a_library_that_nobody_has_described_is_not_drained(stage: Stage) -> None:
+    with started(stage) as target:
+        request = Request(stage.place, pids=(target.pid,), drain=DrainOptions())
+        (result,) = swap_library(request).processes
+        assert isinstance(result.outcome, Refused)
+        assert result.outcome.error == "HandlesUnknown"
+        assert asked(target, "version") == [1]
+
+
+def test_functions_without_a_description_are_a_risk(stage: Stage, tmp_path: Path) -> None:
+    poor = tmp_path / "poor.toml"
+    poor.write_text(HANDLES.read_text().replace('["object_*"]', '["object_sum"]'))
+    with started(stage) as target:
+        request = Request(stage.place, pids=(target.pid,), drain=DrainOptions((poor,)))
+        (result,) = swap_library(request).processes
+        assert isinstance(result.outcome, Refused)
+        assert "drain-undescribed: object_mix, object_step, object_visit" in result.outcome.reason
+        forced = Request(
+            stage.place, pids=(target.pid,), options=Options(force=True),
+            drain=DrainOptions((poor,)),
+        )  # fmt: skip
+        (result,) = swap_library(forced).processes
+        assert isinstance(result.outcome, DrainBegun)
+        assert asked(target, "step 0", "mix 0", "new 1 10", "step 1", "mix 1") == [
+            12, 542, 1, 12, 799,
+        ]  # fmt: skip
