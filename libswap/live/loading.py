@@ -27,6 +27,7 @@ from libswap.live.calls import (
 )
 from libswap.live.choice import borrow
 from libswap.live.library import Name
+from libswap.live.quiescence import Forbidden
 from libswap.live.refusal import needs_lifting
 from libswap.live.remote import Borrowed
 from libswap.live.runtime import (
@@ -36,6 +37,8 @@ from libswap.live.runtime import (
     RTLD_NOW,
     Runtime,
 )
+from libswap.live.thread import maps_through
+from libswap.live.transaction import Prepared, commit
 from libswap.process.identity import Identity
 from libswap.process.maps import Mapping
 
@@ -346,7 +349,8 @@ def unload(
 ) -> None:
     """Take back what `load` did, where the swap came to nothing.
 
-    Where that is not possible now, the copy stays loaded: it takes memory, and nobody reaches it.
+    Where that is not possible now, the copy stays loaded: it takes memory, and nobody reaches it
+    but threads that its constructors have made.
     """
     handles = [
         h for one, wanted in zip(there.libraries, request.libraries, strict=True)
@@ -357,9 +361,9 @@ def unload(
         program.append(SystemCall(_MUNMAP, (there.area, _pages(request.area))))
     if there.record:
         program.append(SystemCall(_MUNMAP, (there.record, _pages(request.record))))
-    with (
-        suppress(LibswapError),
-        borrow(
+    with suppress(LibswapError):
+        _require_unused(identity, memory, there, wait)
+        with borrow(
             identity,
             memory,
             avoid=runtime.avoid,
@@ -367,9 +371,22 @@ def unload(
             errno_location=runtime.errno_location,
             loader_locks=runtime.loader_locks,
             lift_seccomp=needs_lifting(identity.pid),
-        ) as thread,
-    ):
-        thread.run(program, timeout=wait)
+        ) as thread:
+            thread.run(program, timeout=wait)
+
+
+def _require_unused(identity: Identity, memory: ProcessMemory, there: Loaded, wait: float) -> None:
+    """Make sure that no thread runs in a copy that nobody was given.
+
+    Raises:
+        LibswapError: one does, or that cannot be found out.
+    """
+    (base,) = struct.unpack("<Q", memory.read(there.handle, 8))  # l_addr
+    maps = maps_through(identity.pid)
+    file = next((m.major, m.minor, m.inode) for m in maps if m.start <= base < m.end)
+    own = [m for m in maps if (m.major, m.minor, m.inode) == file and m.executable]
+    code = tuple(Forbidden(Range(m.start, m.end), "the new copy") for m in own)
+    commit(identity, memory, Prepared((), code), wait=wait)
 
 
 def gaps(mappings: Sequence[Mapping], near: Range, size: int) -> list[int]:

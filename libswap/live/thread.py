@@ -14,7 +14,7 @@ from libswap.live import stops, transfer
 from libswap.live.arch import x86_64 as arch
 from libswap.process.maps import Mapping, maps_of
 
-_OPTIONS: Final = ptrace.Options.TRACESYSGOOD | ptrace.Options.TRACECLONE | ptrace.Options.TRACEEXEC
+_OPTIONS: Final = ptrace.Options.TRACESYSGOOD | ptrace.Options.TRACEEXEC
 _DEAD: Final = frozenset({"Z", "X", ""})
 
 
@@ -54,19 +54,22 @@ class Thread:
             raise AssertionError("the registers of a running thread")
         return self.at
 
-    def seize(self, *, lift_seccomp: bool = False) -> None:
+    def seize(self, *, lift_seccomp: bool = False, and_newborn: bool = False) -> None:
         """Become its tracer; it goes on running.
 
         Args:
             lift_seccomp: let it make any system call while we trace it (needs CAP_SYS_ADMIN).
+            and_newborn: become the tracer of each thread that it makes, too.
 
         Raises:
             ThreadGone: it has ended.
             SystemRefused: the kernel does not let us.
         """
-        options = _OPTIONS | (
-            ptrace.Options.SUSPEND_SECCOMP if lift_seccomp else ptrace.Options.NONE
-        )
+        options = _OPTIONS
+        if lift_seccomp:
+            options |= ptrace.Options.SUSPEND_SECCOMP
+        if and_newborn:
+            options |= ptrace.Options.TRACECLONE
         try:
             ptrace.seize(self.tid, options)
         except OSError as error:

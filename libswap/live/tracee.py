@@ -99,7 +99,7 @@ class Tracee:
     def _seize_one(self, tid: int) -> None:
         thread = Thread(self.identity.pid, tid)
         try:
-            thread.seize()
+            thread.seize(and_newborn=True)
         except ThreadGone:
             return
         self.threads[tid] = thread

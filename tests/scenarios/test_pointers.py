@@ -103,6 +103,32 @@ def test_a_comparator_of_the_library(stage: Stage) -> None:
     tried(stage, library, program, 123, 321)
 
 
+@pointers("qsort comparator in flight")
+def test_a_comparator_of_the_library_while_it_sorts(stage: Stage) -> None:
+    """It leaves by a tail call: the thread waits in the program, and qsort(3) has the pointer."""
+    library = (
+        "int up(const void *, const void *), down(const void *, const void *);\n"
+        "static int compare(const void *a, const void *b) {"
+        " return VERSION == 1 ? up(a, b) : down(a, b); }\n"
+        "int (*comparator(void))(const void *, const void *) { return compare; }\n"
+    )
+    program = (
+        "int (*comparator(void))(const void *, const void *);\nstatic int ups, downs, quick;\n"
+        "int up(const void *a, const void *b) { if (!ups++) { answer(0); asked(); }"
+        " return *(int *)a - *(int *)b; }\n"
+        "int down(const void *a, const void *b) { downs++; return *(int *)b - *(int *)a; }\n"
+        "int main(void) { ready(); asked(); int v[] = {3, 1, 2, 5, 4}; qsort(v, 5, sizeof *v,"
+        " comparator()); answer(ups * 100 + (downs > 2)); while (asked()) answer(7); }\n"
+    )
+    stage.install(stage.build(library, "-Wl,--unresolved-symbols=ignore-all", version=1))
+    made = stage.program(program, "-include", str(stage.header), "-rdynamic")
+    with stage.running(made) as target:
+        assert target.ask() == "0", "the first comparison has begun"
+        stage.install(stage.build(library, "-Wl,--unresolved-symbols=ignore-all", version=2))
+        stage.moved(target)
+        assert target.ask() == "101", "all others were made by the new one"
+
+
 @pointers("prelink-style pointers in data")
 def test_tables_of_pointers_in_every_module(stage: Stage) -> None:
     library = (
