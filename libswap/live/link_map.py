@@ -31,6 +31,8 @@ AT_PHNUM: Final = 5
 AT_BASE: Final = 7
 
 _RT_CONSISTENT: Final = 0
+_PT_PHDR: Final = 6
+_SYM: Final = struct.Struct("<I4xQ8x")
 _PHDR: Final = struct.Struct("<IIQQQQQQ")
 
 
@@ -103,33 +105,69 @@ def _lists(memory: Memory, first: int) -> Loader:
 
 
 def _r_debug(memory: Memory, auxv: dict[int, int]) -> int:
-    """The address of struct r_debug: DT_DEBUG of the main program (elf(5))."""
+    """The address of struct r_debug: DT_DEBUG of the main program (elf(5)), or the linker's own."""
     if not auxv.get(AT_BASE):
-        raise LinkMapUnreadable("the program is statically linked: no dynamic linker started it")
-    base, dynamic = _main_program(memory, auxv)
-    for at in range(base + dynamic, base + dynamic + 16 * _MAX_ENTRIES, 16):
-        tag, value = struct.unpack("<QQ", memory.read(at, 16))
-        if tag == Tag.NULL:
-            break
-        if tag == Tag.DEBUG:
-            if value == 0:
-                raise LinkMapUnreadable("the dynamic linker has not set DT_DEBUG (yet)")
-            return int(value)
-    raise LinkMapUnreadable("the main program has no DT_DEBUG entry")
+        return _own_r_debug(memory, auxv)
+    dynamic = _headers(memory, auxv).get(SegmentType.DYNAMIC)
+    if dynamic is None:
+        raise LinkMapUnreadable("the main program has no dynamic section")
+    value = _tags(memory, *dynamic).get(Tag.DEBUG)
+    if value is None:
+        raise LinkMapUnreadable("the main program has no DT_DEBUG entry")
+    if value == 0:
+        raise LinkMapUnreadable("the dynamic linker has not set DT_DEBUG (yet)")
+    return value
 
 
-def _main_program(memory: Memory, auxv: dict[int, int]) -> tuple[int, int]:
-    """Load base and PT_DYNAMIC's virtual address of the main program."""
+def _own_r_debug(memory: Memory, auxv: dict[int, int]) -> int:
+    """Of the dynamic linker, where the kernel started it alone: it was told what program to run."""
+    with suppress(MemoryUnreachable, LinkMapUnreadable, KeyError):
+        base, dynamic = _headers(memory, auxv)[SegmentType.DYNAMIC]
+        if found := _exported(memory, _tags(memory, base, dynamic), base):
+            return found
+    raise LinkMapUnreadable("the program is statically linked: no dynamic linker started it")
+
+
+def _headers(memory: Memory, auxv: dict[int, int]) -> dict[int, tuple[int, int]]:
+    """Load base and virtual address of the first segment of each type that the kernel started."""
     start, count = auxv.get(AT_PHDR, 0), auxv.get(AT_PHNUM, 0)
     if auxv.get(AT_PHENT) != _PHDR.size or not 0 < count <= 0xFFFF:
         raise LinkMapUnreadable("its program headers are not those of a 64-bit program")
     found: dict[int, int] = {}
     for row in _PHDR.iter_unpack(memory.read(start, count * _PHDR.size)):
         found.setdefault(row[0], row[3])
-    if SegmentType.DYNAMIC not in found:
-        raise LinkMapUnreadable("the main program has no dynamic section")
-    base = start - found[6] if 6 in found else 0  # PT_PHDR; without one the program is not PIE
-    return base, found[SegmentType.DYNAMIC]
+    if _PT_PHDR in found:
+        base = start - found[_PT_PHDR]
+    else:  # a program that is not PIE, or the dynamic linker, whose headers are in its first page
+        base = 0 if auxv.get(AT_BASE) else start // _PAGE * _PAGE
+    return {kind: (base, address) for kind, address in found.items()}
+
+
+def _tags(memory: Memory, base: int, dynamic: int) -> dict[int, int]:
+    """The first value of each tag of a dynamic section."""
+    found: dict[int, int] = {}
+    for at in range(base + dynamic, base + dynamic + 16 * _MAX_ENTRIES, 16):
+        tag, value = struct.unpack("<QQ", memory.read(at, 16))
+        if tag == Tag.NULL:
+            break
+        found.setdefault(tag, value)
+    return found
+
+
+def _exported(memory: Memory, tags: dict[int, int], base: int) -> int:
+    """The address of `_r_debug` in the dynamic linker's own symbol table, 0 where it has none.
+
+    Its dynamic section holds addresses once it is running in old glibc, and never in new.
+    """
+    table, names = (
+        value if value >= base else base + value
+        for value in (tags.get(Tag.SYMTAB, 0), tags.get(Tag.STRTAB, 0))
+    )
+    for at in range(table, min(names, table + _SYM.size * _MAX_ENTRIES), _SYM.size):
+        name, value = _SYM.unpack(memory.read(at, _SYM.size))
+        if _string(memory, names + name) == "_r_debug":
+            return base + int(value)
+    return 0
 
 
 def _namespaces(memory: Memory, address: int) -> Iterator[tuple[int, int, int]]:

@@ -352,17 +352,17 @@ def unload(
     Where that is not possible now, the copy stays loaded: it takes memory, and nobody reaches it
     but threads that its constructors have made.
     """
-    handles = [
-        h for one, wanted in zip(there.libraries, request.libraries, strict=True)
-        if wanted.path for h in (one.kept, one.handle)
+    opened = [
+        one for one, wanted in zip(there.libraries, request.libraries, strict=True) if wanted.path
     ]  # fmt: skip
+    handles = [h for one in opened for h in (one.kept, one.handle)]
     program: Program = [Call(runtime.dlclose, (h,)) for h in reversed(handles)]
     if there.area:
         program.append(SystemCall(_MUNMAP, (there.area, _pages(request.area))))
     if there.record:
         program.append(SystemCall(_MUNMAP, (there.record, _pages(request.record))))
     with suppress(LibswapError):
-        _require_unused(identity, memory, there, wait)
+        _require_unused(identity, memory, [one.handle for one in opened], wait)
         with borrow(
             identity,
             memory,
@@ -375,16 +375,18 @@ def unload(
             thread.run(program, timeout=wait)
 
 
-def _require_unused(identity: Identity, memory: ProcessMemory, there: Loaded, wait: float) -> None:
-    """Make sure that no thread runs in a copy that nobody was given.
+def _require_unused(
+    identity: Identity, memory: ProcessMemory, handles: Sequence[int], wait: float
+) -> None:
+    """Make sure that no thread runs in copies that nobody was given.
 
     Raises:
         LibswapError: one does, or that cannot be found out.
     """
-    (base,) = struct.unpack("<Q", memory.read(there.handle, 8))  # l_addr
     maps = maps_through(identity.pid)
-    file = next((m.major, m.minor, m.inode) for m in maps if m.start <= base < m.end)
-    own = [m for m in maps if (m.major, m.minor, m.inode) == file and m.executable]
+    bases = [struct.unpack("<Q", memory.read(h, 8))[0] for h in handles]  # l_addr
+    files = {m[3:6] for m in maps for base in bases if m.start <= base < m.end}
+    own = [m for m in maps if m[3:6] in files and m.executable]
     code = tuple(Forbidden(Range(m.start, m.end), "the new copy") for m in own)
     commit(identity, memory, Prepared((), code), wait=wait)
 

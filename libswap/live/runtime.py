@@ -19,7 +19,6 @@ RTLD_DI_LMID: Final = 1
 
 _MALLOC: Final = ("malloc", "free", "calloc", "realloc", "memalign", "aligned_alloc",
                   "posix_memalign", "valloc", "pvalloc", "malloc_trim")  # fmt: skip
-_LOADER: Final = ("dlopen", "dlsym", "dlclose", "dlvsym", "dl_iterate_phdr", "dladdr")
 _BEFORE: Final = 0x4000
 _BEHIND: Final = 0x1000
 """malloc.c's static functions lie beside its exported ones, which strip leaves named."""
@@ -138,13 +137,11 @@ def _avoid(modules: Sequence[Module]) -> Iterator[Range]:
         if module.library is None:
             continue
         named = {n.name: s.value for n, s in module.library.exported.items() if s.is_function}
-        if is_loader(module) and "malloc" not in named:
+        if is_loader(module):  # before 2.32 it has a malloc of its own, for itself
             for code in code_ranges(module.library):
                 yield Range(module.base + code.start, module.base + code.end)
-        if "malloc" in named and "free" in named:
+        elif "malloc" in named and "free" in named:
             yield from _around(module, [named[n] for n in _MALLOC if n in named])
-            if is_loader(module):  # musl: the loader is in the C library
-                yield from _around(module, [named[n] for n in _LOADER if n in named])
 
 
 def _around(module: Module, places: list[int]) -> Iterator[Range]:
