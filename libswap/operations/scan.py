@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from libswap.errors.base import UsageError
 from libswap.errors.process import NobodyMaps
-from libswap.operations.moved import settled, without_moved
 from libswap.scan.scanner import Scan, scan
 from libswap.scan.superseded import Record
 from libswap.scan.usage import Usage, users_of
@@ -15,7 +14,12 @@ from libswap.settings import Settings
 
 def scan_machine(settings: Settings) -> Scan:
     """Every process that still runs a library which was deleted, replaced or overwritten."""
-    return without_moved(scan(_records(settings)))
+    found = scan(_records(settings))
+    if not found.groups:
+        return found
+    from libswap.operations.moved import without_moved  # noqa: PLC0415  as long as a whole scan
+
+    return without_moved(found)
 
 
 def scan_files(paths: Sequence[str], settings: Settings) -> Usage:
@@ -35,7 +39,10 @@ def scan_files(paths: Sequence[str], settings: Settings) -> Usage:
                 f"{path} is a directory", "Name the libraries in it, for example by *.so*"
             )
     usage = users_of(paths, _records(settings))
-    usage = replace(usage, users=tuple(map(settled, usage.users)))
+    if any(use.stale for user in usage.users for use in user.uses):
+        from libswap.operations.moved import settled  # noqa: PLC0415
+
+        usage = replace(usage, users=tuple(map(settled, usage.users)))
     for wanted in usage.files:
         if wanted.file is None and wanted.path in usage.unused:
             raise NobodyMaps(wanted.path, len(usage.uninspected))
