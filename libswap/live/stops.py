@@ -13,6 +13,7 @@ _GROUP_STOP_SIGNALS: Final = frozenset(
     {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 )
 _SYSTEM_CALL_SIGNAL: Final = signal.SIGTRAP | 0x80  # PTRACE_O_TRACESYSGOOD
+_LOOKS_BEFORE_YIELDING: Final = 6
 _YIELDS_BEFORE_SLEEPING: Final = 200
 _SLEEP: Final = 0.0002
 
@@ -94,7 +95,7 @@ def wait(tid: int, deadline: float) -> Stop | None:
 def until(
     ask: Callable[[], Stop | None], deadline: float, clock: Callable[[], float] = time.monotonic
 ) -> Stop | None:
-    """Ask again and again: first giving way to others, later sleeping in between.
+    """Ask again and again: at once, then giving way to others, later sleeping in between.
 
     A wait that blocks has no time-out, and a stop comes within microseconds as a rule.
     """
@@ -102,6 +103,8 @@ def until(
         answer = ask()
         if answer is not None or clock() >= deadline:
             return answer
+        if round_ < _LOOKS_BEFORE_YIELDING:
+            continue  # a thread on another processor stops while we look
         if round_ < _YIELDS_BEFORE_SLEEPING:
             give_way()
         else:

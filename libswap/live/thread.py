@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from contextlib import suppress
 from typing import Final
 
@@ -33,6 +34,7 @@ class Thread:
         pid: its process.
         at: its registers while it is stopped, None while it runs.
         group: whether its stop is one of job control too.
+        since: when it was seen to stand still, by `time.perf_counter`; 0.0 where it was not yet.
     """
 
     def __init__(self, pid: int, tid: int) -> None:
@@ -40,6 +42,7 @@ class Thread:
         self.tid: Final = tid
         self.at: arch.Registers | None = None
         self.group = False
+        self.since = 0.0
         self._born: list[int] = []
 
     @property
@@ -105,6 +108,7 @@ class Thread:
                 case stops.Trapped(group=group):
                     self._take_registers(group=group)
                     self.group = group
+                    self.since = time.perf_counter()
                     return True
                 case stops.Ended():
                     raise ThreadGone

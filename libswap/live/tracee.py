@@ -6,7 +6,7 @@ under our eyes: a traced thread that nobody waits for hangs at its next signal.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from types import TracebackType
 from typing import Final, Self
 
@@ -62,15 +62,17 @@ class Tracee:
     ) -> None:
         self.detach()
 
-    def stop(self, deadline: float) -> None:
-        """Stop every thread: ask all first, then collect.
+    def stop(self, deadline: float, tids: Collection[int] | None = None) -> None:
+        """Stop every thread, or those of them that are named: ask all first, then collect.
 
         Raises:
             ProcessGone: it ended.
             ThreadUnstoppable: a thread did not stop until `deadline` (monotonic seconds).
             ProcessReplaced: it executed another program.
         """
-        awaited = list(self.threads.values())
+        awaited = [
+            t for t in self.threads.values() if not t.stopped and (tids is None or t.tid in tids)
+        ]
         for thread in awaited:
             thread.interrupt()
         self._collect(awaited, deadline)
@@ -78,13 +80,15 @@ class Tracee:
             raise ProcessGone(self.identity.pid)
 
     def detach(self) -> None:
-        """Let every thread go for good. A running one is stopped for a moment, as ptrace wants.
+        """Let every thread go for good, the one that was stopped last first.
+
+        A running one is stopped for a moment, as ptrace wants.
 
         Raises:
             ThreadUnstoppable: a thread in an uninterruptible wait is still ours; it is let go when
                 our thread ends (see `tracer`).
         """
-        threads = list(self.threads.values())
+        threads = sorted(self.threads.values(), key=lambda t: t.since, reverse=True)
         self.threads.clear()
         let_go(threads)
 

@@ -226,24 +226,31 @@ def _attempt(
     stuck = [tid for tid, letter in known.items() if letter == "D"]
     if stuck:
         return _NotNow(ThreadUnstoppable(identity.pid, stuck[0], "D"))
+    writing.look()
+    asleep = {tid for tid, letter in known.items() if letter == "S"}
     with _no_collection(), Tracee.seize(identity) as tracee:
-        threads = list(tracee.threads.values())
         began = time.perf_counter()
+        deadline = time.monotonic() + patience
+        seen: set[int] = set()
         try:
-            tracee.stop(time.monotonic() + patience)
+            # Who waits does not notice how long the others take; who runs is stopped last.
+            for tids in (asleep, None):
+                tracee.stop(deadline, tids)
+                if not tracee.threads.keys() <= known.keys():
+                    maps = maps_through(identity.pid)
+                stopped = [t for t in tracee.threads.values() if t.stopped and t.tid not in seen]
+                seen |= {t.tid for t in stopped}
+                blockers = watch.blockers(stopped, memory, maps)
+                if blockers:
+                    return _NotNow(blockers)
         except ThreadUnstoppable as error:
             return _NotNow(error)
-        threads = list(tracee.threads.values())
-        if not tracee.threads.keys() <= known.keys():
-            maps = maps_through(identity.pid)
-        blockers = watch.blockers(threads, memory, maps)
-        if blockers:
-            return _NotNow(blockers)
+        count = len(tracee.threads)
         writing.apply()
         # The commit stands. A thread that cannot be let go now is when we end.
         with suppress(ThreadUnstoppable):
             tracee.detach()
-    return Committed(time.perf_counter() - began, 1, len(threads))
+    return Committed(time.perf_counter() - began, 1, count)
 
 
 @contextmanager
@@ -275,6 +282,16 @@ class _Writing:
         self._pid: Final = pid
         self._memory: Final = memory
         self._runs: Final = [_runs(memory, phase) for phase in prepared.phases]
+
+    def look(self) -> None:
+        """Check what can be checked before anybody stands still; what is read here is at hand then.
+
+        Raises:
+            CommitConflict: bytes are not what they should be.
+        """
+        _checked(self._memory, self._pid, [
+            tuple(one for one in phase if isinstance(one, _Run)) for phase in self._runs
+        ])  # fmt: skip
 
     def apply(self) -> None:
         """Check everything, then write everything; on any fault put back what was written."""

@@ -47,7 +47,8 @@ def _section(compiler: Compiler, waiting: int, spinning: int, title: str) -> Sec
     return Section(
         title,
         f"The largest gap within {_WINDOW * 1000:.0f} ms that held the act, seen by the thread that"
-        f" spins. A commit writes {_SLOTS} slots and one entry.",
+        f" spins. A commit writes {_SLOTS} slots and one entry. Threads that wait in the kernel are"
+        " stopped before those that run, and do not notice.",
         tuple(Row(name, tuple(gaps)) for name, gaps in rows.items()),
     )
 
