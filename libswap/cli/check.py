@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from libswap.cli.options import Json
+from libswap.cli.page import Html, paged
 from libswap.cli.session import reporter_of
 
 
@@ -22,6 +23,7 @@ def command(
             help="Where the public headers are: types declared elsewhere are left out.",
         ),
     ] = None,
+    html: Html = None,
     as_json: Json = False,  # noqa: ARG001  the session's
 ) -> int:
     """Say whether one library can stand in for another, on this machine, and what would break.
@@ -34,7 +36,8 @@ def command(
     from libswap.operations.check import check
     from libswap.settings import Settings
 
-    result = check(old, new, Settings(), headers=headers)
-    exit_code = 0 if result.verdict.acceptable(strict=strict) else Incompatible.exit_code
-    reporter_of(context).show("check", result, exit_code=exit_code)
+    with paged(reporter_of(context), html, lambda: [old]) as reporter:
+        result = check(old, new, Settings(), headers=headers)
+        exit_code = 0 if result.verdict.acceptable(strict=strict) else Incompatible.exit_code
+        reporter.show("check", result, exit_code=exit_code)
     return exit_code

@@ -8,6 +8,7 @@ import typer
 
 from libswap.cli.live import Relaxed, StateMode
 from libswap.cli.options import DryRun, Json, StateDir, Yes
+from libswap.cli.page import Html, paged
 from libswap.cli.session import reporter_of
 from libswap.cli.state import recover_first, settings_of
 
@@ -93,6 +94,7 @@ def command(
             " process. [default: 30, and 5]",
         ),
     ] = None,
+    html: Html = None,
     state_dir: StateDir = None,
     as_json: Json = False,  # noqa: ARG001  the session's
 ) -> None:
@@ -110,7 +112,7 @@ def command(
 
     if not live and (relaxed or check or state is not StateMode.AUTO):
         raise UsageError("--relaxed, --state and --check belong to --live")
-    reporter, settings = reporter_of(context), settings_of(state_dir, wait=wait)
+    settings = settings_of(state_dir, wait=wait)
     sources, destination = install.sources_and_destination(paths, into)
     request = install.Request(
         sources=sources,
@@ -122,17 +124,18 @@ def command(
             force=force, untrusted_source=untrusted_source, untrusted_directory=untrusted_directory
         ),
     )
-    if live:
-        options = Options(
-            state=state.value,
-            relaxed=relaxed,
-            force=force,
-            wait=_SAFE_MOMENT if wait is None else wait,
-        )
-        how = Live(options=options, check=tuple(shlex.split(check)))
-        _install_live(reporter, request, settings, how, dry_run=dry_run, yes=yes)
-    else:
-        _install(reporter, request, settings, dry_run=dry_run, yes=yes)
+    options = Options(
+        state=state.value,
+        relaxed=relaxed,
+        force=force,
+        wait=_SAFE_MOMENT if wait is None else wait,
+    )
+    how = Live(options=options, check=tuple(shlex.split(check)))
+    with paged(reporter_of(context), html) as reporter:
+        if live:
+            _install_live(reporter, request, settings, how, dry_run=dry_run, yes=yes)
+        else:
+            _install(reporter, request, settings, dry_run=dry_run, yes=yes)
 
 
 def _install(

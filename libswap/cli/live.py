@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from libswap.cli.options import DryRun, Json, StateDir
+from libswap.cli.page import Html, paged
 from libswap.cli.session import reporter_of
 
 
@@ -130,6 +131,7 @@ def command(
     ] = False,
     force: Force = False,
     dry_run: DryRun = False,
+    html: Html = None,
     state_dir: StateDir = None,
     as_json: Json = False,  # noqa: ARG001  the session's
 ) -> None:
@@ -155,13 +157,14 @@ def command(
         raise UsageError("--drain cannot be rehearsed: a copy of the process ends with its objects")
     if not drain and (limit or handles or then is not Then.KEEP):
         raise UsageError("--handles, --drain-limit and --then belong to --drain")
-    reporter = reporter_of(context)
     options = Options(state=state.value, relaxed=relaxed, force=force, wait=wait)
+    names = [str(one) for one in libraries]
     if settle:
         from libswap.operations.settle import settle as settle_drains
 
-        report = settle_drains(libraries, tuple(pid or ()), options, unload=unload)
-        reporter.show("live", report, exit_code=report.exit_code)
+        with paged(reporter_of(context), html, lambda: names) as reporter:
+            report = settle_drains(libraries, tuple(pid or ()), options, unload=unload)
+            reporter.show("live", report, exit_code=report.exit_code)
         raise typer.Exit(report.exit_code)
     drain_options = DrainOptions(tuple(handles or ()), limit, DrainThen(then.value))
     kept = state_dir or default_state_dir()
@@ -171,9 +174,10 @@ def command(
         library, file, tuple(pid or ()), options, dry_run, tuple(shlex.split(check)), kept,
         more=tuple(more), unload=unload, rehearse=rehearse, drain=drain_options if drain else None,
     )  # fmt: skip
-    names = ", ".join(map(str, libraries))
-    report = swap_library(
-        request, lambda pid, step: reporter.progress(f"process {pid}: {step} {names}")
-    )
-    reporter.show("live", report, exit_code=report.exit_code)
+    with paged(reporter_of(context), html, lambda: names) as reporter:
+        report = swap_library(
+            request,
+            lambda pid, step: reporter.progress(f"process {pid}: {step} {', '.join(names)}"),
+        )
+        reporter.show("live", report, exit_code=report.exit_code)
     raise typer.Exit(report.exit_code)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from libswap.cli.options import Json, StateDir
+from libswap.cli.page import Html, paged
 from libswap.cli.session import reporter_of
 from libswap.cli.state import settings_of
 
@@ -64,6 +65,7 @@ def command(
             help="With --nagios: outside of it, it is critical. [default: no number is]",
         ),
     ] = None,
+    html: Html = None,
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> int:
@@ -74,11 +76,11 @@ def command(
     from libswap.errors.base import UsageError
     from libswap.operations import scan
 
-    settings, reporter = settings_of(state_dir), reporter_of(context)
+    settings = settings_of(state_dir)
     if libraries and (nagios or metrics):
         raise UsageError("--metrics and --nagios are about the whole machine, not about LIB")
-    if nagios and (watch or as_json):
-        raise UsageError("--nagios goes with neither --watch nor --json")
+    if nagios and (watch or as_json or html):
+        raise UsageError("--nagios goes with none of --watch, --json and --html")
     if not nagios and (warning or critical):
         raise UsageError("--warning and --critical belong to --nagios")
 
@@ -91,11 +93,12 @@ def command(
         return found
 
     if nagios:
-        return _alarm(reporter, look, warning or "0", critical)
-    if watch:
-        _watch(reporter, look, interval)
-    else:
-        reporter.show("scan", look())
+        return _alarm(reporter_of(context), look, warning or "0", critical)
+    with paged(reporter_of(context), html) as reporter:
+        if watch:
+            _watch(reporter, look, interval)
+        else:
+            reporter.show("scan", look())
     return 0
 
 

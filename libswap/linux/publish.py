@@ -16,7 +16,7 @@ def require_publishable(path: str) -> None:
     """
     with _directory(path) as directory:
         _require_plain(directory, path)
-        if not os.access(directory.descriptor, os.W_OK | os.X_OK):
+        if not os.access(".", os.W_OK | os.X_OK, dir_fd=directory.descriptor):
             raise SystemRefused("write to", directory.path, "permission denied")
 
 

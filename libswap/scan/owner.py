@@ -27,6 +27,7 @@ class Process:
         command: its arguments as it shows them, which it can change; at most 64 KiB of them.
         name: its short name, proc_pid_comm(5).
         service: what to restart.
+        parent: the PID of its parent; 0 where it has none here.
     """
 
     identity: Identity
@@ -36,6 +37,7 @@ class Process:
     command: tuple[str, ...]
     name: str
     service: Service
+    parent: int = 0
 
 
 @dataclass(slots=True)
@@ -65,6 +67,7 @@ class Registry:
             command=tuple(map(os.fsdecode, command.split(b"\0"))) if command else (),
             name=os.fsdecode(read(pid, "comm").removesuffix(b"\n")),
             service=self._service(pid, read(pid, "cgroup")),
+            parent=int(status.get(b"PPid", 0)),
         )
         identity.check(self.procfs)
         return found

@@ -74,3 +74,12 @@ def test_a_long_name_has_room_for_its_stage(tmp_path: Path) -> None:
     file = tmp_path / ("n" * 255)
     publish(str(file), b"x")
     assert file.read_bytes() == b"x"
+
+
+def test_before_the_work_it_is_known_whether_we_may_write(tmp_path: Path) -> None:
+    file = tmp_path / "report"
+    require_publishable(str(file))
+    file.touch()
+    require_publishable(str(file))
+    with pytest.raises(SystemRefused):
+        require_publishable("/proc/self/report")

@@ -1,12 +1,12 @@
 """Who uses what, and what to restart: one block for each service, readable in 60 columns too."""
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from libswap.report import words
 from libswap.report.text import printable
 from libswap.scan.census import Uninspected
 from libswap.scan.loading import Data, Interpreter, Loading, Needed, Opened, Program, Unknown
@@ -14,15 +14,10 @@ from libswap.scan.owner import Process
 from libswap.scan.scanner import Scan
 from libswap.scan.services import Service
 from libswap.scan.stale import (
-    Current,
     Deleted,
     Moved,
-    NotLibrary,
-    Overwritten,
     Replaced,
-    State,
     Superseded,
-    Undecided,
 )
 from libswap.scan.usage import Usage
 from libswap.scan.use import Use, User
@@ -55,10 +50,12 @@ def _scan(found: Scan) -> Iterator[RenderableType]:
         yield Text(f"Moved onto what is on disk by libswap live, no restart needed: {pids}", "dim")
     stale = sum(len(group.users) for group in found.groups)
     if stale:
-        said = f"{_count(stale)} of {found.processes} must be restarted to run what is on disk."
+        said = (
+            f"{words.count(stale)} of {found.processes} must be restarted to run what is on disk."
+        )
         yield Text(said, "bold")
     else:
-        yield Text(f"None of {_count(found.processes)} runs a replaced library.", "green")
+        yield Text(f"None of {words.count(found.processes)} runs a replaced library.", "green")
     if found.others_hidden:
         yield Text(
             "/proc is mounted with hidepid: other users' processes are not listed.", "yellow"
@@ -71,7 +68,7 @@ def _usage(found: Usage) -> Iterator[RenderableType]:
         yield from _service(service, list(members), only_stale=False)
     for path in found.unused:
         yield Text(f"{printable(path)}: no process maps it.")
-    yield Text(f"In use by {_count(len(users))} of {found.processes}.", "bold")
+    yield Text(f"In use by {words.count(len(users))} of {found.processes}.", "bold")
 
 
 def _service(
@@ -100,7 +97,7 @@ def _users(users: Sequence[User], *, only_stale: bool) -> Iterator[RenderableTyp
 def _process(process: Process) -> RenderableType:
     """One line, cut off where the terminal ends (in a group, or print() would join and wrap it)."""
     command = printable(" ".join(process.command)) or f"[{printable(process.name)}]"
-    line = f"  {process.identity.pid:>7} {printable(process.user):<8} {_when(process.started)}"
+    line = f"  {process.identity.pid:>7} {printable(process.user):<8} {words.when(process.started)}"
     return Group(Text(f"{line} {command}", no_wrap=True, overflow="ellipsis"))
 
 
@@ -118,34 +115,13 @@ def _files(users: Sequence[User], *, only_stale: bool) -> list[tuple[list[Text],
 
 def _use(use: Use) -> Iterator[Text]:
     yield Text(f"    {printable(use.path)}", "cyan", overflow="fold")
-    yield Text(f"      {_state(use.state)}", "red" if use.stale else "")
+    yield Text(f"      {words.state(use.state)}", "red" if use.stale else "")
     if use.running_build_id != use.disk_build_id and not isinstance(use.state, Moved):
         on_disk = "" if isinstance(use.state, Deleted) else f", on disk {_build(use.disk_build_id)}"
         yield Text(f"      runs {_build(use.running_build_id)}{on_disk}")
     elif isinstance(use.state, Replaced | Superseded) and use.running_build_id:
         yield Text(f"      by the same build, {_build(use.running_build_id)}")
     yield Text(f"      {_loading(use.loaded)}", "dim")
-
-
-def _state(state: State) -> str:
-    match state:
-        case Current():
-            return "current"
-        case Deleted(since):
-            return f"deleted{_since(since)}"
-        case Replaced(since):
-            return f"replaced{_since(since)}"
-        case Superseded(since, by, evidence):
-            return f"superseded by {printable(by)}{_since(since)} ({printable(evidence)})"
-        case Overwritten(since, certain, evidence):
-            sure = "overwritten in place" if certain else "probably overwritten in place"
-            return f"{sure}{_since(since)} ({printable(evidence)})"
-        case Moved():
-            return "replaced, and moved live onto what is on disk"
-        case Undecided(reason):
-            return f"not comparable ({printable(reason)})"
-        case NotLibrary():
-            return "no library"
 
 
 def _loading(loaded: Loading) -> str:
@@ -169,27 +145,15 @@ def _build(build_id: str | None) -> str:
     return "a file without build id" if build_id is None else f"build {build_id[:12]}"
 
 
-def _since(since: float | None) -> str:
-    return "" if since is None else f" since {_when(since)}"
-
-
-def _when(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
-
-
 def _numbers(pids: Sequence[int]) -> str:
     more = f" and {len(pids) - _SHOWN} more" if len(pids) > _SHOWN else ""
     return ", ".join(map(str, pids[:_SHOWN])) + more
 
 
-def _count(processes: int) -> str:
-    return f"{processes} process{'' if processes == 1 else 'es'}"
-
-
 def _uninspected(missed: Sequence[Uninspected]) -> Iterator[RenderableType]:
     if not missed:
         return
-    yield Text(f"{_count(len(missed))} could not be looked at:", "yellow")
+    yield Text(f"{words.count(len(missed))} could not be looked at:", "yellow")
     by_reason = sorted(missed, key=lambda one: (one.reason, one.pid))
     for reason, members in groupby(by_reason, lambda one: one.reason):
         names = [f"{one.pid} {printable(one.command)}" for one in members]
