@@ -7,9 +7,9 @@ BIN    := $(VENV)/bin
 DEBIAN_DEMO := gcc libc6-dev
 DEBIAN_TEST := gcc g++ libc6-dev gcc-multilib clang lld musl-tools binutils gdb strace lsof \
 	abigail-tools acl attr libcap2-bin e2fsprogs btrfs-progs xfsprogs mount util-linux \
-	dpkg-dev nginx-light memcached openssh-client
+	dpkg-dev mandoc fish zsh nginx-light memcached openssh-client
 
-.PHONY: demo test check lint types layers tests packages docs bench clean
+.PHONY: demo test check lint types layers tests packages docs dist bench clean
 
 demo: $(VENV)/.run
 	@command -v cc >/dev/null || .ci/packages $(DEBIAN_DEMO) || $(BIN)/pip install -q -e '.[demo]'
@@ -39,6 +39,13 @@ packages:
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m docs.generate
+
+# The wheel, the source, one file that python3 runs, and a Debian package; the same bytes each time.
+dist: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
+dist: $(VENV)/.installed
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python packaging/bundle.py dist/*.whl dist
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m tests.bench --write

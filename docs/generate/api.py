@@ -6,6 +6,7 @@ import inspect
 import re
 import typing
 from collections.abc import Iterator
+from pathlib import Path
 
 import libswap
 from libswap.errors.base import LibswapError
@@ -28,12 +29,11 @@ the [table of exit codes](exit-codes.md). What changes files plans first, and re
 is first used. Public is what this page has, and `libswap.errors`; other modules may change with any
 release.
 
-Programs to start from: [a reporter of stale processes](../../examples/stale_processes.py),
-[an upgrade that is taken back when the service is not well](../../examples/guarded_upgrade.py), and
-[a gate for binary compatibility](../../examples/abi_gate.py).
+Three programs to start from are at [the end of this page](#example-programs).
 
 Made from the program by `make docs`.
 """
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SECTION = re.compile(r"^(Args|Returns|Raises|Attributes):$", re.MULTILINE)
 
 
@@ -48,6 +48,8 @@ def api() -> str:
     parts += [_function(name, one, names) for name, one in functions.items()]
     parts += ["## Arguments and results\n"]
     parts += [_class(name, kind, names) for name, kind in results.items()]
+    parts += ["## Example programs\n"]
+    parts += [f"```python\n{file.read_text()}```\n" for file in sorted(EXAMPLES.glob("*.py"))]
     return "\n".join(parts)
 
 
@@ -79,7 +81,7 @@ def _class(name: str, kind: typing.Any, names: dict[str, str]) -> str:
 
 def _fields(kind: typing.Any, names: dict[str, str]) -> Iterator[str]:
     hints = typing.get_type_hints(kind)
-    said = _entries(inspect.getdoc(kind) or "")
+    said = entries(inspect.getdoc(kind) or "")
     for field in dataclasses.fields(kind):
         meaning = f": {said[field.name]}" if field.name in said else ""
         yield f"- `{field.name}: {_type(hints[field.name], names)}`{meaning}"
@@ -93,15 +95,15 @@ def _text(function: object) -> str:
     pieces = SECTION.split(inspect.getdoc(function) or "")
     lines = [pieces[0].strip(), ""]
     for title, body in zip(pieces[1::2], pieces[2::2], strict=True):
-        entries = _entries(f"{title}:\n{body}") if title != "Returns" else {}
+        listed = entries(f"{title}:\n{body}") if title != "Returns" else {}
         lines += [f"**{title}**", ""]
-        lines += [f"- `{name}`: {text}" for name, text in entries.items()]
-        lines += [" ".join(body.split())] if not entries else []
+        lines += [f"- `{name}`: {text}" for name, text in listed.items()]
+        lines += [" ".join(body.split())] if not listed else []
         lines += [""]
     return "\n".join(lines).strip() + "\n"
 
 
-def _entries(text: str) -> dict[str, str]:
+def entries(text: str) -> dict[str, str]:
     """The entries of the sections of a docstring: name, and what is said of it."""
     found: dict[str, str] = {}
     name = ""

@@ -32,14 +32,15 @@ def _chapters(path: str, command: Any) -> Iterator[str]:
         return
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option"]
-    words = " ".join(["[OPTIONS]", *(_argument(p) for p in arguments)])
+    words = " ".join(["[OPTIONS]", *(argument(p) for p in arguments)])
     yield f"## {path}\n\n`{path} {words}`\n\n{inspect.cleandoc(command.help or '')}\n"
-    rows = [f"| {_cell(f'`{_argument(p)}`')} | {_cell(p.help)} |" for p in arguments]
+    rows = [f"| {_cell(f'`{argument(p)}`')} | {_cell(p.help)} |" for p in arguments]
     rows += [f"| {_option(p)} | {_cell(p.help)} |" for p in options if p.opts != ["--help", "-h"]]
     yield "\n".join(["| word | meaning |", "|---|---|", *rows, ""])
 
 
-def _argument(parameter: Any) -> str:
+def argument(parameter: Any) -> str:
+    """How a word is written in a synopsis."""
     if parameter.metavar:
         return parameter.metavar
     name = parameter.name.upper() + ("" if parameter.nargs == 1 else "...")

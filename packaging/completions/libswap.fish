@@ -1,0 +1,1 @@
+complete --command libswap --no-files --arguments "(env _LIBSWAP_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) libswap)" --condition "env _LIBSWAP_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) libswap"
