@@ -65,7 +65,7 @@ def command(
 
     reporter, settings = reporter_of(context), settings_of(state_dir)
     if dropdir == _STATUS:
-        from libswap.operations.deployments import tell
+        from libswap.operations.ledger import tell
 
         reporter.show("watch", tell(settings))
         return

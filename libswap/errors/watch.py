@@ -35,13 +35,14 @@ class UntrustedDrop(LibswapError):
 
     @property
     def message(self) -> str:
-        return f"the drop directory is not to be trusted: {self.path}: {self.reason}"
+        return f"{self.path} is not to be trusted: {self.reason}"
 
     @property
     def hint(self) -> str:
         return (
-            "Whoever can write there decides what is installed. Give it, and what lies above it, to"
-            " root or the user of the service (chown, chmod go-w), or watch another directory."
+            "Whoever can write there decides what is installed. It, and what lies above it, must"
+            " belong to root or the user of the watcher, and nobody else may write there (chown,"
+            " chmod go-w)."
         )
 
 

@@ -94,7 +94,7 @@ def record(directory: Directory, operation: Operation) -> None:
     if directory.lstat(NAME) is None:
         os.close(directory.create(NAME))
         directory.sync()
-    torn = not (b"\n" + _read(directory)).endswith(b"\n")
+    torn = _read(directory, last=1) not in (b"", b"\n")
     append(directory, NAME, b"\n" * torn + records.line(operation))
 
 
@@ -113,6 +113,16 @@ def load(directory: Directory) -> History:
     return History(tuple(found.values()), tuple(damaged))
 
 
+def find(directory: Directory, operation_id: str) -> Operation | None:
+    """One operation, without reading what the others are: a history can be years long."""
+    if directory.lstat(NAME) is None:
+        return None
+    wanted = operation_id.encode()
+    found = b"".join(line + b"\n" for line in _read(directory).split(b"\n") if wanted in line)
+    operations = filter(None, map(_operation, records.lines(found)))
+    return next((o for o in operations if o.transaction.id == operation_id), None)
+
+
 def _operation(text: bytes | Damage) -> Operation | None:
     if isinstance(text, Damage):
         return None
@@ -122,10 +132,12 @@ def _operation(text: bytes | Damage) -> Operation | None:
         return None
 
 
-def _read(directory: Directory) -> bytes:
+def _read(directory: Directory, last: int = 1 << 40) -> bytes:
+    """All of the file, or its last bytes."""
     descriptor = directory.open(NAME)
     try:
         with files.refusal("read", directory.join(NAME)):
-            return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+            size = os.fstat(descriptor).st_size
+            return os.pread(descriptor, min(size, last), max(size - last, 0))
     finally:
         os.close(descriptor)

@@ -114,10 +114,9 @@ def close(
     if outcome is Outcome.DONE:
         transaction = with_inodes(transaction, directories)
         remarks = [*remarks, *linker_cache.refresh(needed=transaction.ldconfig)]
-    known = history.load(state.directory)
     if outcome is Outcome.UNDONE:
-        kept.remove(state.store, transaction.kept - known.kept)
-    operation = known.find(transaction.id)
+        kept.remove(state.store, transaction.kept - history.load(state.directory).kept)
+    operation = history.find(state.directory, transaction.id) if recovered else None
     if operation is None:
         operation = Operation(transaction, outcome, time.time(), recovered, tuple(remarks))
         _record(state, operation)

@@ -20,7 +20,8 @@ def notify(*lines: str, environment: Mapping[str, str] = os.environ) -> bool:
     if not name.startswith(("/", "@")):
         return False
     address = f"\0{name[1:]}" if name.startswith("@") else name
-    return _send("\n".join(lines).encode("utf-8", "replace"), address)
+    text = "\n".join(line.replace("\n", " ") for line in lines)
+    return _send(text.encode("utf-8", "replace"), address)
 
 
 def reloading() -> tuple[str, str]:

@@ -167,7 +167,7 @@ def carry_out(decided: Plan, settings: Settings) -> Installed:
     with locked(settings.state_dir, settings.lock_wait, "install") as state:
         recover_pending(state)
         operation = commit(decided.transaction, state)
-        prune.enforce_limits(state, settings)
+        prune.keep_within_limits(state, settings)
     return Installed(decided, operation)
 
 

@@ -75,6 +75,19 @@ def enforce_limits(state: State, settings: Settings) -> Plan:
     return decided
 
 
+def keep_within_limits(state: State, settings: Settings) -> None:
+    """The same after an operation, once the limits are exceeded by a tenth.
+
+    So not every operation reads the whole history, which can be years long.
+    """
+    entries = kept.entries(state.store)
+    most_files, most_bytes = settings.store_max_files, settings.store_max_bytes
+    too_many = len(entries) > most_files + most_files // 10
+    too_big = sum(entry.size for entry in entries) > most_bytes + most_bytes // 10
+    if too_many or too_big:
+        enforce_limits(state, settings)
+
+
 def _over_limits(state: State, settings: Settings) -> Plan:
     entries = kept.entries(state.store)
     known = history.load(state.directory)

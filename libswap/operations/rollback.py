@@ -121,7 +121,7 @@ def carry_out(decided: Plan, settings: Settings) -> RolledBack:
     with locked(settings.state_dir, settings.lock_wait, "rollback") as state:
         recover_pending(state)
         operation = commit(decided.transaction, state)
-        prune.enforce_limits(state, settings)
+        prune.keep_within_limits(state, settings)
     return RolledBack(decided, operation)
 
 

@@ -23,7 +23,7 @@ from libswap.watch.rule import (
     Trust,
 )
 from libswap.watch.settle import Patience
-from libswap.watch.trust import objection, others_write
+from libswap.watch.trust import open_trusted, others_write
 
 T = TypeVar("T")
 
@@ -41,17 +41,16 @@ def load(path: str) -> Configuration:
         SourceUnreadable: it is not there.
         UntrustedDrop: others could write to it.
     """
-    descriptor = open_source(path)
-    try:
-        status = os.fstat(descriptor)
-        above = os.stat(os.path.dirname(os.path.realpath(path)))  # noqa: PTH116, PTH120
-        uid = os.geteuid()
-        reason = others_write(status, uid) or objection(above, uid, last=False)
-        if reason:
-            raise UntrustedDrop(path, reason)
-        data = os.pread(descriptor, _MOST + 1, 0)
-    finally:
-        os.close(descriptor)
+    real = os.path.realpath(path)
+    os.close(open_source(real))
+    with open_trusted(os.path.dirname(real), sticky=True) as directory:  # noqa: PTH120
+        descriptor = directory.open(os.path.basename(real))  # noqa: PTH119
+        try:
+            if reason := others_write(os.fstat(descriptor), os.geteuid()):
+                raise UntrustedDrop(path, reason)
+            data = os.pread(descriptor, _MOST + 1, 0)
+        finally:
+            os.close(descriptor)
     return parse(data, path)
 
 

@@ -7,17 +7,19 @@ whether an installation came to be is asked of the history, which the install en
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from libswap.abi.verdict import Verdict
-from libswap.errors.base import LibswapError
+from libswap.errors.base import LibswapError, SystemRefused
 from libswap.errors.install import LockHeld
+from libswap.errors.process import ProcessGone
 from libswap.errors.watch import DropRefused, HealthFailed
 from libswap.install import history
 from libswap.install.history import Operation
 from libswap.install.obstacles import Allowance
 from libswap.install.state import opened
+from libswap.install.transaction import Affected
 from libswap.operations import install, recover, rollback
 from libswap.operations.deployments import (
     Acted,
@@ -32,6 +34,7 @@ from libswap.operations.deployments import (
     RollingBack,
     Undoing,
 )
+from libswap.process.identity import Identity
 from libswap.settings import Settings
 from libswap.watch import action, gate, units
 from libswap.watch.bell import Bell
@@ -88,7 +91,9 @@ def resume(current: Current, box: DropDirectory, rule: Rule, tools: Tools) -> En
     Raises:
         LockHeld, Stopped: as `begin`.
     """
-    run = _Run(current, box, rule, tools)
+    # What was begun under one policy ends under it, whatever the configuration says by now.
+    same = replace(rule, policy=Policy(current.deployment.policy))
+    run = _Run(current, box, same, tools)
     run.mark(Resumed(time.time()))
     return run.to_its_end()
 
@@ -193,8 +198,11 @@ class _Run:
             return
         self._say("gate", "waiting for the health gate")
         paths = [change.path for change in operation.transaction.changes]
-        tools = self.tools
-        gate.require(self.rule.health, acted.watched, paths, tools.bell, tools.still_wanted)
+        tools, watched = self.tools, acted.watched
+        if self.last(Resumed) is not None:
+            # Nobody saw how those ended that did so while no watcher ran: a reboot, say.
+            watched = tuple(one for one in watched if _lives(one))
+        gate.require(self.rule.health, watched, paths, tools.bell, tools.still_wanted)
 
     # --- taking it back ---
 
@@ -244,21 +252,39 @@ class _Run:
             self.deployment, ending.outcome, ending.reason, ending.operation, ending.rollback,
             time.time(), ending.remarks,
         )  # fmt: skip
-        into = self.box.deployed
-        if ending.outcome is not Outcome.DEPLOYED:
-            into = self.box.rejected
-        for drop, name in zip(self.deployment.drops, ending.aside, strict=True):
-            moved = self.box.set_aside(drop, into, name)
-            if moved is not None and into is self.box.rejected:
-                self.box.write_reason(moved, _reason(ended))
-        into.sync()
+        stuck = self._set_aside(ended, ending.aside)
+        ended = replace(ended, remarks=(*ended.remarks, *stuck), left=bool(stuck))
         self.tools.record.end(ended, again=self.last(Resumed) is not None)
         self.box.prune(self.rule.limits)
         return ended
 
+    def _set_aside(self, ended: Ended, names: Sequence[str]) -> list[str]:
+        """Returns what could not be moved away: immutable, say, or a mount point."""
+        into = self.box.deployed
+        if ended.outcome is not Outcome.DEPLOYED:
+            into = self.box.rejected
+        stuck = []
+        for drop, name in zip(self.deployment.drops, names, strict=True):
+            try:
+                moved = self.box.set_aside(drop, into, name)
+                if moved is not None and into is self.box.rejected:
+                    self.box.write_reason(moved, _reason(ended))
+            except SystemRefused as error:
+                stuck.append(f"it stays in the drop directory: {error.message}")
+        into.sync()
+        return stuck
+
     def _say(self, kind: str, text: str) -> None:
         self.tools.beat()
         self.tools.say(self.deployment, kind, text)
+
+
+def _lives(process: Affected) -> bool:
+    try:
+        Identity(process.pid, process.start_time).check()
+    except ProcessGone:
+        return False
+    return True
 
 
 def _done(operation_id: str, settings: Settings) -> Operation | None:
@@ -266,7 +292,7 @@ def _done(operation_id: str, settings: Settings) -> Operation | None:
     if recover.pending(settings) is not None:
         recover.carry_out(settings)
     with opened(settings.state_dir) as state:
-        found = history.load(state.directory).find(operation_id) if state is not None else None
+        found = history.find(state.directory, operation_id) if state is not None else None
     return found if found is not None and found.outcome is history.Outcome.DONE else None
 
 

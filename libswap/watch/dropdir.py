@@ -18,7 +18,7 @@ from libswap.watch.trust import open_trusted
 DEPLOYED: Final = "deployed"
 REJECTED: Final = "rejected"
 REASON: Final = ".reason"
-_OURS: Final = frozenset({DEPLOYED, REJECTED})
+OURS: Final = frozenset({DEPLOYED, REJECTED})
 _MOST_NAMES: Final = 20_000
 _MOST_TRIES: Final = 10_000
 
@@ -47,12 +47,16 @@ class DropDirectory:
         """
         directory = open_trusted(os.path.realpath(path))
         try:
-            for name in (DEPLOYED, REJECTED):
-                directory.make_below(name, 0o755)
-            return cls(directory, directory.below(DEPLOYED), directory.below(REJECTED))
+            return cls._with(directory)
         except BaseException:
             directory.close()
             raise
+
+    @classmethod
+    def _with(cls, directory: Directory) -> Self:
+        for name in (DEPLOYED, REJECTED):
+            directory.make_below(name, 0o755)
+        return cls(directory, directory.below(DEPLOYED), directory.below(REJECTED))
 
     @classmethod
     def glance(cls, path: str) -> Self:
@@ -70,12 +74,24 @@ class DropDirectory:
         return lock_directory(self.directory)
 
     def is_current(self, path: str) -> bool:
-        """Whether a path still leads here, and what is below is still there."""
+        """Whether a path still leads here."""
         try:
             here = os.stat(path)  # noqa: PTH116
         except OSError:
             return False
-        return FileId.of(here) == FileId.of(self.directory.status) and all(
+        return FileId.of(here) == FileId.of(self.directory.status)
+
+    def whole(self) -> "DropDirectory":
+        """The same, with deployed/ and rejected/ made anew where somebody has removed them."""
+        if self._is_whole():
+            return self
+        made = self._with(self.directory)
+        for held in (self.deployed, self.rejected):
+            held.close()
+        return made
+
+    def _is_whole(self) -> bool:
+        return all(
             (status := self.directory.lstat(name)) is not None
             and FileId.of(status) == FileId.of(held.status)
             for name, held in ((DEPLOYED, self.deployed), (REJECTED, self.rejected))
@@ -89,7 +105,7 @@ class DropDirectory:
             os.scandir(self.directory.descriptor) as all_,
         ):
             for entry in all_:
-                if entry.name not in _OURS:
+                if entry.name not in OURS:
                     found.append(entry.name)
                 if len(found) >= _MOST_NAMES:
                     break

@@ -9,8 +9,9 @@ from libswap.scan.services import ServiceKind, service_of_cgroup
 from libswap.settings import Settings
 from libswap.watch import once as rounds
 from libswap.watch.bell import Bell
+from libswap.watch.conveyor import Conveyor, Listener
 from libswap.watch.rule import Configuration
-from libswap.watch.watcher import Listener, Watcher
+from libswap.watch.watcher import Watcher
 from libswap.watch.workplace import workplace
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def once(
     bell = Bell()
     try:
         with workplace(settings) as place:
-            watcher = Watcher(configuration, settings, place, bell, listener, own_unit=_own_unit())
+            watcher = Watcher(configuration, Conveyor(settings, place, bell, listener, _own_unit()))
             try:
                 watcher.adopt(configuration)
                 if clear:
@@ -65,7 +66,7 @@ def serve(
     configuration, bell = load(), Bell()
     try:
         with workplace(settings) as place:
-            watcher = Watcher(configuration, settings, place, bell, listener, own_unit=_own_unit())
+            watcher = Watcher(configuration, Conveyor(settings, place, bell, listener, _own_unit()))
             try:
                 watcher.adopt(configuration)
                 if clear:

@@ -38,10 +38,10 @@ def once(watcher: Watcher) -> Round:
         due = watcher.due()
         if due is None or time.monotonic() + due > deadline:
             break
-        watcher.bell.wait(due)
+        watcher.conveyor.bell.wait(due)
         hints = {}
     waiting = (name for names in watcher.waiting().values() for name in names)
-    return Round(tuple(ended), tuple(waiting))
+    return Round(tuple(ended), tuple(waiting), watcher.conveyor.postponed)
 
 
 def preview(configuration: Configuration, settings: Settings, bell: Bell) -> Preview:

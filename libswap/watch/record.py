@@ -13,17 +13,15 @@ from libswap.install import records
 from libswap.install.journal import append
 from libswap.linux import files
 from libswap.linux.files import Directory
-from libswap.operations import deployments
+from libswap.operations import ledger
 from libswap.operations.deployments import (
-    CURRENT,
-    LEDGER,
-    OLDER,
     Cleared,
     Current,
     Deployment,
     Ended,
     Mark,
 )
+from libswap.operations.ledger import CURRENT, LEDGER, OLDER
 
 _NEW: Final = "current.new"
 _MOST: Final = 4 << 20
@@ -51,7 +49,7 @@ class Record:
         Raises:
             RecordUnreadable: it is damaged.
         """
-        found = deployments.current(self.directory)
+        found = ledger.current(self.directory)
         return None if found is None else self._write(found)
 
     def end(self, ended: Ended, *, again: bool) -> None:
@@ -61,7 +59,7 @@ class Record:
             ended: the deployment and its end.
             again: whether another watcher was killed over it, and may have written the line.
         """
-        last = deployments.last_ended(self.directory) if again else None
+        last = ledger.last_ended(self.directory) if again else None
         if last is None or last.deployment.id != ended.deployment.id:
             self._append(ended)
         # Not synced: after a power cut it may be there again, and ends once more without a trace.
@@ -79,7 +77,7 @@ class Record:
         if status is None:
             os.close(self.directory.create(LEDGER))
             self.directory.sync()
-        torn = deployments.tail(self.directory, LEDGER, 1) not in (b"", b"\n")
+        torn = ledger.tail(self.directory, LEDGER, 1) not in (b"", b"\n")
         append(self.directory, LEDGER, b"\n" * torn + records.line(line))
 
     def _write(self, current: Current) -> Current:

@@ -48,11 +48,11 @@ class Service:
         A deployment in its health gate is not: it goes on with the next start.
         """
         self._watchdog = service_manager.watchdog_seconds()
-        self.watcher.beat = self._beat
+        self.watcher.conveyor.beat = self._beat
         with self._signals():
             self._observe()
             try:
-                self.watcher.say("started", f"watching {', '.join(self.watcher.stations)}")
+                self.watcher.conveyor.say("started", f"watching {', '.join(self.watcher.stations)}")
                 self._say_ready()
                 self._rounds()
             except Stopped:
@@ -60,10 +60,10 @@ class Service:
             finally:
                 service_manager.notify("STOPPING=1")
                 self._events.stop()
-        self.watcher.say("stopped", "told to end")
+        self.watcher.conveyor.say("stopped", "told to end")
 
     def _rounds(self) -> None:
-        while not self.watcher.stopping:
+        while not self.watcher.conveyor.stopping:
             if self._reload:
                 self._reload_configuration()
             hints = self._hints()
@@ -82,7 +82,7 @@ class Service:
             except LibswapError as error:
                 if error.message != self._complaint:
                     self._complaint = error.message
-                    self.watcher.say("trouble", error.message, trouble=True)
+                    self.watcher.conveyor.say("trouble", error.message, trouble=True)
 
     def _hints(self) -> Hints:
         """What events said; from time to time, and where they may be lost, everything."""
@@ -133,7 +133,7 @@ class Service:
                 signal.signal(number, handler)
 
     def _end(self, *_: object) -> None:
-        self.watcher.stopping = True
+        self.watcher.conveyor.stopping = True
 
     def _read_again(self, *_: object) -> None:
         self._reload = True
@@ -145,11 +145,11 @@ class Service:
         try:
             self.watcher.adopt(self.load())
         except LibswapError as error:
-            self.watcher.say("refused", f"the old configuration stays: {error}", trouble=True)
+            self.watcher.conveyor.say("refused", f"the old one stays: {error}", trouble=True)
         else:
             self.watcher.clear_failures()
             self._observe()
-            self.watcher.say("reloaded", f"{len(self.watcher.stations)} drop directories")
+            self.watcher.conveyor.say("reloaded", f"{len(self.watcher.stations)} drop directories")
         self._say_ready()
 
     def _say_ready(self) -> None:

@@ -11,10 +11,13 @@ from libswap.errors.base import SystemRefused
 from libswap.errors.watch import DropRefused
 from libswap.watch import batch, manifest
 from libswap.watch.batch import Sorted
-from libswap.watch.dropdir import DropDirectory
+from libswap.watch.dropdir import OURS, DropDirectory
 from libswap.watch.intake import look
 from libswap.watch.rule import Rule
 from libswap.watch.settle import Hint, Print, Seen, Settled, Wait, is_ignored, judge, seen
+
+_LEAST: Final = 0.1
+"""Seconds between two looks at a file that changes under our eyes."""
 
 _AGAIN: Final = 5.0
 """Seconds after which a file is looked at again that could not be."""
@@ -30,6 +33,7 @@ class Station:
         files: what was seen, by name.
         settled: since when each finished file has been so.
         due: when a file has to be looked at again, by name.
+        left: what is done with and could not be moved away, by name.
     """
 
     rule: Rule
@@ -37,6 +41,7 @@ class Station:
     files: dict[str, Seen] = field(default_factory=dict)
     settled: dict[str, float] = field(default_factory=dict)
     due: dict[str, float] = field(default_factory=dict)
+    left: dict[str, Print] = field(default_factory=dict)
     _listings: dict[str, tuple[Print, Mapping[str, str] | str]] = field(default_factory=dict)
 
     def look(self, hints: Mapping[str, Hint] | None, now: float) -> None:
@@ -59,15 +64,18 @@ class Station:
             self._look_at(name, None, now)
 
     def _look_at(self, name: str, hint: Hint | None, now: float) -> None:
-        if is_ignored(name) or any(fnmatchcase(name, p) for p in self.rule.ignore):
+        patterns = self.rule.ignore
+        if name in OURS or is_ignored(name) or any(fnmatchcase(name, p) for p in patterns):
             return
         try:
             found = look(self.box.directory, name, self.rule.limits)
-        except SystemRefused:
+        except (SystemRefused, OSError):  # a network or a disk that fails: perhaps not for long
             self.due[name] = now + _AGAIN
             return
         if found is None:
             self.forget(name)
+            return
+        if self.left.get(name) == found.print:
             return
         before = self.files.get(name)
         after = seen(before, found, hint, now)
@@ -86,6 +94,19 @@ class Station:
         """A name is gone, or what it stood for was deployed; what comes there next is new."""
         for known in (self.files, self.settled, self.due, self._listings):
             known.pop(name, None)
+
+    def postpone(self, names: Iterable[str], now: float) -> None:
+        """Files changed while they were taken: look at them anew, but not at once."""
+        for name in names:
+            self.forget(name)
+            self.due[name] = now + max(self.rule.patience.settle, _LEAST)
+
+    def leave(self, names: Iterable[str]) -> None:
+        """What still lies there after its deployment is not taken again while it is as it is."""
+        for name in names:
+            status = self.box.directory.lstat(name)
+            if status is not None:
+                self.left[name] = Print.of(status)
 
     def forget_all(self, names: Iterable[str]) -> None:
         """Several names."""

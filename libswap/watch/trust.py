@@ -12,11 +12,15 @@ from libswap.linux.files import Directory
 _ROOT: Final = 0
 
 
-def open_trusted(path: str) -> Directory:
+def open_trusted(path: str, *, sticky: bool = False) -> Directory:
     """Open a directory, made sure that only root and we can change it or what it is.
 
     Each part of the path is opened below the one before, links not followed, so that what was
     judged is what is opened.
+
+    Args:
+        path: real, without links.
+        sticky: whether others may add names to it, so long as they cannot touch ours.
 
     Raises:
         UntrustedDrop: others can.
@@ -24,12 +28,12 @@ def open_trusted(path: str) -> Directory:
     """
     held = Directory("/")
     try:
-        _require_ours(held, last=path == "/")
+        _require_ours(held, last=path == "/" and not sticky)
         for place, last in _steps(path):
             below = held.below(place)
             held.close()
             held = below
-            _require_ours(held, last=last)
+            _require_ours(held, last=last and not sticky)
     except BaseException:
         held.close()
         raise

@@ -1,32 +1,25 @@
-"""All drop directories together: look, take what is ready, deploy it, one after the other."""
+"""All drop directories together: look at them, and hand over what is ready to be deployed."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from libswap.errors.base import LibswapError
-from libswap.errors.install import LockHeld
 from libswap.errors.watch import DropUnsettled
 from libswap.install.transaction import new_id
-from libswap.operations.deployments import Current, Deployment, Ended, Happening, Outcome
-from libswap.settings import Settings
-from libswap.watch import deployer, limits
+from libswap.operations.deployments import Deployment, Ended
+from libswap.watch import limits
 from libswap.watch.batch import Batch
-from libswap.watch.bell import Bell, Stopped
-from libswap.watch.deployer import Tools
+from libswap.watch.conveyor import Conveyor, open_box
 from libswap.watch.dropdir import DropDirectory
 from libswap.watch.limits import Past
-from libswap.watch.rule import Configuration, Policy, Rule
+from libswap.watch.rule import Configuration, Rule
 from libswap.watch.settle import Hint
 from libswap.watch.station import Station
-from libswap.watch.workplace import Workplace
 
 _POSTPONED: Final = 15.0
 """Seconds until what could not go on is tried again."""
-
-Listener: TypeAlias = Callable[[Happening], None]
-"""Told of everything that happens."""
 
 Hints: TypeAlias = Mapping[str, Mapping[str, Hint] | None]
 """What events said, by drop directory and name; None for a look at everything there."""
@@ -38,29 +31,16 @@ class Watcher:
 
     Attributes:
         configuration: what to watch.
-        settings: of the operations.
-        workplace: what it writes.
-        bell: what wakes it.
-        listener: who is told.
-        beat: told that work goes on.
-        own_unit: the systemd unit that it runs in; "" for none.
+        conveyor: deploys what was taken.
         stations: the directories, by path.
-        stopping: whether it is to end.
     """
 
     configuration: Configuration
-    settings: Settings
-    workplace: Workplace
-    bell: Bell
-    listener: Listener
-    beat: Callable[[], None] = lambda: None
-    own_unit: str = ""
+    conveyor: Conveyor
     stations: dict[str, Station] = field(default_factory=dict)
-    stopping: bool = False
     _past: dict[str, Past] = field(default_factory=dict)
     _held: dict[str, str] = field(default_factory=dict)
     _blocked: dict[str, float] = field(default_factory=dict)
-    _unfinished: bool = True
 
     def adopt(self, configuration: Configuration) -> None:
         """Watch what a configuration says from now on, all of it or go on as before.
@@ -83,7 +63,8 @@ class Watcher:
         for path in self.stations.keys() - made.keys():
             self.stations[path].box.close()
         self.configuration, self.stations = configuration, made
-        ledger = self.workplace.ledger()
+        self.conveyor.systemctl = configuration.systemctl
+        ledger = self.conveyor.workplace.ledger()
         self._past = {path: limits.past_of(path, ledger) for path in made}
 
     def reopen(self, path: str) -> bool:
@@ -100,7 +81,7 @@ class Watcher:
         station.box.close()
         self.stations[path] = Station(station.rule, box)
         self._blocked.pop(path, None)
-        self.say("reopened", "another directory stands there now", path)
+        self.conveyor.say("reopened", "another directory stands there now", path)
         return True
 
     def close(self) -> None:
@@ -116,9 +97,13 @@ class Watcher:
         Raises:
             Stopped: it is to end; what is under way is on the disk.
         """
-        ended = list(self._finish())
+        interrupted = self._has_unfinished()
+        first = self._counted(self.conveyor.finish(self._find))
+        ended = [first] if first is not None else []
         if self._has_unfinished():
             return ended
+        if interrupted:  # what events said meanwhile was passed by
+            hints = dict.fromkeys(self.stations)
         for path, names in hints.items():
             if path in self.stations:
                 self._look(path, names)
@@ -129,7 +114,7 @@ class Watcher:
                 if self._may_deploy(path):
                     done = self._deploy(self.stations[path], batch)
                     ended += [done] if done is not None else []
-                self._stop_if_told()
+                self.conveyor.stop_if_told()
             if self._has_unfinished():
                 break
         return ended
@@ -137,6 +122,9 @@ class Watcher:
     def due(self) -> float | None:
         """Seconds until something has to be looked at; None while only events can bring work."""
         now = time.monotonic()
+        if self._has_unfinished():
+            return max(self.conveyor.again - now, 0.0)
+        self._blocked = {path: until for path, until in self._blocked.items() if until > now}
         times = list(self._blocked.values())
         for path, station in self.stations.items():
             if path in self._blocked:
@@ -161,12 +149,8 @@ class Watcher:
     def clear_failures(self) -> None:
         """Count failures anew: somebody has looked after them."""
         if self.stopped():
-            self.workplace.clear_failures()
+            self.conveyor.workplace.clear_failures()
         self._past = {path: Past(past.recent) for path, past in self._past.items()}
-
-    def say(self, kind: str, text: str, path: str = "", *, trouble: bool = False) -> None:
-        """Tell the listener."""
-        self.listener(Happening(time.time(), kind, text, path, trouble=trouble))
 
     def _look(self, path: str, names: Mapping[str, Hint] | None) -> None:
         try:
@@ -182,7 +166,7 @@ class Watcher:
 
     def _has_unfinished(self) -> bool:
         """Whether a deployment has to be gone on with before another is begun."""
-        return self._unfinished
+        return self.conveyor.unfinished
 
     def _may_deploy(self, path: str) -> bool:
         if self._has_unfinished():
@@ -206,19 +190,20 @@ class Watcher:
         """Say once why nothing is done for a directory."""
         if self._held.get(path) != reason:
             self._held[path] = reason
-            self.say("waiting", reason, path, trouble=True)
+            self.conveyor.say("waiting", reason, path, trouble=True)
 
     def _deploy(self, station: Station, batch: Batch) -> Ended | None:
         rule, path = station.rule, station.rule.directory
         id_ = new_id(time.time())
         try:
-            taken = self.workplace.staging.take(station.box, batch, id_, rule)
+            station.box = station.box.whole()
+            taken = self.conveyor.workplace.staging.take(station.box, batch, id_, rule)
         except DropUnsettled:
-            self.workplace.staging.clear()
-            self._look(path, None)
+            self.conveyor.workplace.staging.clear()
+            station.postpone(batch.names, time.monotonic())
             return None
         except LibswapError as error:
-            self.workplace.staging.clear()
+            self.conveyor.workplace.staging.clear()
             self._hold(path, error.message)
             self._blocked[path] = time.monotonic() + _POSTPONED
             return None
@@ -229,97 +214,16 @@ class Watcher:
             id_, path, rule.to, rule.policy.value, time.time(), taken.drops, taken.targets,
             taken.refusal,
         )  # fmt: skip
-        return self._ended(lambda tools: deployer.begin(deployment, station.box, rule, tools))
+        return self._counted(self.conveyor.begin(deployment, station.box, rule))
 
-    def _finish(self) -> Iterator[Ended]:
-        """Go on with what an earlier watcher, or a held lock, has left."""
-        if not self._unfinished or self._blocked.get("", 0.0) > time.monotonic():
-            return
-        current = self.workplace.record.current()
-        self.workplace.staging.clear(but=current.deployment.id if current else "")
-        if current is None:
-            self._unfinished = False
-            self._blocked.pop("", None)
-            return
-        deployment = current.deployment
-        station = self.stations.get(deployment.directory)
-        rule = station.rule if station is not None else _rule_of(current)
-        box = station.box if station is not None else open_box(rule)
-        text = f"deployment {deployment.id} was interrupted"
-        self.say("resumed", text, deployment.directory)
-        try:
-            done = self._ended(lambda tools: deployer.resume(current, box, rule, tools))
-        finally:
-            if station is None:
-                box.close()
-        if done is not None:
-            self._unfinished = False
-            yield done
-
-    def _ended(self, go: Callable[[Tools], Ended]) -> Ended | None:
-        """Carry a deployment through; None where it has to be gone on with later."""
-        try:
-            ended = go(self._tools())
-        except LibswapError as error:
-            self._unfinished = True
-            self._blocked[""] = time.monotonic() + _POSTPONED
-            self.say("postponed", error.message, trouble=True)
-            return None
-        except Stopped:
-            self._unfinished = True
-            raise
-        self._blocked.pop("", None)
-        self.workplace.staging.clear()
-        path = ended.deployment.directory
-        self._past[path] = limits.after(self._past.get(path, Past()), ended)
-        self._tell(ended)
+    def _counted(self, ended: Ended | None) -> Ended | None:
+        if ended is not None:
+            path = ended.deployment.directory
+            if ended.left and path in self.stations:
+                self.stations[path].leave(drop.name for drop in ended.deployment.drops)
+            self._past[path] = limits.after(self._past.get(path, Past()), ended)
         return ended
 
-    def _tools(self) -> Tools:
-        return Tools(
-            self.settings, self.workplace.record, self.configuration.systemctl, self.own_unit,
-            self.bell, self._stop_if_told, self.beat, self._step,
-        )  # fmt: skip
-
-    def _stop_if_told(self) -> None:
-        self.beat()
-        if self.stopping:
-            raise Stopped
-
-    def _step(self, deployment: Deployment, kind: str, text: str) -> None:
-        names = tuple(drop.name for drop in deployment.drops)
-        self.listener(
-            Happening(time.time(), kind, text, deployment.directory, names, deployment.id)
-        )
-
-    def _tell(self, ended: Ended) -> None:
-        done = ended.deployment
-        remarks = "; ".join(ended.remarks)
-        text = ended.reason or remarks or "in its place"
-        self.listener(
-            Happening(
-                ended.ended, ended.outcome.value, text, done.directory,
-                tuple(drop.name for drop in done.drops), done.id, ended.operation or "",
-                trouble=ended.outcome is not Outcome.DEPLOYED,
-            )
-        )  # fmt: skip
-
-
-def open_box(rule: Rule) -> DropDirectory:
-    """A drop directory, for us alone.
-
-    Raises:
-        UntrustedDrop: others can write to it.
-        LockHeld: another watcher has it.
-    """
-    box = DropDirectory.open(rule.directory)
-    if not box.lock():
-        box.close()
-        raise LockHeld(rule.directory, 0, "watch")
-    return box
-
-
-def _rule_of(current: Current) -> Rule:
-    """What is known of a directory that is no longer in the configuration."""
-    deployment = current.deployment
-    return Rule(deployment.directory, deployment.to, Policy(deployment.policy))
+    def _find(self, path: str) -> tuple[DropDirectory, Rule] | None:
+        station = self.stations.get(path)
+        return None if station is None else (station.box, station.rule)

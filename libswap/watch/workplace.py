@@ -11,12 +11,14 @@ from libswap.errors.install import LockHeld
 from libswap.install.state import require_trust
 from libswap.linux.files import Directory
 from libswap.linux.locks import try_lock
-from libswap.operations import deployments
-from libswap.operations.deployments import DIRECTORY, LOCK, Cleared, Ended
+from libswap.operations import ledger
+from libswap.operations.deployments import Cleared, Ended
+from libswap.operations.ledger import DIRECTORY, LOCK
 from libswap.settings import Settings
 from libswap.watch.record import Record
 from libswap.watch.staging import NAME, Staging
 
+_ORPHANS: Final = "orphans"
 _WAIT: Final = 1.0
 """Seconds; `watch status` holds the lock for a moment."""
 
@@ -30,7 +32,12 @@ class Workplace:
 
     def ledger(self) -> list[Ended | Cleared | None]:
         """Every deployment that is remembered, oldest first."""
-        return deployments.ledger(self.record.directory)
+        return ledger.lines(self.record.directory)
+
+    def orphans(self) -> str:
+        """A directory for what belongs to a drop directory that is gone."""
+        self.record.directory.make_below(_ORPHANS, 0o700)
+        return os.path.realpath(self.record.directory.join(_ORPHANS))
 
     def clear_failures(self) -> None:
         """Write that failures are counted anew."""

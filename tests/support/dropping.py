@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from libswap.install.history import Outcome
-from libswap.operations import deployments, history
+from libswap.operations import history, ledger
 from libswap.operations.deployments import Ended, Happening, Round
 from libswap.settings import Settings
 from libswap.watch import entry
@@ -100,7 +100,7 @@ class Drop:
         return [o.transaction.kind.value for o in told if o.outcome is Outcome.DONE]
 
     def ledger(self) -> list[Ended]:
-        return list(reversed(deployments.tell(self.settings, 10_000).ended))
+        return list(reversed(ledger.tell(self.settings, 10_000).ended))
 
     def lying(self) -> list[str]:
         """What lies in the drop directory itself."""

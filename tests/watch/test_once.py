@@ -3,16 +3,18 @@
 import hashlib
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from libswap.errors.install import LockHeld
 from libswap.errors.watch import UntrustedDrop
-from libswap.operations import deployments
+from libswap.operations import ledger
 from libswap.operations.deployments import Outcome
 from libswap.watch import entry
 from libswap.watch.bell import Bell
+from libswap.watch.conveyor import Conveyor
 from libswap.watch.rule import Accept, Limits
 from libswap.watch.settle import Patience
 from libswap.watch.watcher import Watcher
@@ -259,15 +261,15 @@ def test_two_watchers_do_not_share_a_state_or_a_directory(drop: Drop) -> None:
     with workplace(drop.settings) as place:
         with pytest.raises(LockHeld):
             drop.once()
-        watcher = Watcher(drop.configuration, drop.settings, place, bell, lambda _: None)
+        watcher = Watcher(drop.configuration, Conveyor(drop.settings, place, bell, lambda _: None))
         watcher.adopt(drop.configuration)
-        assert deployments.tell(drop.settings).running
+        assert ledger.tell(drop.settings).running
         other = drop.settings.__class__(state_dir=drop.root / "elsewhere")
         with pytest.raises(LockHeld):
             entry.once(drop.configuration, other, lambda _: None)
         watcher.close()
     bell.close()
-    assert not deployments.tell(drop.settings).running
+    assert not ledger.tell(drop.settings).running
 
 
 def test_a_name_that_is_no_text_and_a_long_one_are_refused_like_any_other(drop: Drop) -> None:
@@ -277,3 +279,19 @@ def test_a_name_that_is_no_text_and_a_long_one_are_refused_like_any_other(drop: 
     assert [e.outcome for e in drop.once().ended] == [Outcome.REJECTED] * 2
     assert drop.lying() == []
     assert len(drop.aside("rejected")) == 4
+
+
+@pytest.mark.root
+def test_what_cannot_be_moved_away_is_not_taken_twice_and_stops_nothing(drop: Drop) -> None:
+    path = drop.put("libx.so.1.2")
+    if subprocess.run(["chattr", "+i", path], check=False, capture_output=True).returncode:
+        pytest.skip("no immutable files here")
+    try:
+        drop.put("junk.so", b"junk")
+        ended = {e.deployment.drops[0].name: e for e in drop.once().ended}
+    finally:
+        subprocess.run(["chattr", "-i", path], check=True)
+    assert ended["junk.so"].outcome is Outcome.REJECTED
+    assert ended["libx.so.1.2"].outcome is Outcome.DEPLOYED
+    assert "it stays in the drop directory" in ended["libx.so.1.2"].remarks[-1]
+    assert (drop.runs(), drop.lying()) == (2, ["libx.so.1.2"])

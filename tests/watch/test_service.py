@@ -1,6 +1,8 @@
 """The watcher as it runs: real events, real signals, and what it tells its service manager."""
 
+import logging
 import os
+import shutil
 import signal
 import socket
 import tempfile
@@ -8,10 +10,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from libswap.linux import service_manager
+from libswap.errors.base import ReaderGone
+from libswap.linux import filesystems, service_manager
+from libswap.operations.deployments import Outcome
+from libswap.watch import entry
+from libswap.watch import events as watching
+from libswap.watch.bell import Bell, Stopped
+from libswap.watch.events import Events, Hints
+from libswap.watch.rule import Health
+from libswap.watch.settle import Hint
 from support.compiler import Compiler
 from support.dropping import Drop, Running
+from support.terminal import on_terminal
 
 pytestmark = pytest.mark.compiler
 
@@ -201,3 +213,119 @@ def test_sigterm_lets_the_running_deployment_come_to_its_end(drop: Drop) -> None
         watcher.until("stopped")
         assert watcher.process.wait(60) == 0
     assert (drop.runs(), drop.aside("deployed")) == (2, ["libx.so.1.2"])
+
+
+def test_a_complaint_of_watchdog_makes_it_look_everywhere(drop: Drop) -> None:
+    """As when the kernel's queue overflows: watchdog logs a warning and the events are gone."""
+    bell = Bell()
+    events = Events([str(drop.box)], bell)
+    events.start()
+    try:
+        assert events.hints.take() == {str(drop.box): None}
+        logging.getLogger("watchdog.observers.inotify_c").warning("the queue overflowed")
+        bell.wait(60.0)
+        assert events.hints.take() == {str(drop.box): None}
+    finally:
+        events.stop()
+        bell.close()
+
+
+def test_hints_are_bounded_and_more_of_them_mean_everything() -> None:
+    bell = Bell()
+    hints = Hints(bell)
+    for number in range(5000):
+        hints.add("/d", str(number), Hint.TOUCHED)
+    assert hints.take() == {"/d": None}
+    hints.add("/d", "a", Hint.FINISHED)
+    hints.add("/d", "a", Hint.TOUCHED)
+    assert hints.take() == {"/d": {"a": Hint.FINISHED}}
+    bell.close()
+
+
+def test_a_file_system_without_events_is_polled(
+    drop: Drop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filesystems, "is_remote", lambda _: True)
+    monkeypatch.setattr(watching, "_POLL_SECONDS", 0.05)
+    bell = Bell()
+    events = Events([str(drop.box)], bell)
+    events.start()
+    try:
+        events.hints.take()
+        (drop.box / "a.so").write_bytes(b"junk")
+        found: dict[str, object] = {}
+        while "a.so" not in found:
+            bell.wait(60.0)
+            found = dict(events.hints.take().get(str(drop.box)) or {})
+    finally:
+        events.stop()
+        bell.close()
+
+
+def test_directories_that_somebody_removes_are_made_anew(drop: Drop) -> None:
+    with Running(drop) as watcher:
+        drop.put("junk.so", b"junk")
+        watcher.until("rejected", "junk.so")
+        shutil.rmtree(drop.box / "deployed")
+        shutil.rmtree(drop.box / "rejected")
+        drop.put("libx.so.1.3", 3)
+        watcher.until("deployed", "libx.so.1.3")
+    assert drop.aside("deployed") == ["libx.so.1.3"]
+
+
+def test_a_listener_that_goes_away_stops_the_watcher_and_not_the_deployment(drop: Drop) -> None:
+    def leaves(_: object) -> None:
+        raise ReaderGone
+
+    drop.put("libx.so.1.2")
+    with pytest.raises(Stopped):
+        entry.once(drop.configuration, drop.settings, leaves)
+    assert (drop.runs(), drop.aside("deployed")) == (2, ["libx.so.1.2"])
+
+
+def test_a_deployment_whose_directory_is_gone_comes_to_its_end_all_the_same(drop: Drop) -> None:
+    drop.put("libx.so.1.2")
+    drop.change(health=Health(command=("/bin/sh", "-c", "kill -9 $PPID")))
+    child = os.fork()
+    if child == 0:
+        drop.once()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    other = Drop(drop.compiler, drop.root / "other")
+    shutil.rmtree(drop.box)
+    (ended,) = entry.once(other.configuration, drop.settings, drop.happened.append).ended
+    assert (ended.outcome, drop.runs()) == (Outcome.DEPLOYED, 2)
+
+
+def test_figures_are_written_for_prometheus(drop: Drop) -> None:
+    file = drop.root / "metrics.prom"
+    more = f'[metrics]\ntextfile = "{file}"\n'
+    with Running(drop, drop.toml(more)) as watcher:
+        drop.put("libx.so.1.2")
+        watcher.until("deployed")
+        drop.put("junk.so", b"junk")
+        watcher.until("rejected")
+        watcher.end()
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(file.read_text())
+        for sample in family.samples
+    }
+    assert found["libswap_watch_deployments_total", "deployed"] == 1
+    assert found["libswap_watch_deployments_total", "failed"] == 0
+    assert found["libswap_watch_waiting_files", str(drop.box)] == 0
+    assert found["libswap_watch_stopped", str(drop.box)] == 0
+    assert found["libswap_watch_alive_timestamp_seconds",] > 1e9
+
+
+def test_a_terminal_shows_what_happens(drop: Drop) -> None:
+    drop.put("libx.so.1.2")
+    drop.put("evil\x1b[2J.so", b"junk")
+    words = ["watch", "--config", str(drop.root / "watch.toml"), "--state-dir"]
+    (drop.root / "watch.toml").write_text(
+        drop.toml('[drop.health]\ncommand = ["/bin/sh", "-c", "kill -TERM $PPID"]\n')
+    )
+    shown = on_terminal(*words, str(drop.settings.state_dir), columns=100)
+    assert shown.code == 0
+    assert "libx.so.1.2" in shown.out
+    assert "\x1b[2J" not in shown.out

@@ -19,6 +19,8 @@ def render(result: Round | Preview | Told) -> Iterable[RenderableType]:
     match result:
         case Round():
             yield from _deployments(result.ended, "There was nothing to deploy.")
+            if result.postponed:
+                yield Text(f"Begun, and to be gone on with: {printable(result.postponed)}", "red")
             yield from _waiting(result.waiting)
         case Preview():
             yield from _preview(result)
