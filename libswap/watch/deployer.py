@@ -10,11 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from libswap.abi.verdict import Verdict
 from libswap.errors.base import LibswapError, SystemRefused
 from libswap.errors.install import LockHeld
 from libswap.errors.process import ProcessGone
-from libswap.errors.watch import DropRefused, HealthFailed
+from libswap.errors.watch import HealthFailed
 from libswap.install import history
 from libswap.install.history import Operation
 from libswap.install.obstacles import Allowance
@@ -36,11 +35,11 @@ from libswap.operations.deployments import (
 )
 from libswap.process.identity import Identity
 from libswap.settings import Settings
-from libswap.watch import action, gate, units
+from libswap.watch import action, gate, installation, units
 from libswap.watch.bell import Bell
 from libswap.watch.dropdir import DropDirectory
 from libswap.watch.record import Record
-from libswap.watch.rule import Accept, Policy, Rule
+from libswap.watch.rule import Policy, Rule
 
 M = TypeVar("M", bound=Mark)
 
@@ -167,9 +166,11 @@ class _Run:
     def _install(self) -> tuple[Operation | None, tuple[str, ...]]:
         """Plan, judge, write down under which name, and do it; None where nothing changes."""
         self._say("checking", "compared with what is installed")
-        plan = install.plan(request(self.deployment.targets, self.rule), self.tools.settings)
-        _require_verified(plan, self.deployment)
-        require_acceptable(plan, self.rule)
+        plan = install.plan(
+            installation.request(self.deployment.targets, self.rule), self.tools.settings
+        )
+        installation.require_verified(plan, self.deployment)
+        installation.require_acceptable(plan, self.rule)
         remarks = tuple(f"{n.path} {n.text}" for n in plan.notices)
         if not plan.transaction.changes:
             return None, ("these bytes are installed already",)
@@ -294,46 +295,6 @@ def _done(operation_id: str, settings: Settings) -> Operation | None:
     with opened(settings.state_dir) as state:
         found = history.find(state.directory, operation_id) if state is not None else None
     return found if found is not None and found.outcome is history.Outcome.DONE else None
-
-
-def request(targets: Sequence[tuple[str, str]], rule: Rule) -> install.Request:
-    """The installation of staged libraries, all of them or none.
-
-    Args:
-        targets: each staged library and its destination.
-        rule: of their drop directory.
-    """
-    return install.Request(
-        sources=tuple(source for source, _ in targets),
-        destination=rule.to,
-        destinations=tuple(target for _, target in targets),
-        allowance=Allowance(force=rule.accept is Accept.ANY),
-    )
-
-
-def _require_verified(plan: install.Plan, deployment: Deployment) -> None:
-    """What will be installed are the bytes that were hashed and verified when they were taken."""
-    taken = {drop.sha256 for drop in deployment.drops}
-    for change in plan.transaction.changes:
-        digest = getattr(change.after, "sha256", None)
-        if digest is not None and digest not in taken:
-            raise DropRefused(change.path, "the staged bytes are not those that were verified")
-
-
-def require_acceptable(plan: install.Plan, rule: Rule) -> None:
-    """Make sure that the verdict is as good as the rule wants; what is worse, the plan refuses.
-
-    Raises:
-        DropRefused: there are warnings.
-    """
-    if rule.accept is not Accept.COMPATIBLE:
-        return
-    for comparison in plan.comparisons:
-        if comparison.verdict is Verdict.WARNINGS:
-            said = "; ".join(f"{f.rule} {f.subject}: {f.meaning}" for f in comparison.findings[:5])
-            raise DropRefused(
-                comparison.path, f"the new library is compatible with warnings: {said}"
-            )
 
 
 def _reason(ended: Ended) -> str:

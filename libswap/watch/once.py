@@ -11,7 +11,7 @@ from libswap.linux.files import Directory
 from libswap.operations import install
 from libswap.operations.deployments import Ended, Foreseen, Preview, Round
 from libswap.settings import Settings
-from libswap.watch import deployer
+from libswap.watch import installation
 from libswap.watch.bell import Bell
 from libswap.watch.dropdir import DropDirectory
 from libswap.watch.rule import Configuration
@@ -90,8 +90,8 @@ def _judged(
     targets: tuple[tuple[str, str], ...], station: Station, settings: Settings
 ) -> tuple[tuple[str, ...], str]:
     try:
-        plan = install.plan(deployer.request(targets, station.rule), settings)
-        deployer.require_acceptable(plan, station.rule)
+        plan = install.plan(installation.request(targets, station.rule), settings)
+        installation.require_acceptable(plan, station.rule)
     except LibswapError as error:
         return (), error.message
     return tuple(c.verdict.value for c in plan.comparisons), ""

@@ -17,10 +17,10 @@ from support.compiler import Compiler
 from support.site import library
 from tests.bench.section import Row, Section
 
-SETTLE = 0.1
+SETTLE = 0.05
 ROUNDS = 40
 IDLE_SECONDS = 10.0
-MANY = int(os.environ.get("LIBSWAP_BENCH_DEPLOYMENTS", "600"))
+MANY = int(os.environ.get("LIBSWAP_BENCH_DEPLOYMENTS", "400"))
 """10000 is the whole of it, and takes minutes."""
 
 
