@@ -62,6 +62,7 @@ def test_return_addresses_that_the_loader_left_on_the_stack_long_ago_do_not_coun
         assert outcome.results[0] == 7
 
 
+@pytest.mark.scenario("threads", ("holding the loader lock",), live="another thread is borrowed")
 def test_a_thread_inside_a_constructor_of_dlopen_is_not_borrowed(compiler: Compiler) -> None:
     library = compiler.library(WAITS_IN_ITS_CONSTRUCTOR)
     with (

@@ -15,6 +15,11 @@ from support.target import RTLD_NOW, Target, Traced, borrowed, borrowed_thread, 
 pytestmark = [pytest.mark.ptrace, pytest.mark.compiler, pytest.mark.alone]
 
 
+@pytest.mark.scenario(
+    "threads",
+    ("AVX-512, mask and x87 state live (canaries in every register, the red zone, MXCSR, errno)",),
+    live="works",
+)
 def test_every_register_and_errno_survive_forty_borrows(compiler: Compiler) -> None:
     library = compiler.library("live/clobber.c", "-mno-avx")
     path = str(library).encode()
@@ -37,6 +42,9 @@ def test_every_register_and_errno_survive_forty_borrows(compiler: Compiler) -> N
         assert target.line().startswith("intact")
 
 
+@pytest.mark.scenario(
+    "threads", ("real-time signals queued at 100 Hz to 2 kHz (none lost)",), live="works"
+)
 @pytest.mark.parametrize("threads", [0, 8])
 def test_no_queued_signal_is_lost_at_two_kilohertz(compiler: Compiler, threads: int) -> None:
     path = str(compiler.library("live/addition.c")).encode()
@@ -57,6 +65,9 @@ def test_no_queued_signal_is_lost_at_two_kilohertz(compiler: Compiler, threads: 
         assert target.line() == "3000 0"
 
 
+@pytest.mark.scenario(
+    "threads", ("a parent that watches with waitpid(WUNTRACED, WCONTINUED)",), live="works"
+)
 def test_a_parent_that_watches_its_child_is_told_nothing(compiler: Compiler) -> None:
     path = str(compiler.library("live/addition.c")).encode()
     with running(compiler.program("live/watched.c")) as parent:
@@ -83,6 +94,7 @@ def test_a_parent_that_watches_its_child_is_told_nothing(compiler: Compiler) -> 
         assert parent.line() == f"killed {signal.SIGKILL:d}"
 
 
+@pytest.mark.scenario("threads", ("thread-group leader exited",), live="works")
 def test_a_process_whose_group_leader_has_exited(compiler: Compiler) -> None:
     path = str(compiler.library("live/addition.c")).encode()
     with running(compiler.program("live/leaderless.c")) as target:

@@ -24,6 +24,7 @@ def hang_in(compiler: Compiler, target: Target, tid: int) -> None:
         thread.run([Call(target.function("dlopen"), (library, RTLD_NOW))], timeout=20)
 
 
+@pytest.mark.scenario("processes", ("killed while traced",), live="reported: ProcessGone")
 def test_a_target_that_is_killed_while_it_works_for_us(compiler: Compiler) -> None:
     with running(compiler.program("live/sleeps.c")) as target:
         threading.Timer(0.2, os.kill, (target.pid, signal.SIGKILL)).start()
@@ -32,6 +33,7 @@ def test_a_target_that_is_killed_while_it_works_for_us(compiler: Compiler) -> No
         assert state(target.pid, target.pid) in ("", "Z")
 
 
+@pytest.mark.scenario("processes", ("exit while traced",), live="reported: ProcessGone")
 def test_a_target_that_ends_while_it_works_for_us(compiler: Compiler) -> None:
     with running(compiler.program("live/turncoat.c")) as target:
         threading.Timer(0.2, target.say, ("go",)).start()
@@ -40,6 +42,9 @@ def test_a_target_that_ends_while_it_works_for_us(compiler: Compiler) -> None:
         assert state(target.pid, target.pid) in ("", "Z")
 
 
+@pytest.mark.scenario(
+    "processes", ("exec while traced",), live="reported; the new program is untouched"
+)
 def test_a_target_that_executes_another_program_meanwhile(compiler: Compiler) -> None:
     sleeps = compiler.program("live/sleeps.c")
     with running(compiler.program("live/turncoat.c"), sleeps) as target:

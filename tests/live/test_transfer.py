@@ -31,6 +31,7 @@ def stop(target: Target) -> None:
         commit(target.identity, memory, Prepared(()), wait=5)
 
 
+@pytest.mark.scenario("threads", ("blocked in the middle of a write",), live="works")
 def test_a_blocked_writer_is_stopped_again_and_again(target: Target) -> None:
     for _ in range(5):
         for _ in range(3):

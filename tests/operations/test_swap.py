@@ -131,6 +131,7 @@ def test_what_is_new_already_is_skipped_and_the_dry_run_touches_nothing(stage: S
         assert _all(target) == [1] * 4
 
 
+@pytest.mark.scenario("series", ("all processes of a service",), live="works")
 def test_all_processes_are_moved_and_the_record_tells(stage: Stage) -> None:
     stage.install(stage.build("live/version.c", version=1))
     program = stage.program("live/driver.c")

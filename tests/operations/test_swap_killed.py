@@ -53,6 +53,11 @@ def _must_move(pid: int) -> None:
     assert isinstance(outcome, Moved), outcome
 
 
+@pytest.mark.scenario(
+    "tool",
+    ("killed by SIGKILL at every step",),
+    live="the old or the new runs; the next run finishes",
+)
 def test_killed_at_every_step_of_a_swap(stage: Stage) -> None:
     old, new = (stage.build("live/version.c", version=v) for v in (1, 2))
     stage.install(old)

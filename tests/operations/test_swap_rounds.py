@@ -25,6 +25,7 @@ def _held(target: Target) -> tuple[int, int, int, int]:
     )
 
 
+@pytest.mark.scenario("series", ("many in a row",), live="works; nothing grows")
 def test_going_back_and_forth_takes_no_more_memory_mappings_or_descriptors(
     compiler: Compiler, tmp_path: Path
 ) -> None:

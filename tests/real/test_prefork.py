@@ -22,6 +22,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.scenario("processes", ("pre-fork pool",), live="works")
 def test_children_forked_meanwhile_are_moved_too(
     build: Callable[[str], Build], compiler: Compiler, tmp_path: Path, state_dir: Path
 ) -> None:
