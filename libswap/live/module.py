@@ -1,5 +1,6 @@
 """The loaded modules of a process: link map, mappings and file brought together."""
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +10,7 @@ from typing import Final, NamedTuple
 
 from libswap.elf.debugfile import with_symbols
 from libswap.elf.image import Image
-from libswap.errors.base import InvalidElf
+from libswap.errors.base import InvalidElf, SystemRefused
 from libswap.linux.memory import Range
 from libswap.linux.procfs import PROC, Procfs
 from libswap.linux.rooted import Root
@@ -60,6 +61,8 @@ class Module:
         return self.library
 
 
+_OURS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""What we are short of ourselves."""
 Opener = Callable[[Mapping], Library]
 """Gives the facts of the file behind a mapping, or raises OSError or InvalidElf."""
 
@@ -132,6 +135,9 @@ def _modules(
             low, high = library.extent
             extent = Range(link.base + low, link.base + high)
         except (OSError, InvalidElf, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in _OURS:
+                # It says nothing about the file, and without its facts nothing would be done.
+                raise SystemRefused("open", path, error.strerror or "") from None
             reason = str(error)
             extent = _extent_of(mappings, own)
         yield Module(link, extent, key, path, library, reason)

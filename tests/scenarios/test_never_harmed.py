@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.compiler, pytest.mark.ptrace]
 
 SECONDS = float(os.environ.get("LIBSWAP_TEST_HARM_SECONDS", "2"))
 LIBRARY = (
-    "static _Atomic int n;\nint version(void) { return VERSION; }\n"
+    "static _Atomic unsigned n;\nint version(void) { return VERSION; }\n"
     "int next(void) { return (n++ % 1000) * 10 + VERSION; }\n"
 )
 SHAPES = (("spin", "1"), ("malloc", "2"), ("churn", "1"), ("fork", "1"), ("signals", "1"))
