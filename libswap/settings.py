@@ -28,6 +28,7 @@ class Settings:
         store_max_files: how many replaced files are kept, beyond those the next rollback needs.
         store_max_bytes: how many bytes of them.
         abidiff_time: seconds that libabigail's abidiff may take to compare types.
+        survival_time: seconds that the comparison of machine code may take.
     """
 
     state_dir: Path = field(default_factory=default_state_dir)
@@ -35,3 +36,4 @@ class Settings:
     store_max_files: int = 200
     store_max_bytes: int = 4 << 30
     abidiff_time: float = 60.0
+    survival_time: float = 20.0

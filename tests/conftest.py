@@ -13,6 +13,7 @@ from libswap.linux import libc
 from libswap.live.alias import named_back
 from libswap.live.outlook import entries_of, pairing_of, redirects_of
 from libswap.operations.affected import abi_breaks
+from libswap.operations.survival import survival_of_objects
 from support.compiler import Compiler, has
 from support.site import Site
 
@@ -77,7 +78,9 @@ def _no_descriptor_stays_open() -> Iterator[None]:
     before = set(DESCRIPTORS.iterdir())
     yield
     if _opened_since(before):
-        for remembered in (pairing_of, entries_of, redirects_of, abi_breaks, named_back):
+        for remembered in (
+            pairing_of, entries_of, redirects_of, abi_breaks, named_back, survival_of_objects
+        ):  # fmt: skip
             remembered.cache_clear()
         gc.collect()
         assert not _opened_since(before)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from libswap.cli.live import Relaxed, StateMode
+from libswap.cli.live import AcceptUnknown, Relaxed, StateMode
 from libswap.cli.options import DryRun, Json, StateDir, Yes
 from libswap.cli.page import Html, paged
 from libswap.cli.session import reporter_of
@@ -71,6 +71,7 @@ def command(
         ),
     ] = False,
     relaxed: Relaxed = False,
+    accept_unknown: AcceptUnknown = False,
     state: Annotated[
         StateMode, typer.Option(help="With --live: as of libswap live.")
     ] = StateMode.AUTO,
@@ -110,8 +111,8 @@ def command(
     from libswap.operations import install
     from libswap.operations.install_live import Live
 
-    if not live and (relaxed or check or state is not StateMode.AUTO):
-        raise UsageError("--relaxed, --state and --check belong to --live")
+    if not live and (relaxed or accept_unknown or check or state is not StateMode.AUTO):
+        raise UsageError("--relaxed, --accept-unknown, --state and --check belong to --live")
     settings = settings_of(state_dir, wait=wait)
     sources, destination = install.sources_and_destination(paths, into)
     request = install.Request(
@@ -128,6 +129,7 @@ def command(
         state=state.value,
         relaxed=relaxed,
         force=force,
+        accept_unknown=accept_unknown,
         wait=_SAFE_MOMENT if wait is None else wait,
     )
     how = Live(options=options, check=tuple(shlex.split(check)))

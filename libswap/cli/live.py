@@ -1,15 +1,21 @@
 """`libswap live`."""
 
 import shlex
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from libswap.cli.options import DryRun, Json, StateDir
 from libswap.cli.page import Html, paged
 from libswap.cli.session import reporter_of
+
+if TYPE_CHECKING:
+    from libswap.operations.moves import Report
+    from libswap.operations.swap import Request
+    from libswap.report.reporter import Reporter
 
 
 class StateMode(StrEnum):
@@ -36,6 +42,13 @@ Relaxed = Annotated[
 ]
 Force = Annotated[
     bool, typer.Option("--force", help="Go on in spite of risks; what is refused stays refused.")
+]
+AcceptUnknown = Annotated[
+    bool,
+    typer.Option(
+        "--accept-unknown",
+        help="Go on where it is not known whether objects that the old library made survive.",
+    ),
 ]
 
 
@@ -129,6 +142,7 @@ def command(
             " be left that nobody has used.",
         ),
     ] = False,
+    accept_unknown: AcceptUnknown = False,
     force: Force = False,
     dry_run: DryRun = False,
     html: Html = None,
@@ -144,7 +158,7 @@ def command(
     from libswap.live.draining.record import Then as DrainThen
     from libswap.live.outlook import Options
     from libswap.operations.draining import DrainOptions
-    from libswap.operations.swap import Request, swap_library
+    from libswap.operations.swap import Request
     from libswap.settings import default_state_dir
 
     if pid and everyone:
@@ -157,7 +171,9 @@ def command(
         raise UsageError("--drain cannot be rehearsed: a copy of the process ends with its objects")
     if not drain and (limit or handles or then is not Then.KEEP):
         raise UsageError("--handles, --drain-limit and --then belong to --drain")
-    options = Options(state=state.value, relaxed=relaxed, force=force, wait=wait)
+    options = Options(
+        state=state.value, relaxed=relaxed, force=force, accept_unknown=accept_unknown, wait=wait
+    )
     names = [str(one) for one in libraries]
     if settle:
         from libswap.operations.settle import settle as settle_drains
@@ -175,9 +191,24 @@ def command(
         more=tuple(more), unload=unload, rehearse=rehearse, drain=drain_options if drain else None,
     )  # fmt: skip
     with paged(reporter_of(context), html, lambda: names) as reporter:
-        report = swap_library(
-            request,
-            lambda pid, step: reporter.progress(f"process {pid}: {step} {', '.join(names)}"),
-        )
+        report = _moved(request, reporter, ", ".join(names))
         reporter.show("live", report, exit_code=report.exit_code)
     raise typer.Exit(report.exit_code)
+
+
+def _moved(request: "Request", reporter: "Reporter", names: str) -> "Report":
+    """What became of the processes; where a person says so, of those that are no sure case too."""
+    from libswap.operations.swap import swap_library
+
+    def tell(pid: int, step: str) -> None:
+        reporter.progress(f"process {pid}: {step} {names}")
+
+    report = swap_library(request, tell)
+    unknown = report.pids_refused_by("ObjectsUnknown")
+    if not unknown or not reporter.confirm(
+        f"Whether their objects survive is not known for {len(unknown)} processes. Move them?"
+    ):
+        return report
+    accepted = replace(request.options, accept_unknown=True)
+    again = replace(request, pids=unknown, options=accepted)
+    return report.followed_by(swap_library(again, tell))

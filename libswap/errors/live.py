@@ -149,6 +149,50 @@ class AbiBroken(LibswapError):
 
 
 @dataclass(eq=False)
+class ObjectsUnsafe(LibswapError):
+    """Objects that the old library made are not what the new one takes them for."""
+
+    exit_code: ClassVar[int] = 104
+    library: str
+    evidence: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        more = f" and {len(self.evidence) - 3} more" if len(self.evidence) > 3 else ""
+        shown = "; ".join(self.evidence[:3])
+        return f"live objects do not survive a swap to {self.library}: {shown}{more}"
+
+    @property
+    def hint(self) -> str:
+        return (
+            "Nothing was changed. libswap check --live OLD NEW shows all. What works: --drain,"
+            " which leaves old objects to the old code; a restart of the process (libswap scan"
+            " names its unit); or --force, if it has no such objects."
+        )
+
+
+@dataclass(eq=False)
+class ObjectsUnknown(LibswapError):
+    """Whether objects that the old library made survive in the new one could not be found out."""
+
+    exit_code: ClassVar[int] = 105
+    library: str
+    evidence: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        shown = "; ".join(self.evidence[:3])
+        return f"it is not known whether live objects survive a swap to {self.library}: {shown}"
+
+    @property
+    def hint(self) -> str:
+        return (
+            "Nothing was changed. libswap check --live OLD NEW shows why. Say --accept-unknown to"
+            " go on, with --rehearse to try it in a copy first; or restart the process."
+        )
+
+
+@dataclass(eq=False)
 class NoRoomForCode(LibswapError):
     """No executable segment of a process has unused bytes at its end for our first step."""
 

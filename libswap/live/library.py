@@ -47,6 +47,11 @@ class Library:
         self.image = image
         self._debug = debug
 
+    @property
+    def symbol_file(self) -> Image | None:
+        """The file that holds the symbols, where they were split off."""
+        return self._debug
+
     @cached_property
     def dynamic(self) -> Dynamic:
         """The dynamic section.

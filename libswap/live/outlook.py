@@ -36,6 +36,7 @@ class Options:
         state: "auto", "carry" or "fresh".
         relaxed: let running calls end in the old code.
         force: go on in spite of risks.
+        accept_unknown: go on where it is not known whether live objects survive.
         wait: seconds to wait for a safe moment.
         constructors: seconds that the new library's constructors may take.
     """
@@ -43,6 +44,7 @@ class Options:
     state: str = "auto"
     relaxed: bool = False
     force: bool = False
+    accept_unknown: bool = False
     wait: float = 5.0
     constructors: float = 10.0
 

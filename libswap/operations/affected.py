@@ -16,6 +16,7 @@ from libswap.live.module import Module
 from libswap.live.move import Move
 from libswap.live.registry import Event
 from libswap.live.subject import Subject
+from libswap.operations.survival import Survival, survival_of_objects
 from libswap.process.namespaces import root_of
 
 
@@ -96,6 +97,11 @@ def sees(subject: Subject, file: Path) -> bool:
 def broken_by(source: Module, new: Library) -> tuple[str, ...]:
     """What makes the new library incompatible with a copy in use, in words."""
     return abi_breaks(plain(source, new.dynamic.soname or ""), new)
+
+
+def judged_by(source: Module, new: Library, state_dir: Path | None) -> Survival:
+    """Whether objects of a copy in use survive in the new library."""
+    return survival_of_objects(plain(source, new.dynamic.soname or ""), new, state_dir)
 
 
 @lru_cache(maxsize=32)

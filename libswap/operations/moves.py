@@ -1,7 +1,7 @@
 """What became of each process that was to be moved."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,13 +17,19 @@ from libswap.operations.draining import (
     StillDraining,
     TakenBack,
 )
+from libswap.operations.survival import Survival
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What would be done; nothing was."""
+    """What would be done; nothing was.
+
+    Attributes:
+        survival: whether objects that the old library made survive.
+    """
 
     outlook: Outlook
+    survival: Survival | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +134,19 @@ class Report:
         if not codes and not back:
             return 0
         return codes.pop() if len(codes) == 1 and not moved and not back else NotAllMoved.exit_code
+
+    def pids_refused_by(self, error: str) -> tuple[int, ...]:
+        """The processes that were left as they are for one class of reasons."""
+        refused = ((p.pid, p.outcome) for p in self.processes)
+        return tuple(
+            dict.fromkeys(p for p, o in refused if isinstance(o, Refused) and o.error == error)
+        )
+
+    def followed_by(self, later: "Report") -> "Report":
+        """With a second try for some processes."""
+        again = {p.pid for p in later.processes}
+        rest = tuple(p for p in self.processes if p.pid not in again)
+        return replace(self, processes=(*rest, *later.processes))
 
 
 def as_refused(error: LibswapError) -> Refused:

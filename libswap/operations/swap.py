@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from libswap.errors.base import LibswapError
-from libswap.errors.live import AbiBroken, NotSwappable, RehearsalFailed
+from libswap.errors.live import (
+    AbiBroken,
+    NotSwappable,
+    ObjectsUnknown,
+    ObjectsUnsafe,
+    RehearsalFailed,
+)
 from libswap.errors.process import MemoryUnreachable, ProcessGone
 from libswap.linux.command import run
 from libswap.linux.rooted import Root
@@ -29,7 +35,7 @@ from libswap.live.rehearsal import copied, require_private
 from libswap.live.subject import Subject
 from libswap.live.unloading import unload_unused
 from libswap.operations import draining
-from libswap.operations.affected import affected, broken_by, copy_of, sees, way_back
+from libswap.operations.affected import affected, broken_by, copy_of, judged_by, sees, way_back
 from libswap.operations.draining import DrainBegun, DrainOptions
 from libswap.operations.moves import (
     Asked,
@@ -44,6 +50,7 @@ from libswap.operations.moves import (
     counted,
     process_name,
 )
+from libswap.operations.survival import Verdict
 from libswap.process.identity import Identity
 from libswap.scan.usage import users_of
 
@@ -258,11 +265,12 @@ class _Run:
         if self.request.drain is not None:
             return self._drain(subject, group, self.request.drain)
         if self.request.dry_run:
-            return [Planned(_outlook(subject, part, options)) for part in group]
+            return [self._planned(subject, part) for part in group]
         for part in group:
             broken = broken_by(part.source, part.aim.new)
             if broken and not options.force:
                 raise AbiBroken(str(part.aim.file), broken)
+            self._require_survival(part)
         if self.request.rehearse:
             self._rehearse(subject, group)
         done = live.swap(
@@ -292,6 +300,21 @@ class _Run:
         done = start.run(lambda step: self.progress(pid, step))
         keep_record(request.state_dir, subject.again())
         return [done]
+
+    def _planned(self, subject: Subject, part: _Part) -> Planned:
+        judged = judged_by(part.source, part.aim.new, self.request.state_dir)
+        return Planned(_outlook(subject, part, self.request.options), judged)
+
+    def _require_survival(self, part: _Part) -> None:
+        """Objects that the old code made must be what the new code takes them for."""
+        options = self.request.options
+        if options.force:
+            return
+        judged = judged_by(part.source, part.aim.new, self.request.state_dir)
+        if judged.verdict is Verdict.UNSAFE:
+            raise ObjectsUnsafe(str(part.aim.file), judged.told)
+        if judged.verdict is Verdict.UNKNOWN and not options.accept_unknown:
+            raise ObjectsUnknown(str(part.aim.file), judged.told)
 
     def _rehearse(self, subject: Subject, group: Sequence[_Part]) -> None:
         """The same swap in a copy of the process, which must live afterwards."""

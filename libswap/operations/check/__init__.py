@@ -13,10 +13,13 @@ from libswap.abi.verdict import verdict
 from libswap.elf.image import FileType, Image
 from libswap.elf.library import Libraries, Library
 from libswap.errors.base import InvalidElf, SystemRefused
+from libswap.linux.rooted import Root
+from libswap.live.module import LibraryCache
 from libswap.operations.check.places import Pair, places
 from libswap.operations.check.processes import Collector, Process
 from libswap.operations.check.result import Check, Checked, Running, SymbolLevelOnly, Types
 from libswap.operations.check.types import compare_types
+from libswap.operations.survival import Survival, survival
 from libswap.settings import Settings
 
 __all__ = ["Check", "check"]
@@ -33,6 +36,7 @@ def check(
     *,
     headers: str | None = None,
     together: Sequence[str] = (),
+    live: bool = False,
 ) -> Check:
     """Compare two libraries and look at who would load the new one.
 
@@ -42,6 +46,7 @@ def check(
         settings: how long abidiff may take.
         headers: the directory of the library's public headers, where they are known.
         together: other new libraries that will be installed in the same moment.
+        live: say too whether objects of running processes survive a live swap.
 
     Raises:
         InvalidElf: one of the two is no shared library.
@@ -70,7 +75,14 @@ def check(
         types,
         processes=tuple(sorted(Running(p.pid, p.name) for p in processes)),
         uninspected=tuple(collector.uninspected),
+        survival=_survival(old_path, new_path, settings) if live else None,
     )
+
+
+def _survival(old_path: str, new_path: str, settings: Settings) -> Survival:
+    with Root.open("/") as here:
+        cache = LibraryCache((here,))
+        return survival(cache.open(old_path), cache.open(new_path), settings.state_dir)
 
 
 def _in_place(

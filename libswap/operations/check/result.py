@@ -6,6 +6,7 @@ from typing import Self, TypeAlias
 from libswap.abi.finding import Finding
 from libswap.abi.verdict import Verdict
 from libswap.elf.library import Library
+from libswap.operations.survival import Survival
 from libswap.scan.census import Uninspected
 
 
@@ -73,6 +74,7 @@ class Check:
         types: whether types and layouts were compared too.
         processes: who has the old library loaded.
         uninspected: who could not be looked at, and may have it loaded as well.
+        survival: whether live objects survive a swap, where that was asked.
     """
 
     old: Checked
@@ -82,3 +84,4 @@ class Check:
     types: Types
     processes: tuple[Running, ...]
     uninspected: tuple[Uninspected, ...]
+    survival: Survival | None = None

@@ -10,6 +10,7 @@ from rich.text import Text
 from libswap.abi.finding import Finding, Importer, Severity
 from libswap.abi.verdict import Verdict
 from libswap.operations.check.result import Check, SymbolLevelOnly, TypesCompared
+from libswap.report.survival import survival
 from libswap.report.text import printable
 
 _MOST: Final = {Severity.INCOMPATIBLE: 20, Severity.WARNING: 10, Severity.NOTE: 4}
@@ -36,6 +37,8 @@ def render(result: Check) -> Iterable[RenderableType]:
     for _, same in groupby(result.findings, key=lambda finding: finding.rule):
         yield from _rule(list(same))
     yield Text(_types(result), "dim")
+    if result.survival is not None:
+        yield from survival(result.survival)
     yield Text(_processes(result), "dim")
     if result.uninspected:
         yield Text(_uninspected(result), "yellow")

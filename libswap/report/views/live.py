@@ -32,6 +32,8 @@ from libswap.report import draining
 from libswap.report.findings import lines
 from libswap.report.text import printable
 
+_TOLD = 3
+
 
 def render(result: Report) -> Iterable[RenderableType]:
     """A table of processes, and what to know about those that were not moved."""
@@ -83,8 +85,11 @@ def _outcome(outcome: Outcome) -> Text:
                 text.append(f"\n  {printable(instead)}", "default")
         case MovedBack(reason=reason):
             text = Text(f"moved back: {printable(reason)}", "yellow")
-        case Planned(outlook=outlook):
+        case Planned(outlook=outlook, survival=survival):
             text = _plan(outlook)
+            if survival is not None:
+                text.append(f"\n  live objects: {survival.verdict.value}: ")
+                text.append(printable("; ".join(survival.told[:_TOLD])))
         case DrainPlanned() | DrainBegun() | StillDraining() | Settled() | TakenBack():
             text = draining.outcome(outcome)
         case _:

@@ -1,0 +1,104 @@
+"""Do live objects survive a swap from one library to another: the verdict, with its evidence."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from libswap.errors.base import MissingTool
+from libswap.live.library import Library
+from libswap.operations.survival import kept
+from libswap.operations.survival.statics import static_data
+from libswap.settings import Settings
+from libswap.survival.evidence import Compared, Evidence, Weight
+from libswap.survival.examination import Examined, Source, examine
+from libswap.survival.verdict import Verdict, enough, verdict
+
+__all__ = ["Survival", "Verdict", "survival", "survival_of_objects"]
+
+
+@dataclass(frozen=True, slots=True)
+class Survival:
+    """The verdict on a swap.
+
+    Attributes:
+        verdict: whether objects that the old library made survive in the new one.
+        reasons: in words, what led to it.
+        evidence: every difference that counts, the worst first.
+        compared: how much of the code was seen; None where none was.
+    """
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    evidence: tuple[Evidence, ...]
+    compared: Compared | None
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The worst of it in words."""
+        worst = self.evidence[0].weight if self.evidence else Weight.NOTE
+        if worst is Weight.NOTE:
+            return self.reasons
+        return tuple(
+            f"{e.subject}: {e.kind}: {e.old}{f' → {e.new}' if e.new else ''}"
+            for e in self.evidence if e.weight is worst
+        )  # fmt: skip
+
+
+def survival(old: Library, new: Library, state_dir: Path | None = None) -> Survival:
+    """The verdict on two files, with what their own data need.
+
+    Args:
+        old: what made the objects.
+        new: what would get them.
+        state_dir: where the result of a comparison is kept; None for nowhere.
+
+    Raises:
+        InvalidElf: one of them is damaged.
+    """
+    return _judged(_examined(old, new, state_dir), tuple(static_data(old, new)))
+
+
+@lru_cache(maxsize=32)
+def survival_of_objects(old: Library, new: Library, state_dir: Path | None = None) -> Survival:
+    """Likewise without the library's own data, which a live plan looks at in each process."""
+    return _judged(_examined(old, new, state_dir), ())
+
+
+def _examined(old: Library, new: Library, state_dir: Path | None) -> Examined:
+    one, other = (Source(library.image, library.symbol_file) for library in (old, new))
+    known = kept.find(state_dir, one, other)
+    if known is not None:
+        return known
+    try:
+        found = examine(one, other, seconds=Settings().survival_time)
+    except MissingTool:
+        return Examined(identical=False)
+    kept.keep(state_dir, one, other, found)
+    return found
+
+
+def _judged(found: Examined, more: tuple[Evidence, ...]) -> Survival:
+    evidence = tuple(sorted((*found.evidence, *more), key=lambda e: list(Weight).index(e.weight)))
+    decided = verdict(evidence, found.compared, identical=found.identical)
+    return Survival(decided, tuple(_reasons(found, evidence)), evidence, found.compared)
+
+
+def _reasons(found: Examined, evidence: tuple[Evidence, ...]) -> Iterator[str]:
+    if found.identical:
+        yield "code and data are the same, byte for byte"
+        return
+    if found.compared is None:
+        yield "the machine code could not be compared: that takes iced-x86 and an x86-64 library"
+        return
+    seen = found.compared
+    yield (
+        f"{seen.functions} functions: {seen.identical} identical, {seen.alike} do the same with"
+        f" their objects, {seen.changed} do something else, {seen.unpaired} have no counterpart"
+    )
+    if seen.unseen:
+        yield f"{seen.unseen} functions were not looked at: the time was used up"
+    elif not enough(seen):
+        yield "too little of the new code was recognised to say that nothing has moved"
+    if not any(e.weight is not Weight.NOTE for e in evidence):
+        yield "no field, size or table was seen to change"

@@ -1,0 +1,74 @@
+"""Two files examined: every kind of evidence that they themselves hold."""
+
+import time
+from dataclasses import dataclass
+
+from libswap.elf.image import EM_X86_64, Image
+from libswap.survival.code import Code
+from libswap.survival.comparison import Comparison
+from libswap.survival.evidence import Compared, Evidence, Weight
+from libswap.survival.functions import Bodies, Pairs
+from libswap.survival.identity import loaded
+from libswap.survival.steps import Steps
+from libswap.survival.tables import moved_entries
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One of the two.
+
+    Attributes:
+        image: the file itself.
+        symbols: the file that holds its .symtab, where it is another one.
+    """
+
+    image: Image
+    symbols: Image | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What was found.
+
+    Attributes:
+        identical: code and data are the same.
+        evidence: the worst first.
+        compared: how much code was seen; None where none could be.
+    """
+
+    identical: bool
+    evidence: tuple[Evidence, ...] = ()
+    compared: Compared | None = None
+
+
+def examine(old: Source, new: Source, *, seconds: float) -> Examined:
+    """Compare the machine code of two files.
+
+    Args:
+        old: what made the objects.
+        new: what would get them.
+        seconds: after which no further function is looked at.
+
+    Raises:
+        InvalidElf: one of them is damaged.
+        MissingTool: iced-x86 is not installed.
+    """
+    if loaded(old.image) == loaded(new.image):
+        return Examined(identical=True)
+    if any(not _readable(source.image) for source in (old, new)):
+        return Examined(identical=False)
+    deadline = time.monotonic() + seconds
+    decoder = Steps()
+    before, after = (Bodies(Code(s.image, s.symbols), decoder) for s in (old, new))
+    pairs = Pairs(before, after)
+    pairs.find()
+    comparison = Comparison.of(pairs)
+    compared = comparison.run(deadline)
+    found = (*comparison.evidence, *moved_entries(pairs))
+    ranks = {weight: rank for rank, weight in enumerate(Weight)}
+    ordered = sorted(found, key=lambda e: (ranks[e.weight], e.kind, e.subject, e.old))
+    return Examined(identical=False, evidence=tuple(ordered), compared=compared)
+
+
+def _readable(image: Image) -> bool:
+    return image.header.machine == EM_X86_64 and image.header.bits == 64

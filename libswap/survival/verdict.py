@@ -1,0 +1,49 @@
+"""The rule that leads from the evidence to the verdict."""
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Final
+
+from libswap.survival.evidence import Compared, Evidence, Weight
+
+_RECOGNISED: Final = 0.6
+"""The part of the fields reached by the old code that the new code must reach as well, before no
+contradiction means anything."""
+
+
+class Verdict(Enum):
+    """Whether objects that the old code made survive in the new code, best first."""
+
+    PROVEN = "proven"
+    LIKELY = "likely"
+    UNKNOWN = "unknown"
+    UNSAFE = "unsafe"
+
+
+def verdict(
+    evidence: Iterable[Evidence], compared: Compared | None, *, identical: bool = False
+) -> Verdict:
+    """The verdict on two files.
+
+    Args:
+        evidence: all that was found.
+        compared: how much code was seen; None where none could be.
+        identical: code and data are the same but for the build id.
+    """
+    weights = {e.weight for e in evidence}
+    if Weight.DANGER in weights:
+        return Verdict.UNSAFE
+    if Weight.DOUBT in weights:
+        return Verdict.UNKNOWN
+    if identical:
+        return Verdict.PROVEN
+    return Verdict.LIKELY if compared is not None and enough(compared) else Verdict.UNKNOWN
+
+
+def enough(compared: Compared) -> bool:
+    """Whether so much of the code was recognised that no contradiction says something."""
+    if compared.unseen or not compared.functions:
+        return False
+    if 2 * compared.identical >= compared.functions:
+        return True
+    return compared.kept >= _RECOGNISED * (compared.kept + compared.lost)

@@ -1,0 +1,134 @@
+"""What becomes of objects that one version of a library made when another one gets them."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from libswap.live.module import LibraryCache
+from libswap.live.outlook import Options
+from libswap.live.state import alike
+from libswap.operations.moves import Moved, Refused
+from libswap.operations.swap import Request, swap_library
+from support.compiler import FIXTURES
+from support.driven import Target
+
+_CHECKED: Final = {
+    "LD_PRELOAD": "libc_malloc_debug.so.0",
+    "MALLOC_CHECK_": "3",
+    "MALLOC_PERTURB_": "165",
+}
+"""A heap that notices writes past an object, and holds no zeros that nobody wrote."""
+_SECONDS: Final = 20.0
+
+
+class Truth(Enum):
+    """What happened."""
+
+    SAFE = "safe"
+    UNSAFE = "unsafe"
+    UNUSABLE = "no case"
+    """The driver does not work with one of the two alone, or no swap is possible at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encounter:
+    """One pair of versions.
+
+    Attributes:
+        truth: whether the objects of the old one survived.
+        told: what the driver or its end said.
+    """
+
+    truth: Truth
+    told: str
+
+
+def encounter(driver: str, old: Path, new: Path, work: Path) -> Encounter:
+    """Make and use objects with `old`, move the process to `new`, use and destroy them there."""
+    library = work / "lib" / _soname(old)
+    program = _driver(driver, old, library, work)
+    for one in (old, new):
+        _install(one, library)
+        told = _alone(program)
+        if told != "done":
+            return Encounter(Truth.UNUSABLE, f"{one.name} alone: {told}")
+    _install(old, library)
+    with _running([program], **_CHECKED) as target:
+        if target.line(seconds=_SECONDS) != "ready":
+            return Encounter(Truth.UNUSABLE, "not ready")
+        _install(new, library)
+        outcome = _moved(target.pid, old, library)
+        if not isinstance(outcome, Moved):
+            told = f"{outcome.error}: {outcome.reason}" if isinstance(outcome, Refused) else ""
+            return Encounter(Truth.UNUSABLE, told or type(outcome).__name__)
+        told = _answer(target)
+        return Encounter(Truth.SAFE if told == "done" else Truth.UNSAFE, told)
+
+
+def _driver(name: str, old: Path, library: Path, work: Path) -> Path:
+    library.parent.mkdir(parents=True, exist_ok=True)
+    _install(old, library)
+    program = work / name
+    source = FIXTURES / "survival" / f"{name}.c"
+    linked = [str(library), f"-Wl,-rpath,{library.parent}", "-Wl,--allow-shlib-undefined"]
+    command = ["cc", "-O1", "-w", "-o", str(program), str(source), *linked]
+    subprocess.run(command, check=True, capture_output=True)
+    return program
+
+
+def _install(build: Path, library: Path) -> None:
+    fresh = library.with_name("fresh")
+    shutil.copy(build, fresh)
+    fresh.rename(library)
+
+
+def _alone(program: Path) -> str:
+    """What the driver says at the end when nothing is exchanged."""
+    with _running([program], **_CHECKED) as target:
+        try:
+            first = target.line(seconds=_SECONDS)
+        except AssertionError as error:
+            return str(error)
+        return _answer(target) if first == "ready" else first
+
+
+def _answer(target: Target) -> str:
+    try:
+        return target.ask(seconds=_SECONDS)
+    except (AssertionError, OSError) as error:
+        return " ".join(str(error).split())[:100]
+
+
+def _moved(pid: int, old: Path, library: Path) -> object:
+    cache = LibraryCache()
+    one, other = cache.open(str(old)), cache.open(str(library))
+    whole = not one.statics and alike(one, other)
+    options = Options(force=True, state="carry" if whole else "auto")
+    report = swap_library(Request(library, pids=(pid,), options=options))
+    return report.processes[0].outcome
+
+
+@contextlib.contextmanager
+def _running(command: list[Path], **environment: str) -> Iterator[Target]:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env={**os.environ, **environment},
+    ) as process:  # fmt: skip
+        try:
+            yield Target(process)
+        finally:
+            process.kill()
+            process.wait()
+            with contextlib.suppress(BrokenPipeError):
+                assert process.stdin is not None
+                process.stdin.close()
+
+
+def _soname(path: Path) -> str:
+    return LibraryCache().open(str(path)).dynamic.soname or path.name

@@ -1,0 +1,93 @@
+"""Real libraries in all versions that the suites and pools of Debian have, for drivers of ours."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from support.debian import Debian, Unavailable, version_of
+
+POOLS: Final = (
+    "bullseye", "bullseye-security", "bookworm", "bookworm-updates", "bookworm-security",
+    "bookworm-backports", "trixie", "trixie-security", "forky",
+)  # fmt: skip
+"""Oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Real:
+    """One library.
+
+    Attributes:
+        name: of the driver, fixtures/survival/NAME.c.
+        packages: what Debian calls it, from suite to suite.
+        file: how the shared object is called.
+    """
+
+    name: str
+    packages: tuple[str, ...]
+    file: str
+
+
+REAL: Final = (
+    Real("zlib", ("zlib1g",), "libz.so.1.*"),
+    Real("bz2", ("libbz2-1.0",), "libbz2.so.1.0.*"),
+    Real("lzma", ("liblzma5",), "liblzma.so.5.*"),
+    Real("zstd", ("libzstd1",), "libzstd.so.1.*"),
+    Real("brotli_encoder", ("libbrotli1",), "libbrotlienc.so.1.*"),
+    Real("lz4", ("liblz4-1",), "liblz4.so.1.*"),
+    Real("expat", ("libexpat1",), "libexpat.so.1.*"),
+    Real("yaml", ("libyaml-0-2",), "libyaml-0.so.2.*"),
+    Real("jansson", ("libjansson4",), "libjansson.so.4.*"),
+    Real("cjson", ("libcjson1",), "libcjson.so.1.*"),
+    Real("json_c", ("libjson-c5",), "libjson-c.so.5.*"),
+    Real("yajl", ("libyajl2",), "libyajl.so.2.*"),
+    Real("sqlite3", ("libsqlite3-0",), "libsqlite3.so.0.*"),
+    Real("pcre2", ("libpcre2-8-0",), "libpcre2-8.so.0.*"),
+    Real("onig", ("libonig5",), "libonig.so.5.*"),
+    Real("xxhash", ("libxxhash0",), "libxxhash.so.0.*"),
+    Real("gmp", ("libgmp10",), "libgmp.so.10.*"),
+    Real("mpfr", ("libmpfr6",), "libmpfr.so.6.*"),
+    Real("libevent", ("libevent-2.1-7", "libevent-2.1-7t64"), "libevent-2.1.so.7.*"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One build of one library."""
+
+    path: Path
+    version: str
+    pool: str
+
+
+def versions(debian: Debian, real: Real) -> Iterator[Version]:
+    """Every build that this machine's dynamic linker can load, the oldest pool first."""
+    seen: set[str] = set()
+    for pool in POOLS:
+        for package in real.packages:
+            found = _version(debian, real, package, pool)
+            if found is not None and found.version not in seen:
+                seen.add(found.version)
+                if loadable(found.path):
+                    yield found
+
+
+def _version(debian: Debian, real: Real, package: str, pool: str) -> Version | None:
+    try:
+        tree = debian.package(package, pool)
+    except Unavailable:
+        return None
+    paths = sorted(p for p in tree.rglob(real.file) if not p.is_symlink())
+    return Version(paths[0], version_of(tree), pool) if paths else None
+
+
+def loadable(path: Path) -> bool:
+    """Whether nothing that it needs is missing or too old here."""
+    done = subprocess.run(
+        ["/lib64/ld-linux-x86-64.so.2", "--verify", str(path)], check=False, env=dict(os.environ)
+    )
+    told = subprocess.run(["ldd", str(path)], capture_output=True, text=True, check=False)
+    return done.returncode in (0, 2) and "not found" not in told.stdout + told.stderr
