@@ -9,7 +9,7 @@ DEBIAN_TEST := gcc g++ libc6-dev gcc-multilib clang lld musl-tools binutils gdb 
 	abigail-tools acl attr libcap2-bin e2fsprogs btrfs-progs xfsprogs mount util-linux \
 	dpkg-dev mandoc fish zsh nginx-light memcached openssh-client
 
-.PHONY: demo test check lint types layers tests packages docs dist bench clean
+.PHONY: demo test check lint types layers tests packages docs site dist bench clean
 
 demo: $(VENV)/.run
 	@command -v cc >/dev/null || .ci/packages $(DEBIAN_DEMO) || $(BIN)/pip install -q -e '.[demo]'
@@ -40,6 +40,11 @@ packages:
 docs: $(VENV)/.installed
 	$(BIN)/python -m docs.generate
 
+# Fails on a link that leads nowhere and on a page that nothing leads to.
+site: docs
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[docs]'
+	$(BIN)/mkdocs build --strict
+
 # The wheel, the source, one file that python3 runs, and a Debian package; the same bytes each time.
 dist: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 dist: $(VENV)/.installed
@@ -63,4 +68,4 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
