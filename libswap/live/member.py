@@ -7,7 +7,7 @@ from libswap.errors.live import LoadFailed
 from libswap.linux.memory import Memory, Range
 from libswap.live import gate, leading, plan
 from libswap.live.copies import Copy, family_of, gates_of, index_at, loaded_copies, same
-from libswap.live.endings import end_writes
+from libswap.live.endings import end_writes, handlers, registers_handlers, silenced
 from libswap.live.gate import Area, Room
 from libswap.live.leading import Leading, Places
 from libswap.live.loading import Opened
@@ -111,6 +111,17 @@ class Member:
             *end_writes(memory, source, silent=True),
             *end_writes(memory, target, silent=False),
         ]
+
+    def handlers(self, subject: Subject) -> list[Write]:
+        """What both copies would do at the exit is done by one; see `endings`."""
+        new = self.target.facts
+        if self.used_before or not (
+            registers_handlers(new) and registers_handlers(self.source.facts)
+        ):
+            return []
+        leads = [{e: to[e] for e in gates if e in to} for gates, to in self.settling()]
+        found = handlers(subject, [c.module for c in self.copies])
+        return list(silenced(found, self.target.extent, leads))
 
     def own(self, memory: Memory) -> Places:
         """Words of the target's own that are to be set right."""

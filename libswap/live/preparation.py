@@ -97,6 +97,7 @@ class Preparation:
             m.turn([
                 *(w for w in slots.writes if not any(w.address in r for r in exchanged)),
                 *m.tables(self.subject.memory),
+                *m.handlers(self.subject),
                 *(own.writes if m.used_before else ()),
             ])
             for m, slots, own in rows
