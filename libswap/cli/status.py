@@ -18,10 +18,27 @@ def command(
             show_default=False,
         ),
     ] = None,
+    settle: Annotated[
+        bool,
+        typer.Option(
+            "--settle",
+            help="First finish what a libswap that was killed has left: a swap that was broken "
+            "off, and calls that take a longer way since.",
+        ),
+    ] = False,
     state_dir: StateDir = None,  # noqa: ARG001  the record lies in the process
     as_json: Json = False,  # noqa: ARG001  the session's
 ) -> None:
     """Show what has been swapped in running processes, from the record that each carries."""
+    from libswap.errors.live import NotAllMoved
     from libswap.operations.status import status
+    from libswap.operations.unfinished import finish
 
-    reporter_of(context).show("status", status(pids or ()))
+    reporter = reporter_of(context)
+    if not settle:
+        reporter.show("status", status(pids or ()))
+        return
+    found = finish(pids or ())
+    code = NotAllMoved.exit_code if any(p.trouble for p in found.processes) else 0
+    reporter.show("status", found, exit_code=code)
+    raise typer.Exit(code)

@@ -23,23 +23,38 @@ def finish(subject: Subject, options: Options) -> Subject:
     """Bring to its end what a libswap that was killed had begun in this process.
 
     Returns:
-        The process as it is afterwards.
+        The process as it is afterwards; what only makes calls quick may be left for later.
 
     Raises:
         CommitBlocked: there was no safe moment.
         LibswapError: a copy that took part is no longer there or cannot be read.
     """
-    place = subject.place
-    if place is not None and place.record.pending:
-        sources = [place.record.families[p.family].copies[p.source] for p in place.record.pending]
-        if any(any(subject.memory.read(s.deciding, gate.WORD)) for s in sources):
-            _complete(subject, place, options)
-        else:
-            _take_back(subject, place, sources)
-        subject = subject.again()
-    with suppress(LibswapError):  # only the speed of a call depends on it
+    subject = _decide(subject, options)
+    with suppress(LibswapError):
         return settle(subject, options)
     return subject
+
+
+def bring_to_an_end(subject: Subject, options: Options) -> Subject:
+    """As `finish`, and nothing is left for later.
+
+    Raises:
+        LibswapError: as there; or calls could not be led past their gates now.
+    """
+    return settle(_decide(subject, options), options)
+
+
+def _decide(subject: Subject, options: Options) -> Subject:
+    """Complete a swap that had been turned, take back one that had not."""
+    place = subject.place
+    if place is None or not place.record.pending:
+        return subject
+    sources = [place.record.families[p.family].copies[p.source] for p in place.record.pending]
+    if any(any(subject.memory.read(s.deciding, gate.WORD)) for s in sources):
+        _complete(subject, place, options)
+    else:
+        _take_back(subject, place, sources)
+    return subject.again()
 
 
 def unsettled(record: Record) -> tuple[Event, ...]:

@@ -52,14 +52,19 @@ def status(pids: Sequence[int] = ()) -> Status:
 
 
 def _one(pid: int, cache: LibraryCache) -> ProcessStatus:
-    name = process_name(pid)
     try:
         with Subject.open(Identity.of(pid), cache) as subject:
-            record = subject.record
-            drains = tuple(left(subject, drain) for drain in record.drains)
-            unfinished = bool(record.pending) or any(d.unfinished for d in record.drains)
-            return ProcessStatus(
-                pid, name, record.families, record.events, unfinished, drains=drains
-            )
+            return found_in(subject)
     except LibswapError as error:
-        return ProcessStatus(pid, name, (), (), unfinished=False, trouble=error.message)
+        trouble = error.message
+        return ProcessStatus(pid, process_name(pid), (), (), unfinished=False, trouble=trouble)
+
+
+def found_in(subject: Subject) -> ProcessStatus:
+    """What a process carries that is open."""
+    pid, record = subject.identity.pid, subject.record
+    drains = tuple(left(subject, drain) for drain in record.drains)
+    unfinished = bool(record.pending) or any(d.unfinished for d in record.drains)
+    return ProcessStatus(
+        pid, process_name(pid), record.families, record.events, unfinished, drains=drains
+    )

@@ -1,19 +1,23 @@
 """Libraries that belong together: moved in one commit, taken back in one, refused as one."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from libswap.live.outlook import Options
-from libswap.operations.moves import Moved, MovedBack, Outcome, Refused
+from libswap.operations.moves import Moved, MovedBack, Outcome, Refused, Skipped
 from libswap.operations.swap import Request, swap_library
 from support.compiler import Compiler
 from support.driven import Target
+from support.steps import killed, kinds, of_each_kind
 from support.swapping import Stage, reverted
 
 pytestmark = [pytest.mark.compiler, pytest.mark.ptrace]
 
+EVERY: Final = bool(os.environ.get("LIBSWAP_EVERY_STEP"))
 # The upper library keeps a pointer to the lower one's object and calls it; the lower calls back.
 LOWER = """
 int up_name(void);
@@ -187,3 +191,28 @@ def test_what_stands_in_the_way_of_one_stops_all(pair: Pair) -> None:
         pair.install(2)
         pair.moved(target)
         assert _all(target, "same", "count", "both", "newer") == [3, 3, 22, 2]
+
+
+@together("libswap killed while it moves libraries that belong together")
+@pytest.mark.slow
+def test_killed_at_any_step_either_all_or_none_run(pair: Pair) -> None:
+    pair.install(1)
+    program = pair.program()
+    with pair.upper.running(program) as target:
+        pair.install(2)
+        steps = kinds(lambda: pair.moved(target) and None)
+    seen = set()
+    for step in range(1, len(steps) + 1) if EVERY else of_each_kind(steps):
+        pair.install(1)
+        with pair.upper.running(program) as target:
+            assert _all(target, "keep", "count") == [3, 1]
+            pair.install(2)
+            killed(lambda target=target: pair.moved(target) and None, step)  # type: ignore[misc]
+            same, count, both, newer = _all(target, "same", "count", "both", "newer")
+            assert (same, count) == (3, 2), step
+            assert (both, newer) in ((11, 0), (22, 2)), step
+            seen.add(both)
+            outcomes = pair.swap(target)
+            assert {type(o) for o in outcomes} in ({Moved}, {Skipped}), (step, outcomes)
+            assert _all(target, "same", "count", "both", "newer") == [3, 3, 22, 2], step
+    assert seen == {11, 22}

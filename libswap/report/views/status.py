@@ -50,5 +50,5 @@ def _remark(process: ProcessStatus) -> Text:
     if process.trouble:
         return Text(printable(process.trouble), "red")
     if process.unfinished:
-        return Text("a swap was interrupted; libswap live or revert finishes it", "yellow")
+        return Text("a swap was interrupted; libswap status --settle finishes it", "yellow")
     return Text("nothing was changed", "dim")

@@ -1,0 +1,44 @@
+"""Finish, in running processes, what a libswap that was killed has left there."""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from libswap.errors.base import LibswapError
+from libswap.linux.tracer import traced
+from libswap.live.carriers import carriers
+from libswap.live.exclusive import exclusively
+from libswap.live.module import LibraryCache
+from libswap.live.outlook import Options
+from libswap.live.recovery import bring_to_an_end
+from libswap.live.subject import Subject
+from libswap.operations.moves import process_name
+from libswap.operations.status import ProcessStatus, Status, found_in
+from libswap.process.identity import Identity
+
+
+def finish(pids: Sequence[int] = (), options: Options | None = None) -> Status:
+    """Finish or take back swaps that were broken off, and lead calls past their gates.
+
+    Args:
+        pids: these processes; none for every process that carries a record.
+        options: how; seconds to wait for a safe moment.
+
+    Returns:
+        What each carries then, and why where it could not be done.
+    """
+    one = partial(_one, cache=LibraryCache(), options=options or Options())
+    return Status(tuple(traced(partial(one, pid)) for pid in pids or tuple(carriers())))
+
+
+def _one(pid: int, *, cache: LibraryCache, options: Options) -> ProcessStatus:
+    try:
+        with (
+            exclusively(pid, time.monotonic() + options.wait),
+            Subject.open(Identity.of(pid), cache) as subject,
+        ):
+            return found_in(bring_to_an_end(subject, options))
+    except LibswapError as error:
+        return ProcessStatus(
+            pid, process_name(pid), (), (), unfinished=False, trouble=error.message
+        )
