@@ -19,7 +19,8 @@ from libswap.elf.dynamic import Tag
 from libswap.elf.image import Image
 from libswap.elf.symbols import Binding
 from libswap.elf.versions import version_definitions, version_needs
-from libswap.live.copies import library_in_use
+from libswap.errors.live import NotSwappable
+from libswap.live.copies import library_in_use, path_of
 from libswap.live.library import Library
 from libswap.live.loading import HANDED_OVER
 from libswap.live.module import Module
@@ -52,6 +53,33 @@ def aliases(moves: Sequence[Move], modules: Sequence[Module], record: Record) ->
             taken = {*filter(None, by_name), *found.values()}
             found[name] = _alias(name, taken) if there is None else there.facts.dynamic.soname or ""
     return {name: alias for name, alias in found.items() if len(alias) == len(name)}
+
+
+def require_partners(moves: Sequence[Move], modules: Sequence[Module], record: Record) -> None:
+    """Make sure that a copy which was loaded to go with another's new copy is used with that one.
+
+    Raises:
+        NotSwappable: it would call a copy that is not in use.
+    """
+    by_name = {m.facts.dynamic.soname: m for m in reversed(modules) if m.library is not None}
+    coming = {m.loaded.base for m in moves if m.loaded is not None}
+    for loaded in (m.loaded for m in moves if m.loaded is not None):
+        for name in loaded.facts.dynamic.needed:
+            there = by_name.get(name)
+            if there is None or there.base in coming or not _ours(there):
+                continue
+            if library_in_use(record, there.base) != there.base:
+                raise NotSwappable(
+                    "partner-not-in-use",
+                    f"the copy of {path_of(record, loaded)} that the process has goes with a copy"
+                    f" of {path_of(record, there)} that is not in use",
+                    "name both libraries in one command",
+                )  # fmt: skip
+
+
+def _ours(module: Module) -> bool:
+    """Whether the process got it in memory."""
+    return Path(module.path).name.startswith(f"memfd:{HANDED_OVER}")
 
 
 def _in_use(first: Module, modules: Sequence[Module], record: Record) -> Module:
@@ -92,9 +120,8 @@ def plain(module: Module, soname: str) -> Library:
         soname: of the library.
     """
     alias = module.facts.dynamic.soname or ""
-    ours = Path(module.path).name.startswith(f"memfd:{HANDED_OVER}")
     alike = len(alias) == len(soname) and alias[_LONGEST:] == soname[_LONGEST:]
-    return named_back(module.facts, alias, soname) if ours and alike else module.facts
+    return named_back(module.facts, alias, soname) if _ours(module) and alike else module.facts
 
 
 @lru_cache(maxsize=32)

@@ -84,9 +84,9 @@ class Member:
         """Its part in the exchange of state."""
         return Carried(self.source, self.target, self.work.pairing, self.work.survey.pairs, fresh)
 
-    def turn(self, places: Sequence[Write]) -> Turn:
+    def turn(self, ahead: Sequence[Write], places: Sequence[Write]) -> Turn:
         """Its part in the first commit."""
-        return Turn(self.side(self.target), self.area, self.targets, places)
+        return Turn(self.side(self.target), self.area, self.targets, ahead, places)
 
     def slots(self, subject: Subject, retired: Collection[int]) -> Places:
         """Words of other modules that are to lead to the target."""

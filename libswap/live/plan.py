@@ -8,7 +8,7 @@ speed depends on it. Every prefix of both runs correctly.
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Final
 
@@ -48,12 +48,14 @@ class Turn:
         target: the copy to be used.
         area: the gates of the copy in use; new contents are in the process with the word 0.
         targets: entry of the copy in use -> the function of the target.
+        ahead: words that only the target's own code looks at, which does not run yet.
         places: symbol tables, slots and destructors.
     """
 
     target: Side
     area: Area
     targets: Mapping[int, int]
+    ahead: Sequence[Write]
     places: Sequence[Write]
 
 
@@ -82,8 +84,9 @@ def switching(
         aimed,
         [Write(g.entry, g.original, g.closed) for g in gates],
         carried,
+        [write for t in turns for write in t.ahead],
         [Write(t.area.word, bytes(4), b"\1\0\0\0") for t in turns],
-        *after_the_turn(memory, turns),
+        *after_the_turn(memory, [replace(t, ahead=()) for t in turns]),
         followers,
         [e.give_back() for e in state],
     ]
@@ -98,7 +101,7 @@ def after_the_turn(memory: Memory, turns: Sequence[Turn]) -> tuple[Sequence[Writ
         for t in targets for g in t.gates.values()
     ]  # fmt: skip
     reset = [Write(t.word, memory.read(t.word, 4), bytes(4)) for t in targets if t.word]
-    return again, reset, [write for turn in turns for write in turn.places]
+    return again, reset, [write for turn in turns for write in (*turn.ahead, *turn.places)]
 
 
 def settling(

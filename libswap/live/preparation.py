@@ -92,16 +92,19 @@ class Preparation:
     def turns(self) -> list[plan.Turn]:
         """Each library's part in it."""
         exchanged = self.exchanged()
-        rows = zip(self.members, self.slots, self.own, strict=True)
-        return [
-            m.turn([
-                *(w for w in slots.writes if not any(w.address in r for r in exchanged)),
-                *m.tables(self.subject.memory),
-                *m.handlers(self.subject),
-                *(own.writes if m.used_before else ()),
-            ])
-            for m, slots, own in rows
-        ]  # fmt: skip
+        unused = [m.target.extent for m in self.members if not m.used_before]
+        turns = []
+        for member, slots, own in zip(self.members, self.slots, self.own, strict=True):
+            words = [w for w in slots.writes if not any(w.address in r for r in exchanged)]
+            ahead = {w.address: w for w in words if any(w.address in e for e in unused)}
+            places = [
+                *(w for w in words if w.address not in ahead),
+                *member.tables(self.subject.memory),
+                *member.handlers(self.subject),
+                *(own.writes if member.used_before else ()),
+            ]
+            turns.append(member.turn(tuple(ahead.values()), places))
+        return turns
 
     def require_clear(self) -> None:
         """Make sure that nothing stands in the way that is seen only now.

@@ -9,8 +9,9 @@ from libswap.linux.memory import Range
 from libswap.live import gate, plan
 from libswap.live.copies import gates_of, loaded_copy
 from libswap.live.gate import Room
+from libswap.live.leading import Leading, slot_writes
 from libswap.live.loading import Loaded, Opened
-from libswap.live.outlook import Options, look
+from libswap.live.outlook import Options, look, pairing_of
 from libswap.live.preparation import Preparation, with_current, with_events
 from libswap.live.quiescence import Forbidden
 from libswap.live.registry import CopyRecord, Event, Place, Record
@@ -128,7 +129,26 @@ def _take_back(subject: Subject, place: Place, sources: Sequence[CopyRecord]) ->
     begun = [e for e in record.events if e.state == "begun"]
     _, done = place.writes(replace(with_events(record, begun, "abandoned"), pending=()))
     areas = tuple(Forbidden(Range(s.area, s.area + s.area_size), "a gate") for s in sources)
-    _commit(subject, tuple(p for p in (entries, fresh) if p), areas, done)
+    phases = tuple(p for p in (entries, fresh, _words_back(subject, record)) if p)
+    _commit(subject, phases, areas, done)
+
+
+def _words_back(subject: Subject, record: Record) -> tuple[Write, ...]:
+    """What new copies, which nobody used yet, had been made to think of each other."""
+    rows = [(record.families[p.family].copies, p) for p in record.pending]
+    pairs = [
+        (loaded_copy(subject, copies[p.source]), loaded_copy(subject, copies[p.target]))
+        for copies, p in rows
+    ]
+    bases = {target.base for _, target in pairs}
+    return tuple(
+        write
+        for source, target in pairs
+        for way in [Leading.of(target, source, pairing_of(target.facts, source.facts), {})]
+        for write in slot_writes(
+            subject.memory, [t for _, t in pairs if t.base != target.base], [way], bases
+        ).writes
+    )
 
 
 def _prepared(subject: Subject, bases: Sequence[tuple[int, int]], options: Options) -> Preparation:

@@ -6,7 +6,7 @@ from typing import Final
 from libswap.errors.live import NotSwappable
 from libswap.linux.memory import Range
 from libswap.live import gate, registry
-from libswap.live.alias import aliases, renamed
+from libswap.live.alias import aliases, renamed, require_partners
 from libswap.live.copies import family_of
 from libswap.live.gate import Layout, Room
 from libswap.live.loading import Question, Request, Wanted
@@ -102,7 +102,9 @@ def _libraries(
     subject: Subject, moves: Sequence[Move], works: Sequence[Work], record: Record
 ) -> tuple[Wanted, ...]:
     namespace = moves[0].source.link.namespace
-    names = aliases(moves, [m for m in subject.modules if m.link.namespace == namespace], record)
+    modules = [m for m in subject.modules if m.link.namespace == namespace]
+    require_partners(moves, modules, record)
+    names = aliases(moves, modules, record)
     main = subject.modules[0].library
     needed = main.dynamic.needed if main is not None else ()
     return tuple(
