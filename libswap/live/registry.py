@@ -25,7 +25,7 @@ NAME: Final = b"libswap"
 MAPPED: Final = b"/memfd:libswap (deleted)"
 """The name of its mapping in maps."""
 MAGIC: Final = b"libswap\0"
-FORMAT: Final = 1
+FORMAT: Final = 2
 _HEADER: Final = struct.Struct("<8sII")
 _HALF: Final = struct.Struct("<QII")
 _MOST: Final = 1 << 26
@@ -201,12 +201,17 @@ class Place:
             raise RecordTooLarge(len(payload))
         number = self.number + 1
         at = self.address + _HEADER.size + (number % 2) * half
-        head = _HALF.pack(number, len(payload), zlib.crc32(payload))
+        head = _HALF.pack(number, len(payload), _checksum(number, payload))
         return replace(self, number=number, record=record), Write(at, b"", head + payload)
 
 
 class RecordTooLarge(Exception):
     """The mapping is too small; a larger one is needed."""
+
+
+def _checksum(number: int, payload: bytes) -> int:
+    """Of both: a new number alone, in front of an old record, must not make that the latest."""
+    return zlib.crc32(payload, zlib.crc32(number.to_bytes(8, "little")))
 
 
 def half_size(size: int) -> int:
@@ -239,8 +244,8 @@ def decode(payload: bytes) -> Record:
     try:
         unpacker = zlib.decompressobj()
         text = unpacker.decompress(payload, _MOST_UNPACKED)
-        return _record(json.loads(text))
-    except (zlib.error, KeyError, TypeError, AttributeError) as error:
+        return _coherent(_record(json.loads(text)))
+    except (zlib.error, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(str(error)) from None
 
 
@@ -283,7 +288,7 @@ def _half(memory: Memory, address: int, size: int, index: int) -> tuple[int, Rec
     if not number or length > half_size(size) - _HALF.size:
         return None
     payload = memory.read(at + _HALF.size, length)
-    if zlib.crc32(payload) != checksum:
+    if _checksum(number, payload) != checksum:
         return None
     try:
         return number, decode(payload)
@@ -308,6 +313,20 @@ def _record(data: Any) -> Record:  # noqa: ANN401  what JSON holds is checked he
         switch=switch_of(data.get("switch")),
         drains=drains_of(data.get("drains", ())),
     )
+
+
+def _coherent(record: Record) -> Record:
+    """The record, if every index in it leads somewhere."""
+    indexes = [(f.current, f.copies) for f in record.families]
+    for pending in record.pending:
+        if pending.family not in range(len(record.families)):
+            raise ValueError(f"no family {pending.family}")
+        copies = record.families[pending.family].copies
+        indexes += [(pending.source, copies), (pending.target, copies)]
+    for index, copies in indexes:
+        if index not in range(len(copies)):
+            raise ValueError(f"no copy {index}")
+    return record
 
 
 def _several(data: Any) -> Iterable[dict[str, Any]]:  # noqa: ANN401  what JSON holds
