@@ -12,6 +12,7 @@ from libswap.linux.rooted import Root
 from libswap.live.alias import plain
 from libswap.live.copies import library_in_use, same
 from libswap.live.library import Library
+from libswap.live.loading import is_spelled
 from libswap.live.module import Module
 from libswap.live.move import Move
 from libswap.live.registry import Event
@@ -54,12 +55,28 @@ def affected(subject: Subject, library: Path, new: Library) -> list[Module]:
         for module in subject.modules:
             if module.library is None or module is subject.modules[0]:
                 continue
+            if _left_behind(subject, module):
+                continue
             if module.path == real or _leads_to(root, module.link.name, wanted):
                 base = library_in_use(record, module.base)
                 current = next((m for m in subject.modules if m.base == base), module)
                 if current.library is not None and not same(current.facts, new):
                     found[base] = current
     return list(found.values())
+
+
+def _left_behind(subject: Subject, module: Module) -> bool:
+    """Whether a killed libswap had loaded it, beside the one in use, and nobody was given it."""
+    return (
+        is_spelled(module.link.name)
+        and subject.record.family_of(module.base) is None
+        and any(
+            other.path == module.path
+            and other.link.namespace == module.link.namespace
+            and not is_spelled(other.link.name)
+            for other in subject.modules
+        )
+    )
 
 
 def _leads_to(root: Root, name: str, wanted: os.stat_result | None) -> bool:

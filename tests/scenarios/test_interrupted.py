@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import time
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from libswap.operations.moves import Moved, Skipped
 from support.command import Libswap
 from support.compiler import Compiler
+from support.death import deaths
 from support.driven import Target
 from support.swapping import Stage, reverted
 
@@ -107,6 +109,21 @@ def test_the_next_run_finishes_or_reverts(stage: Stage, number: str) -> None:
         (outcome,) = reverted([target.pid])
         assert isinstance(outcome, Moved)
         assert _served(target) == "1"
+
+
+@tool("killed, and then the old file is asked for again")
+def test_what_a_killed_run_had_loaded_is_nobodys(stage: Stage) -> None:
+    builds = [stage.build(LIBRARY, version=v) for v in (1, 2)]
+    stage.install(builds[0])
+    made = stage.program(PROGRAM, "-include", str(stage.header), "-pthread")
+    with stage.running(made) as target:
+        stage.install(builds[1])
+        for step in islice(deaths(lambda: stage.swap(target), first=20, stride=20), 7):
+            stage.install(builds[0])
+            outcome = stage.swap(target)
+            assert isinstance(outcome, Moved | Skipped), (step, outcome)
+            assert _served(target) == "1", step
+            stage.install(builds[1])
 
 
 @tool("two tools at once on one target")
