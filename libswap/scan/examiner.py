@@ -26,7 +26,7 @@ from libswap.scan.overwritten import (
 )
 from libswap.scan.owner import Registry
 from libswap.scan.stale import Current, Overwritten, Superseded, Verdict, judge
-from libswap.scan.superseded import Record, by_record, by_soname
+from libswap.scan.superseded import Record, by_backup_name, by_record, by_soname
 from libswap.scan.use import Use, User, is_stale
 from libswap.scan.witness import Witness, build_id_of
 
@@ -244,6 +244,7 @@ class Examiner:
     ) -> Superseded | None:
         module = self.modules.of(file.key, witness, lookup)
         found = None if module is None else by_soname(verdict, module, lookup)
+        found = found or by_backup_name(verdict, lookup)
         if found is None and any(record.file == verdict.file for record in self.records):
             now = self._file_now(file, lookup, witness)
             build_id = witness.build_id(witness.of(file.key)[0])

@@ -1,13 +1,20 @@
 """Whether a file that still has a name would be loaded again: links that moved, kept old files."""
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from libswap.linux.files import FileId
 from libswap.scan.lookup import Lookup
 from libswap.scan.modules import Module
 from libswap.scan.stale import Superseded, Verdict
+
+_BACKUP: Final = re.compile(
+    rb"(?:~|\.~[0-9]+~|\.(?:bak|old|orig|save|prev|backup|dpkg-old|rpmsave|rpmorig))\Z"
+)
+"""How the names of kept files end: of install(1), cp(1), dpkg(1), rpm(8), and of people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +49,45 @@ def by_soname(verdict: Verdict, module: Module, lookup: Lookup) -> Superseded | 
         module: the same as the dynamic linker knows it.
         lookup: finds names as the process sees them.
     """
-    if not module.soname or "/" in module.soname or verdict.file is None:
-        return None
-    folder = verdict.name.rpartition(b"/")[0]
-    name = folder + b"/" + os.fsencode(module.soname)
-    leads_to, link = lookup.status(name), lookup.status(name, follow=False)
-    if not isinstance(leads_to, os.stat_result) or not isinstance(link, os.stat_result):
-        return None
-    if FileId.of(leads_to) == verdict.file:
+    if not module.soname or "/" in module.soname:
         return None
     evidence = f"its DT_SONAME {module.soname}, in the same directory, leads to another file"
-    return Superseded(link.st_ctime, lookup.path(name), evidence)
+    return _by_name(os.fsencode(module.soname), verdict, lookup, evidence)
+
+
+def by_backup_name(verdict: Verdict, lookup: Lookup) -> Superseded | None:
+    """The file is named as a backup of another that stands beside it, as install(1) -b leaves it.
+
+    Args:
+        verdict: a current file.
+        lookup: finds names as the process sees them.
+    """
+    name = verdict.name.rpartition(b"/")[2]
+    original = _BACKUP.sub(b"", name)
+    if original in (b"", name):
+        return None
+    evidence = f"by its name it is a backup of {os.fsdecode(original)}, which is another file"
+    return _by_name(original, verdict, lookup, evidence)
+
+
+def _by_name(name: bytes, verdict: Verdict, lookup: Lookup, evidence: str) -> Superseded | None:
+    """What a name in the file's directory leads to, where that is another file.
+
+    It does so since the link there was made, or since the file was renamed and another put in its
+    place: rename(2) moves the change time too, of both.
+    """
+    path = verdict.name.rpartition(b"/")[0] + b"/" + name
+    link, leads_to = lookup.status(path, follow=False), lookup.status(path)
+    own = lookup.status(verdict.name)
+    if (
+        not isinstance(link, os.stat_result)
+        or not isinstance(leads_to, os.stat_result)
+        or not isinstance(own, os.stat_result)
+        or FileId.of(leads_to) == verdict.file
+    ):
+        return None
+    since = max(link.st_ctime, min(leads_to.st_ctime, own.st_ctime))
+    return Superseded(since, lookup.path(path), evidence)
 
 
 def by_record(

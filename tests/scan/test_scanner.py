@@ -181,6 +181,31 @@ def test_a_library_kept_as_a_backup_beside_the_new_one_is_superseded(
         assert isinstance(_state(scan(), held.pid, backup), Superseded)
 
 
+@pytest.mark.parametrize("suffix", ["~", ".~1~", ".old"])
+def test_a_backup_beside_the_real_file_of_a_link_is_superseded(
+    program: Path, library: Path, newer: Path, tmp_path: Path, suffix: str
+) -> None:
+    real = library.rename(tmp_path / "libcounter.so.1.0")
+    library.symlink_to(real.name)
+    with hold(program, "dlopen", library) as held:
+        backup = real.rename(f"{real}{suffix}")
+        newer.rename(real)
+        assert isinstance(_state(scan(), held.pid, backup), Superseded)
+
+
+def test_a_backup_of_a_library_that_no_soname_leads_to_is_superseded(
+    compiler: Compiler, program: Path, newer: Path, tmp_path: Path
+) -> None:
+    plugin = Path(shutil.copy(compiler.library(COUNTER), tmp_path / "plugin.so"))
+    with hold(program, "dlopen", plugin) as early:
+        backup = plugin.rename(f"{plugin}~")
+        newer.rename(plugin)
+        with hold(program, "dlopen", backup) as late:
+            found = scan()
+    assert isinstance(_state(found, early.pid, backup), Superseded)
+    assert _state(found, late.pid, backup) is None, "it chose the backup"
+
+
 def test_a_library_kept_elsewhere_is_found_by_the_record_of_its_replacement(
     compiler: Compiler, program: Path, newer: Path, tmp_path: Path
 ) -> None:
