@@ -19,6 +19,7 @@ from libswap.errors.live import (
 )
 from libswap.errors.process import MemoryUnreachable, ProcessGone
 from libswap.linux.command import run
+from libswap.linux.files import refusal
 from libswap.linux.rooted import Root
 from libswap.linux.tracer import traced
 from libswap.live import swap as live
@@ -104,14 +105,15 @@ def swap_library(request: Request, progress: Progress = lambda *_: None) -> Repo
 
     Raises:
         InvalidElf: the new file is no library.
-        OSError: it cannot be opened.
+        SystemRefused: it cannot be opened.
     """
     with Root.open("/") as here:
         cache = LibraryCache((here,))
         aims = []
         for library, new in ((request.library, request.new), *request.more):
             file = Path(os.path.realpath(new or library))
-            aims.append(_Aim(library, file, cache.open(str(file))))
+            with refusal("read", str(file)):
+                aims.append(_Aim(library, file, cache.open(str(file))))
         run_ = _Run(request, aims, cache, progress)
         results = run_.all()
         asked = (Asked(str(a.library), str(a.file), a.new.build_id) for a in aims)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import libswap
-from libswap.errors.base import NotConfirmed, UsageError
+from libswap.errors.base import NotConfirmed, SystemRefused, UsageError
 from support.compiler import Compiler
 from support.holders import hold, holder
 from support.site import Site, library
@@ -117,6 +117,11 @@ def test_who_uses_a_library_is_found(compiler: Compiler, site: Site) -> None:
         place.unlink()
         groups = libswap.scan_machine(settings=site.settings).groups
         assert held.pid in {u.process.identity.pid for g in groups for u in g.users}
+
+
+def test_a_library_that_is_not_there_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(SystemRefused, match="cannot read"):
+        libswap.swap(tmp_path / "libnothing.so", settings=libswap.Settings(state_dir=tmp_path))
 
 
 @pytest.mark.compiler
