@@ -56,3 +56,19 @@ class NotDrained(LibswapError):
         if self.left:
             return f"process {self.pid} still has {self.left} objects of the old copy"
         return f"process {self.pid} may still have objects of the old copy: {self.doubts[0]}"
+
+
+@dataclass(eq=False)
+class PrototypesMissing(LibswapError):
+    """Nothing tells what a library's functions take and return."""
+
+    exit_code: ClassVar[int] = 123
+    library: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.library} has no debug information that tells what its functions take"
+
+    @property
+    def hint(self) -> str:
+        return "Install its debug symbols (-dbgsym), or build it with -g."

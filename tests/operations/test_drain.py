@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from libswap.live.draining.record import Then
 from libswap.live.outlook import Options
 from libswap.operations.draining import (
     DrainBegun,
@@ -187,3 +188,19 @@ def test_functions_without_a_description_are_a_risk(stage: Stage, tmp_path: Path
         assert asked(target, "step 0", "mix 0", "new 1 10", "step 1", "mix 1") == [
             12, 542, 1, 12, 799,
         ]  # fmt: skip
+
+
+def test_a_drain_whose_time_is_up_is_taken_back(stage: Stage) -> None:
+    with started(stage) as target:
+        chosen = DrainOptions((HANDLES,), limit=1e-3, then=Then.REVERT)
+        (result,) = swap_library(Request(stage.place, pids=(target.pid,), drain=chosen)).processes
+        assert isinstance(result.outcome, DrainBegun), result.outcome
+        assert asked(target, "new 1 10", "sum 1") == [1, 559]
+        (left,) = status([target.pid]).processes[0].drains
+        assert left.overdue
+        outcome = settled(stage, target)
+        assert isinstance(outcome, StillDraining)
+        assert outcome.left.back
+        assert asked(target, "free 1") == [0]
+        assert isinstance(settled(stage, target), TakenBack)
+        assert asked(target, "version", "step 0") == [1, 12]

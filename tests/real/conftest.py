@@ -36,6 +36,11 @@ def build(debian: Debian) -> Callable[[str], Build]:
 _BUILDS: dict[str, Builder] = {
     "zlib 1.2.13 of Debian": lambda d: builds.zlib_package(d, "bookworm"),
     "zlib 1.3.1 of Debian": lambda d: builds.zlib_package(d, "trixie"),
+    "zlib 1.3.1 reshaped": lambda d: builds.zlib_reshaped(d, "trixie", 41),
+    "expat of Debian 12": lambda d: builds.expat_package(d, "bookworm"),
+    "expat of Debian 12 with security updates": lambda d: builds.expat_package(
+        d, "bookworm-security"
+    ),
     "zlib 1.3.1 marked": lambda d: builds.zlib_built(d, "trixie", 31),
     "zlib 1.2.13 marked": lambda d: builds.zlib_built(d, "bookworm", 19),
     "libevent 2.1.12 first": lambda d: builds.libevent_built(d, "bookworm", "first"),

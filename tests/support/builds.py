@@ -50,6 +50,31 @@ def zlib_built(debian: Debian, suite: str, mark: int) -> Build:
     return Build(path, version_of(tree), mark)
 
 
+def zlib_reshaped(debian: Debian, suite: str, mark: int) -> Build:
+    """zlib whose streams another build does not understand: their states have grown."""
+    grown = "z_streamp strm;      /* pointer back to this zlib stream */"
+    inner = "z_streamp strm;             /* pointer back to this zlib stream */"
+    tree = debian.built(
+        f"zlib-{suite}-reshaped-{mark}",
+        debian.source("zlib", suite),
+        [
+            (Path("deflate.h"), grown, f"{grown}\n    unsigned long grown[5];"),
+            (Path("inflate.h"), inner, f"{inner}\n    unsigned long grown[5];"),
+            ["env", f"CFLAGS=-O2 -g -DOS_CODE={mark}", "sh", "./configure"],
+            ["make", "-j2", "all"],
+        ],
+    )
+    [path] = (p for p in (tree / "tree").glob("libz.so.1.*") if not p.is_symlink())
+    return Build(path, version_of(tree), mark)
+
+
+def expat_package(debian: Debian, suite: str) -> Build:
+    """Expat as Debian built it for a suite: stripped."""
+    tree = debian.package("libexpat1", suite)
+    [path] = (p for p in tree.rglob("libexpat.so.1.*") if not p.is_symlink())
+    return Build(path, version_of(tree), version_of(tree))
+
+
 def libevent_built(debian: Debian, suite: str, mark: str) -> Build:
     """libevent of a suite built here with .symtab; `mark` ends the version that it tells."""
     source = debian.source("libevent", suite)

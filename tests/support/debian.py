@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 SUITES: Final = ("bullseye", "bookworm", "trixie", "forky")
+SECURED: Final = ("bookworm-security",)
+_LISTED: Final = "suites.list"
 _KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 Step: TypeAlias = list[str] | tuple[Path, str, str]
 """A command to run, or a file, a text in it and the text that takes its place."""
@@ -95,7 +97,7 @@ class Debian:
 
     def _apt(self, what: str, *words: str, directory: Path) -> None:
         state = self.cache / ".apt"
-        if not (state / "sources.list").exists():
+        if not (state / _LISTED).exists():
             self._fill(state, what)
         _run(what, ["apt-get", *_private(state), *words], directory)
 
@@ -108,12 +110,14 @@ class Debian:
         for directory in (state / "lists" / "partial", state / "cache" / "archives" / "partial"):
             directory.mkdir(parents=True, exist_ok=True)
         (state / "status").touch()
-        listed = state / "sources.list.new"
+        listed = state / f"{_LISTED}.new"
+        places = [(mirror, suite) for suite in SUITES]
+        places += [(mirror.rstrip("/") + "-security", suite) for suite in SECURED]
         listed.write_text(
-            "".join(f"{t} {signed}{mirror} {s} main\n" for s in SUITES for t in ("deb", "deb-src"))
+            "".join(f"{t} {signed}{m} {s} main\n" for m, s in places for t in ("deb", "deb-src"))
         )
         _run(what, ["apt-get", *_private(state, listed.name), "update"])
-        listed.rename(state / "sources.list")
+        listed.rename(state / _LISTED)
 
 
 def version_of(tree: Path) -> str:
@@ -147,7 +151,7 @@ def _mirror(what: str) -> str:
     raise Unavailable(what, "the apt sources of this machine name no Debian mirror")
 
 
-def _private(state: Path, sources: str = "sources.list") -> list[str]:
+def _private(state: Path, sources: str = _LISTED) -> list[str]:
     """Options that keep apt off the machine's lists, cache, status and update hooks."""
     places = {
         "Dir::Etc::sourcelist": state / sources,

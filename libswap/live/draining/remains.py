@@ -1,7 +1,6 @@
 """How many objects of the old copy are left in a draining process, as far as can be known."""
 
-import struct
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
@@ -21,7 +20,9 @@ from libswap.live.subject import Subject
 _CHUNK: Final = 1 << 20
 _LARGEST_LINK_MAP: Final = 0x2000
 _LARGEST_OBJECT: Final = 1 << 20
-_MOST_LINKED: Final = 1 << 16
+_BLOCK: Final = 4096
+_MOST_BLOCKS: Final = 1 << 14
+_MOST_ASKED: Final = 1 << 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +94,10 @@ def remains(subject: Subject, parties: Parties) -> Remains:
     pointers, complete = _pointers(subject, parties, gone) if drain.pointers else ((), True)
     old = tuple(e for e in known.old if e.handle not in parties.source.extent)
     mine = {e.handle for e in (*known.old, *known.new)}
-    linked = [h for h in _linked(subject, parties) if h not in mine]
+    linked, all_linked = _linked(subject, parties)
     return Remains(
-        seen=old, linked=tuple(linked), pointers=pointers,
-        hidden=_imported(subject, parties), complete=complete,
+        seen=old, linked=tuple(sorted(linked - mine)), pointers=pointers,
+        hidden=_imported(subject, parties), complete=complete and all_linked,
         provable=bool(drain.pointers or drain.linked), lost=known.lost, new=len(known.new),
         met=known.met, made=known.made,
     )  # fmt: skip
@@ -148,45 +149,52 @@ def _noted_by_linker(parties: Parties) -> set[int]:
     return {parties.source.base + s.vaddr for s in noted if s is not None}
 
 
-def _linked(subject: Subject, parties: Parties) -> Iterator[int]:
-    """Objects that a structure holds, and that point back to it."""
-    pairs = parties.drain.linked
+def _linked(subject: Subject, parties: Parties) -> tuple[set[int], bool]:
+    """Objects that a structure holds, and that point back to it; whether all was searched."""
+    pairs, memory = parties.drain.linked, subject.memory
+    found: set[int] = set()
     if not pairs:
-        return
-    memory, found = subject.memory, set[int]()
+        return found, True
     writable = Areas([Range(m.start, m.end) for m in subject.mappings if m.writable])
+    words = _Words(memory)
     left = MOST_SEARCHED
     for part in present(subject.mappings, memory.tid, []):
         for start in range(part.start, part.end, _CHUNK):
             size = min(_CHUNK, part.end - start)
             left -= size
-            if left < 0 or len(found) > _MOST_LINKED:
-                return
-            for handle in _held(memory, writable, start, size, pairs):
-                if handle not in found:
-                    found.add(handle)
-                    yield handle
+            if left < 0 or words.asked > _MOST_ASKED:
+                return found, False
+            with suppress(MemoryUnreachable):  # unmapped meanwhile
+                for hit in writable.hits(memory.read(start, size), start):
+                    found |= {
+                        hit.value for held, back in pairs
+                        if words.at(hit.value + back) == hit.at - held
+                    }  # fmt: skip
+    return found, True
 
 
-def _held(
-    memory: Memory, writable: Areas, start: int, size: int, pairs: tuple[tuple[int, int], ...]
-) -> Iterator[int]:
-    try:
-        hits = list(writable.hits(memory.read(start, size), start))
-    except MemoryUnreachable:
-        return
-    for hit in hits:
-        for held, back in pairs:
-            holder = hit.at - held
-            if _word(memory, hit.value + back) == holder:
-                yield hit.value
+class _Words:
+    """Single words of a process, read by the block."""
 
+    def __init__(self, memory: Memory) -> None:
+        self.asked = 0
+        self._memory = memory
+        self._blocks: dict[int, bytes] = {}
 
-def _word(memory: Memory, address: int) -> int:
-    try:
-        return int(struct.unpack("<Q", memory.read(address, 8))[0])
-    except MemoryUnreachable:
-        return 0
+    def at(self, address: int) -> int:
+        """The word there; 0 where none can be read, or it is not aligned."""
+        self.asked += 1
+        number, offset = divmod(address, _BLOCK)
+        if offset % 8:
+            return 0
+        if number not in self._blocks:
+            if len(self._blocks) >= _MOST_BLOCKS:
+                self._blocks.clear()
+            try:
+                self._blocks[number] = self._memory.read(number * _BLOCK, _BLOCK)
+            except MemoryUnreachable:
+                self._blocks[number] = bytes(_BLOCK)
+        return int.from_bytes(self._blocks[number][offset : offset + 8], "little")
 
 
 def _imported(subject: Subject, parties: Parties) -> tuple[str, ...]:

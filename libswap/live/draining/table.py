@@ -72,7 +72,7 @@ class Contents:
         lost: handles for which there was no room.
         met: how often an object of the old copy was met that was not known.
         made: how often the new copy made one.
-        old: those of the old copy that were used since and are not gone.
+        old: those of the old copy that were used since, and that the program has not given back.
         new: those of the new copy that the program has not given back.
         gone: handles of objects of which none is there any more.
     """
@@ -97,7 +97,7 @@ def contents(memory: Memory, address: int) -> Contents:
     entries = list(_entries(memory, address))
     return Contents(
         bool(direction), bool(settled), lost, met, made,
-        tuple(e for e in entries if e.state & OLD),
+        tuple(e for e in entries if e.state & OLD and not e.state & GIVEN_BACK),
         tuple(e for e in entries if e.state & NEW and not e.state & GIVEN_BACK),
         tuple(e for e in entries if not e.state),
     )  # fmt: skip

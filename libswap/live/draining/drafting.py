@@ -1,0 +1,131 @@
+"""A first description of a library's handles, guessed from what its functions take and return.
+
+By the types of DWARF and by names as C libraries use them. What it cannot see: objects that a
+structure of the program holds, objects that callbacks hand out, and what a result means.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from libswap.live.draining.handles import IN_REGISTERS, Place, Rule, When
+
+_ENDS: Final = re.compile(
+    r"(?:^|_|[a-z])(?:[Ff]ree|[Dd]estroy|[Dd]elete|[Cc]lose|[Dd]ispose|[Rr]elease|[Uu]nref|[Ff]inalize|[Ff]inish|[Ee]nd)$"
+)
+_COUNTED: Final = re.compile(r"(?:_|[a-z])(?:[Uu]nref|[Rr]elease|[Pp]ut)$")
+_BASIC: Final = re.compile(
+    r"(?:unsigned |signed |long |short )*"
+    r"(?:char|int|void|float|double|_Bool|bool|short|long|FILE|size_t)"
+)
+_FLOATING: Final = re.compile(r"(?:long )?(?:float|double)")
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function as its declaration says.
+
+    Attributes:
+        returns: size and type of the result.
+        parameters: likewise of the parameters, in order.
+    """
+
+    name: str
+    returns: tuple[int, str]
+    parameters: tuple[tuple[int, str], ...]
+
+    @property
+    def words(self) -> list[tuple[int, str]]:
+        """The parameters that are words, each with its number."""
+        kept = [kind for size, kind in self.parameters
+                if size <= 8 and not _FLOATING.fullmatch(kind)]  # fmt: skip
+        return list(enumerate(kept, 1))
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether structures by value make the numbers of its arguments uncertain."""
+        return any(size > 8 and not _FLOATING.fullmatch(kind) for size, kind in self.parameters)
+
+
+def handle_types(functions: Iterable[Function]) -> frozenset[str]:
+    """Types of pointers that some functions hand out and others take."""
+    given: set[str] = set()
+    taken: set[str] = set()
+    for function in functions:
+        given.add(function.returns[1])
+        for _, kind in function.words:
+            taken.add(kind)
+            if kind.endswith("* *"):
+                given.add(kind.removesuffix(" *"))
+    return frozenset(t for t in given & taken if _may_be_handle(t))
+
+
+def _may_be_handle(kind: str) -> bool:
+    if kind.endswith("* *"):
+        return False
+    if kind.endswith(" *"):
+        return not _BASIC.fullmatch(kind.removesuffix(" *"))
+    # A name for a pointer: XML_Parser
+    return not (_BASIC.fullmatch(kind) or kind.endswith("_t") or " " in kind)
+
+
+def rules(functions: Iterable[Function], handles: frozenset[str]) -> Mapping[str, Rule]:
+    """What each function seems to do."""
+    return {f.name: _rule(f, handles) for f in functions}
+
+
+def _rule(function: Function, handles: frozenset[str]) -> Rule:
+    taken = [Place(n) for n, kind in function.words if kind in handles and n <= IN_REGISTERS]
+    gives = [Place(0)] if function.returns[1] in handles else []
+    out = [Place(n, (0,)) for n, kind in function.words
+           if kind.removesuffix(" *") in handles and kind.endswith(" *")
+           and n <= IN_REGISTERS and kind not in handles]  # fmt: skip
+    when = When.ZERO if out and function.returns[0] == 4 else When.ALWAYS
+    ends = bool(taken) and not gives and not out and bool(_ENDS.search(function.name))
+    counted = ends and bool(_COUNTED.search(function.name))
+    stack = max(0, len(function.words) - IN_REGISTERS) if gives or out or ends else 0
+    by = tuple(taken[:1])
+    if ends and function.returns[0] == 4:
+        when = When.ZERO
+    return Rule(by, (*gives, *out), ends, counted, when, stack)
+
+
+def as_toml(soname: str, found: Mapping[str, Rule], doubtful: Iterable[str]) -> str:
+    """The description as a file, with what a person has to look at."""
+    lines = [
+        "# A draft, made from debug information: check every line. Not seen: objects that a",
+        "# structure of the program holds (arg1[56]), objects that callbacks hand out (unfit),",
+        "# functions in which objects that were made apart meet (unfit), and results that mean",
+        "# something else than 0 for done.",
+        "format = 1",
+        f'libraries = ["{soname}"]',
+        "# pointers = true # if every object holds an address in the library while it lives",
+    ]
+    doubts = sorted(doubtful)
+    if doubts:
+        lines.append(f"# structures by value: count the arguments of {', '.join(doubts)}")
+    by_rule: dict[Rule, list[str]] = {}
+    for name, rule in sorted(found.items()):
+        by_rule.setdefault(rule, []).append(name)
+    lines += ["plain = [", *(f'  "{n}",' for n in by_rule.pop(Rule(), [])), "]"]
+    for rule, names in sorted(by_rule.items(), key=lambda item: (item[0].kind, str(item[0]))):
+        lines += ["", "[[rule]]", "functions = [", *(f'  "{n}",' for n in names), "]"]
+        lines += _keys(rule)
+    return "\n".join(lines) + "\n"
+
+
+def _keys(rule: Rule) -> list[str]:
+    lines = [f"{key} = {_list(places)}" for key, places in (("by", rule.by), ("gives", rule.gives))
+             if places]  # fmt: skip
+    lines += [f"{key} = true" for key in ("ends", "counted") if getattr(rule, key)]
+    if rule.when is not When.ALWAYS:
+        lines.append(f'when = "{rule.when}"')
+    if rule.stack:
+        lines.append(f"stack = {min(rule.stack, 32)}")
+    return lines
+
+
+def _list(places: tuple[Place, ...]) -> str:
+    texts = [f'"{place}"' for place in places]
+    return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"

@@ -1,0 +1,114 @@
+"""Descriptions of handles: what is read, what is refused, and what is guessed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from libswap.errors.handles import HandlesInvalid, HandlesUnknown, PrototypesMissing
+from libswap.live.draining.handles import Place, Rule, When
+from libswap.live.draining.reading import SHIPPED, description_for, descriptions, read
+from libswap.operations.handles import drafted
+from support.compiler import FIXTURES, Compiler
+
+HEAD = 'format = 1\nlibraries = ["libx.so.1"]\n'
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[str], Path]:
+    def write(text: str) -> Path:
+        file = tmp_path / "x.toml"
+        file.write_text(text)
+        return file
+
+    return write
+
+
+def test_every_shipped_description_is_understood() -> None:
+    found = {d.name for d in descriptions((SHIPPED,))}
+    wanted = {"zlib", "expat", "openssl", "sqlite3", "pcre2", "libevent", "zstd", "brotli"}
+    assert found >= wanted
+
+
+def test_a_description_is_found_by_soname_and_files_go_first(
+    written: Callable[[str], Path],
+) -> None:
+    assert description_for(["libz.so.1"]).name == "zlib"
+    own = written(HEAD.replace("libx", "libz"))
+    assert description_for(["libz.so.1"], [own]).name == "x"
+    with pytest.raises(HandlesUnknown):
+        description_for(["libnobody.so.1"])
+
+
+def test_a_whole_name_goes_before_a_pattern_and_a_long_one_before_a_short_one(
+    written: Callable[[str], Path],
+) -> None:
+    text = HEAD + (
+        'plain = ["x_version", "x_*_name"]\n'
+        '[[rule]]\nfunctions = ["x_*"]\nby = "arg1"\n'
+        '[[rule]]\nfunctions = ["x_open"]\ngives = "arg2[0]"\nwhen = "zero"\n'
+        '[[rule]]\nfunctions = ["x_close*"]\nby = "arg1[8]"\nends = true\n'
+    )
+    found = read(written(text))
+    assert found.rule_for("x_use") == Rule(by=(Place(1),))
+    assert found.rule_for("x_open") == Rule(gives=(Place(2, (0,)),), when=When.ZERO)
+    assert found.rule_for("x_close_all") == Rule(by=(Place(1, (8,)),), ends=True)
+    assert found.rule_for("x_version") == found.rule_for("x_error_name") == Rule()
+    assert found.rule_for("y_use") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "format must be 1"),
+        ("format = 2", "format must be 1"),
+        ("format = true", "format must be 1"),
+        ("format = 1", "at least one soname"),
+        ('format = 1\nlibraries = ["a/b"]', "is no name"),
+        (HEAD + "unknown = 1", "not known: unknown"),
+        (HEAD + "fresh = 1", "true or false"),
+        (HEAD + "linked = [[1]]", "pairs of offsets"),
+        (HEAD + "linked = [[true, 0]]", "pairs of offsets"),
+        (HEAD + 'plain = ["a", "a"]', "stands in it twice"),
+        (HEAD + 'plain = ["a*b*"]', "is no name"),
+        (HEAD + "rule = 1", "must be tables"),
+        (HEAD + '[[rule]]\nby = "arg1"', "without functions"),
+        (HEAD + '[[rule]]\nfunctions = ["f"]', "neither by nor gives"),
+        (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg13"', "first 12 arguments"),
+        (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "result"', "not there yet"),
+        (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "rdi"', "is no place"),
+        (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg1[1][2][3][4]"', "too many pointers"),
+        (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg1[99999]"', "too far"),
+        (HEAD + '[[rule]]\nfunctions = ["f"]\nby = ["arg1", "arg2"]\nends = true', "one place"),
+        (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg1"\ncounted = true', "belongs to ends"),
+        (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg1"\nwhen = "never"', "one of always"),
+        (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg1"\nstack = 99', "at most 32"),
+        ("[[" * 4000, ""),
+        ("x = " + "[" * 90_000, ""),
+        ("#" * (1 << 19), "more than"),
+        ("format = 1\nformat = 1", ""),
+    ],
+)
+def test_what_is_not_understood_is_refused(
+    written: Callable[[str], Path], text: str, said: str
+) -> None:
+    with pytest.raises(HandlesInvalid) as caught:
+        read(written(text))
+    assert said in caught.value.message
+
+
+@pytest.mark.compiler
+def test_a_draft_is_guessed_from_debug_information(
+    compiler: Compiler, written: Callable[[str], Path]
+) -> None:
+    flags = ("-DVERSION=1", f"-I{FIXTURES / 'drain'}")
+    library = compiler.library("drain/objects.c", "-g", *flags, soname="libobjects.so")
+    draft = drafted(library)
+    assert "object *" in draft.handles
+    assert "char *" not in draft.handles
+    found, known = read(written(draft.toml)), read(FIXTURES / "drain/objects.toml")
+    for name in ("object_new", "object_open", "object_child", "object_copy", "object_step",
+                 "object_sum", "object_close", "object_free", "object_version"):  # fmt: skip
+        assert found.rule_for(name) == known.rule_for(name), name
+    with pytest.raises(PrototypesMissing):
+        drafted(compiler.library("drain/objects.c", "-s", *flags))
