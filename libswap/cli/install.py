@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from libswap.cli.live import AcceptUnknown, Relaxed, StateMode
+from libswap.cli.live import AcceptUnknown, Rehearse, Relaxed, StateMode, Unload
 from libswap.cli.options import DryRun, Json, StateDir, Yes
 from libswap.cli.page import Html, paged
 from libswap.cli.session import reporter_of
@@ -71,6 +71,8 @@ def command(
         ),
     ] = False,
     relaxed: Relaxed = False,
+    rehearse: Rehearse = False,
+    unload: Unload = False,
     accept_unknown: AcceptUnknown = False,
     state: Annotated[
         StateMode, typer.Option(help="With --live: as of libswap live.")
@@ -111,8 +113,12 @@ def command(
     from libswap.operations import install
     from libswap.operations.install_live import Live
 
-    if not live and (relaxed or accept_unknown or check or state is not StateMode.AUTO):
-        raise UsageError("--relaxed, --accept-unknown, --state and --check belong to --live")
+    of_live = (relaxed, accept_unknown, rehearse, unload, check, state is not StateMode.AUTO)
+    if not live and any(of_live):
+        raise UsageError(
+            "--relaxed, --accept-unknown, --rehearse, --unload, --state and --check belong to"
+            " --live"
+        )
     settings = settings_of(state_dir, wait=wait)
     sources, destination = install.sources_and_destination(paths, into)
     request = install.Request(
@@ -132,7 +138,7 @@ def command(
         accept_unknown=accept_unknown,
         wait=_SAFE_MOMENT if wait is None else wait,
     )
-    how = Live(options=options, check=tuple(shlex.split(check)))
+    how = Live(options, tuple(shlex.split(check)), rehearse=rehearse, unload=unload)
     with paged(reporter_of(context), html) as reporter:
         if live:
             _install_live(reporter, request, settings, how, dry_run=dry_run, yes=yes)

@@ -37,6 +37,21 @@ class Then(StrEnum):
 SafeMoment = Annotated[
     float, typer.Option("--wait", min=0, help="Seconds to wait for a safe moment.")
 ]
+Rehearse = Annotated[
+    bool,
+    typer.Option(
+        "--rehearse",
+        help="First in a copy of each process; where that fails, the process is left as it is.",
+    ),
+]
+Unload = Annotated[
+    bool,
+    typer.Option(
+        "--unload",
+        help="Then unload copies that libswap loaded earlier, if nothing can reach them; else"
+        " say what does.",
+    ),
+]
 Relaxed = Annotated[
     bool, typer.Option("--relaxed", help="Let calls that are running end in the old code.")
 ]
@@ -95,21 +110,8 @@ def command(
             "back.",
         ),
     ] = "",
-    rehearse: Annotated[
-        bool,
-        typer.Option(
-            "--rehearse",
-            help="First in a copy of each process; where that fails, the process is left as it is.",
-        ),
-    ] = False,
-    unload: Annotated[
-        bool,
-        typer.Option(
-            "--unload",
-            help="Then unload copies that libswap loaded earlier, if nothing can reach them; else"
-            " say what does.",
-        ),
-    ] = False,
+    rehearse: Rehearse = False,
+    unload: Unload = False,
     drain: Annotated[
         bool,
         typer.Option(

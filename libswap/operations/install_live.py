@@ -22,17 +22,21 @@ from libswap.settings import Settings
 _MOST_ROUNDS: Final = 50
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Live:
     """How processes are to be moved.
 
     Attributes:
         options: as of `libswap live`.
         check: a command that must succeed after each process, else everything is taken back.
+        rehearse: move a copy of each process first, and the process itself only if that works.
+        unload: unload copies that are not in use and that nothing can reach any more.
     """
 
     options: Options = field(default_factory=Options)
     check: tuple[str, ...] = ()
+    rehearse: bool = False
+    unload: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,7 @@ def _request(names: Sequence[tuple[str, str]], live: Live) -> Request:
     (library, new), *more = [(Path(a), Path(b)) for a, b in names]
     return Request(
         library, new, options=live.options, check=live.check, more=tuple(more),
-        stop_when_checked=True,
+        stop_when_checked=True, rehearse=live.rehearse, unload=live.unload,
     )  # fmt: skip
 
 

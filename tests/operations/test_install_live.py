@@ -51,6 +51,23 @@ def test_the_file_is_replaced_and_its_processes_run_the_new_code(
     assert stage.place.read_bytes() == new.read_bytes()
 
 
+def test_the_moves_can_be_rehearsed_and_clean_up(
+    site: Site, stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage.install(stage.build("live/version.c", version=1))
+    with stage.running(stage.program("live/driver.c")) as target:
+        for version in (2, 3):
+            new = stage.build("live/version.c", version=version)
+            words = ("install", new, stage.place, "--live", "--rehearse", "--unload", "--json")
+            assert libswap(site, *words) == 0
+            (process,) = json.loads(capsys.readouterr().out)["result"]["processes"]
+            assert process["outcome"]["rehearsed"]
+            assert target.ask("version") == str(version)
+        first, second = process["copies"]
+        assert first["reasons"] == ["the program loaded it, and holds it"]
+        assert second["build_id"] != first["build_id"]
+
+
 def test_the_dry_run_shows_every_process_and_touches_nothing(
     site: Site, stage: Stage, capsys: pytest.CaptureFixture[str]
 ) -> None:
