@@ -1,14 +1,19 @@
 """Which package a file belongs to, and what that package's manager would do to a replacement."""
 
+import os
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from libswap.errors.base import ProgramFailed
 from libswap.linux import command
 
 _TIMEOUT: Final = 30.0
+_DPKG_FILES: Final = (
+    "/var/lib/dpkg/status", "/var/lib/dpkg/info", "/var/lib/dpkg/diversions",
+)  # fmt: skip
 _MERGED: Final = ("/bin/", "/lib/", "/lib32/", "/lib64/", "/libx32/", "/sbin/")
 
 
@@ -47,13 +52,25 @@ def owners(paths: Iterable[str]) -> tuple[Owner, ...]:
     if not wanted:
         return ()
     if command.find("dpkg-query"):
-        return _dpkg(wanted)
+        return _dpkg(wanted, _dpkg_state())
     if command.find("rpm"):
         return tuple(owner for path in wanted for owner in _rpm(path))
     return ()
 
 
-def _dpkg(paths: tuple[str, ...]) -> tuple[Owner, ...]:
+def _dpkg_state() -> tuple[int, ...]:
+    """Changes with every package that comes or goes: dpkg renames new files over these."""
+    found = []
+    for name in _DPKG_FILES:
+        try:
+            found.append(os.stat(name).st_mtime_ns)  # noqa: PTH116
+        except OSError:
+            found.append(0)
+    return tuple(found)
+
+
+@lru_cache(maxsize=64)
+def _dpkg(paths: tuple[str, ...], _state: tuple[int, ...]) -> tuple[Owner, ...]:
     """Ask dpkg-query(1) once for all, under both names that a merged /usr gives a file."""
     spelled = {name: path for path in paths for name in _spellings(path)}
     patterns = [_literal(name) for name in spelled]

@@ -1,4 +1,12 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from libswap.install import packages
 from libswap.install.packages import Owner, _literal, _spellings, parse_dpkg
+from libswap.linux import command
+from libswap.linux.command import Completed
 
 
 def test_both_spellings_of_a_merged_usr_are_asked_for() -> None:
@@ -26,3 +34,26 @@ def test_the_owner_is_found_among_diversions_and_other_files() -> None:
 def test_the_diverted_name_is_none_that_ldconfig_takes_for_a_library() -> None:
     owner = Owner("/usr/lib/lib z.so.1", "z", "dpkg", "/lib/lib z.so.1")
     assert "--divert '/lib/.lib z.so.1.distrib' --add '/lib/lib z.so.1'" in owner.advice
+
+
+def test_the_same_question_is_asked_again_once_the_packages_have_changed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = []
+
+    def run(argv: list[str], **_: object) -> Completed:
+        asked.append(argv)
+        return Completed(tuple(argv), 0, b"libx: /usr/lib/libx.so\n", b"", cut=False)
+
+    status = tmp_path / "status"
+    status.write_text("one")
+    monkeypatch.setattr(packages, "_DPKG_FILES", (str(status),))
+    monkeypatch.setattr(command, "find", lambda _: "/usr/bin/dpkg-query")
+    monkeypatch.setattr(command, "run", run)
+    for _ in range(2):
+        (owner,) = packages.owners(["/usr/lib/libx.so"])
+        assert owner.package == "libx"
+    assert len(asked) == 1
+    os.utime(status, ns=(1, 1))
+    packages.owners(["/usr/lib/libx.so"])
+    assert len(asked) == 2
