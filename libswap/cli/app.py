@@ -13,7 +13,7 @@ from libswap.errors.base import UsageError
 # In the order in which --help shows them; each is the module libswap.cli.<name>.
 COMMANDS: Final[tuple[str, ...]] = (
     "check", "scan", "install", "live", "patch", "handles", "revert", "status", "rollback",
-    "history", "recover", "prune", "watch", "demo",
+    "history", "recover", "prune", "watch", "fleet", "demo",
 )  # fmt: skip
 
 # typer exports one of its click's usage errors; their common base is what a wrong word raises.

@@ -22,7 +22,7 @@ from support.terminal import LIBSWAP, SHOWING_A_TABLE, libswap, on_terminal
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
 CHANGE_NOTHING = {
-    "check", "demo", "history", "scan", "status",
+    "check", "demo", "fleet status", "history", "scan", "status",
     "patch show", "patch list", "patch status", "patch verify",
 }  # fmt: skip
 HEAVY = {"rich", "elftools", "watchdog", "psutil", "iced_x86", "jinja2"}

@@ -7,7 +7,7 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,8 @@ from typing import Final
 
 import pytest
 
-_BOOT: Final = Path(__file__).parents[2] / "fixtures" / "machine" / "boot.sh"
-_NAMESPACES: Final = ("--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup")
+_SCRIPTS: Final = Path(__file__).parents[2] / "fixtures" / "machine"
+_NAMESPACES: Final = ("--mount", "--pid", "--uts", "--ipc", "--net")
 _PATIENCE: Final = 60.0  # seconds, for the boot
 
 
@@ -34,11 +34,7 @@ class Machine:
 
     def run(self, *command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command in all its namespaces; its cgroup stays ours."""
-        return subprocess.run(
-            ["nsenter", f"--target={self.pid}", "--all", "--wdns=/", "--", *map(str, command)],
-            capture_output=True, text=True, check=check, stdin=subprocess.DEVNULL,
-            timeout=_PATIENCE,
-        )  # fmt: skip
+        return entered(self.pid, *command, check=check)
 
     def libswap(self, *words: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the libswap that is being tested, with a state directory of the machine's own."""
@@ -55,56 +51,76 @@ class Machine:
         return int(self.run("systemctl", "show", "-PMainPID", "--", unit).stdout)
 
 
+def entered(pid: int, *command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a command in all namespaces of a process."""
+    return subprocess.run(
+        ["nsenter", f"--target={pid}", "--all", "--wdns=/", "--", *map(str, command)],
+        capture_output=True, text=True, check=check, stdin=subprocess.DEVNULL, timeout=_PATIENCE,
+    )  # fmt: skip
+
+
 @contextmanager
 def machine(work: Path) -> Iterator[Machine]:
     """Boot it; it ends with all its processes and all that was written."""
-    if reason := _refusal():
+    if reason := no_root("/lib/systemd/systemd") or _no_cgroups():
         pytest.skip(reason)
     cgroup = _unified() / f"libswap-{os.getpid()}"
     cgroup.mkdir()
-    for name in ("share", "notify"):
-        (work / name).mkdir()
+    (work / "share").mkdir()
+    enter = ("sh", "-c", 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"', "enter", str(cgroup))
+    try:
+        with started(work, "systemd.sh", "--cgroup", before=enter) as pid:
+            yield Machine(pid, work / "share")
+    finally:
+        _remove(cgroup)
+
+
+@contextmanager
+def started(work: Path, script: str, *namespaces: str, before: Sequence[str] = ()) -> Iterator[int]:
+    """Run a script of fixtures/machine in a root of its own, until it says READY=1 to /mnt/notify.
+
+    Yields:
+        the PID of the one that said so, as we see it (unix(7), SCM_CREDENTIALS).
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
         notices.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        notices.bind(str(work / "notify" / "socket"))
+        notices.bind(str(work / "share" / "notify"))
+        notices.settimeout(_PATIENCE)
         holder = subprocess.Popen(
-            ["sh", "-c", 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"', "enter", str(cgroup),
-             "unshare", *_NAMESPACES, "--fork", "--kill-child", "sh", str(_BOOT), str(work)],
-            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            [*before, "unshare", *_NAMESPACES, *namespaces, "--fork", "--kill-child",
+             "sh", str(_SCRIPTS / "root.sh"), str(work), "sh", str(_SCRIPTS / script)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         try:
-            yield Machine(_booted(notices, holder), work / "share")
+            yield _ready(notices, holder)
         finally:
             holder.kill()
             holder.communicate()
-            _remove(cgroup)
 
 
-def _booted(notices: socket.socket, holder: subprocess.Popen[str]) -> int:
-    """The sender of READY=1 (systemd(1), $NOTIFY_SOCKET; unix(7), SCM_CREDENTIALS)."""
-    notices.settimeout(_PATIENCE)
+def _ready(notices: socket.socket, holder: subprocess.Popen[str]) -> int:
     while True:
         try:
             text, [(_, _, credentials)], *_ = notices.recvmsg(4096, socket.CMSG_SPACE(12))
         except TimeoutError:
             holder.kill()
-            pytest.fail(f"systemd did not start: {holder.communicate()[1]}")
+            pytest.fail(f"it did not start: {holder.communicate()[1]}")
         if b"READY=1" in text.split(b"\n"):
             return int(struct.unpack("3i", credentials)[0])
 
 
-def _refusal() -> str:
-    """Why it cannot be done here, "" where it can."""
-    if not Path("/lib/systemd/systemd").exists():
-        return "no systemd (Debian: systemd, dbus)"
-    tools = ("unshare", "nsenter", "pivot_root", "ip")
+def no_root(*programs: str) -> str:
+    """Why no root can be made in which these programs run, "" where it can."""
+    tools = ("unshare", "nsenter", "pivot_root", "ip", *programs)
     if missing := [tool for tool in tools if not shutil.which(tool)]:
         return f"no {', '.join(missing)}"
-    if not _unified().joinpath("cgroup.procs").exists():
-        return "no cgroup2 hierarchy"
     if Path(sys.prefix).stat().st_dev != Path("/").stat().st_dev:
         return "Python is on another file system than /, which the overlay does not show"
     return ""
+
+
+def _no_cgroups() -> str:
+    return "" if (_unified() / "cgroup.procs").exists() else "no cgroup2 hierarchy"
 
 
 def _unified() -> Path:

@@ -1,0 +1,380 @@
+"""Upgrade a library on many machines: look at all, go batch by batch, halt and take back, go on."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from libswap.errors.base import LibswapError, UsageError
+from libswap.errors.fleet import NotReady
+from libswap.fleet import ansible, record
+from libswap.fleet.ansible import Happened, TaskEvent, Tool
+from libswap.fleet.bundle import bundle
+from libswap.fleet.record import Reached, Record
+from libswap.fleet.rollout import (
+    Affected,
+    Machine,
+    Outlook,
+    Request,
+    Rollout,
+    Stage,
+    State,
+    ordered,
+    serial,
+    to_take_back,
+)
+from libswap.install.survey import survey_source
+from libswap.install.transaction import new_id
+from libswap.linux import files
+from libswap.linux.files import Directory
+from libswap.settings import Settings
+
+Watcher: TypeAlias = Callable[[Machine], None]
+"""Told of every machine that has come further."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be done.
+
+    Attributes:
+        request: what is asked for.
+        machines: what was found on each, in the order in which they would be upgraded.
+        left_out: machines that cannot be upgraded and are left out.
+        batches: the sizes of the batches.
+    """
+
+    request: Request
+    machines: tuple[Outlook, ...]
+    left_out: tuple[Outlook, ...]
+    batches: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rollouts:
+    """Upgrades of many machines, the oldest first."""
+
+    rollouts: tuple[Rollout, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What is left to do for an upgrade; nothing was done.
+
+    Attributes:
+        id: of the upgrade.
+        upgrade: the machines that `resume` would upgrade.
+        take_back: the machines that `take_back` would put the old library back on.
+    """
+
+    id: str
+    upgrade: tuple[str, ...]
+    take_back: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """libswap in one file.
+
+    Attributes:
+        path: where it is.
+        size: in bytes.
+        sha256: its digest.
+    """
+
+    path: str
+    size: int
+    sha256: str
+
+
+def request(source: str, destination: str, inventories: Sequence[str], **how: Any) -> Request:  # noqa: ANN401
+    """What is asked for, with the digest of the source.
+
+    Raises:
+        UsageError: the destination is no absolute path.
+        LibswapError: the source is no shared library or cannot be read.
+    """
+    if not destination.startswith("/"):
+        raise UsageError(f"{destination} is no absolute path", "Name it as the machines know it.")
+    survey = survey_source(source)
+    return Request(
+        source=str(Path(source).resolve()), sha256=survey.file.sha256, destination=destination,
+        inventories=tuple(inventories), **how,
+    )  # fmt: skip
+
+
+def plan(wanted: Request, *, skip_unready: bool = False) -> Plan:
+    """Look at every machine; nothing is changed on any.
+
+    Args:
+        wanted: what is asked for.
+        skip_unready: whether machines that cannot be upgraded are left out.
+
+    Raises:
+        NotReady: some cannot be upgraded, and are not left out.
+        LibswapError: Ansible or the inventory will not do.
+    """
+    names = ansible.hosts(wanted)
+    if unknown := [name for name in wanted.canaries if name not in names]:
+        raise UsageError(f"the inventory has no {', '.join(unknown)}", "See --canary.")
+    found = _looked_at(wanted, ordered(names, wanted.canaries))
+    unready = tuple(one for one in found if one.problem)
+    if unready and not skip_unready:
+        raise NotReady(tuple((one.name, one.problem) for one in unready))
+    ready = tuple(one for one in found if not one.problem)
+    chosen = replace(wanted, canaries=tuple(n for n in wanted.canaries if n in _names(ready)))
+    return Plan(chosen, ready, unready, serial(chosen, 0))
+
+
+def carry_out(made: Plan, settings: Settings, watcher: Watcher = lambda _: None) -> Rollout:
+    """Upgrade the machines of a plan; when too many fail, all are taken back.
+
+    A Ctrl-C ends it between two tasks; `resume` goes on and `take_back` goes back.
+    """
+    now = time.time()
+    machines = tuple(
+        Machine(one.name, State.UNCHANGED if one.unchanged else State.PENDING)
+        for one in made.machines
+    )
+    rollout = Rollout(id=new_id(now), started=now, request=made.request, machines=machines)
+    with record.begun(settings.state_dir, rollout) as written, _tool() as tool:
+        return _upgraded(written, tool, watcher)
+
+
+def resume(rollout_id: str, settings: Settings, watcher: Watcher = lambda _: None) -> Rollout:
+    """Go on with an upgrade that was interrupted.
+
+    Raises:
+        NoSuchRollout: there is no such upgrade.
+        RolloutBusy: somebody is at work on it.
+    """
+    with record.resumed(settings.state_dir, rollout_id) as written, _tool() as tool:
+        if written.rollout.stage is not Stage.RUNNING:
+            return written.rollout
+        return _upgraded(written, tool, watcher)
+
+
+def take_back(rollout_id: str, settings: Settings, watcher: Watcher = lambda _: None) -> Rollout:
+    """Put the old library back on every machine of an upgrade that has the new one, or may.
+
+    Raises:
+        NoSuchRollout: there is no such upgrade.
+        RolloutBusy: somebody is at work on it.
+    """
+    with record.resumed(settings.state_dir, rollout_id) as written, _tool() as tool:
+        return _taken_back(written, tool, watcher)
+
+
+def left(rollout_id: str, settings: Settings) -> Left:
+    """What is left to do, either way.
+
+    Raises:
+        NoSuchRollout: there is no such upgrade.
+    """
+    found = record.load(settings.state_dir, rollout_id)
+    pending = found.named(State.PENDING, State.UNKNOWN) if found.stage is Stage.RUNNING else ()
+    return Left(found.id, pending, to_take_back(found))
+
+
+def status(rollout_id: str | None, settings: Settings) -> Rollouts:
+    """One upgrade, or all, the oldest first.
+
+    Raises:
+        NoSuchRollout: there is no such upgrade, or its record is damaged.
+    """
+    names = record.names(settings.state_dir) if rollout_id is None else (rollout_id,)
+    return Rollouts(tuple(record.load(settings.state_dir, name) for name in names))
+
+
+def write_bundle(path: Path, *, dry_run: bool = False) -> Written:
+    """Write libswap and what it needs into one file.
+
+    Args:
+        path: the file; one that is there is replaced.
+        dry_run: only say what would be written.
+
+    Raises:
+        Unbundled: something that it needs is not installed.
+        SystemRefused, NoSpace: it cannot be written.
+    """
+    made = bundle()
+    told = Written(str(path), len(made.data), made.sha256)
+    if dry_run:
+        return told
+    with Directory(str(path.absolute().parent)) as directory:
+        stage = f".{path.name}.{os.getpid()}"
+        descriptor = directory.create(stage, 0o755)
+        try:
+            files.write_all(descriptor, made.data, str(path))
+            files.sync(descriptor, str(path))
+            directory.rename(stage, path.name)
+        except LibswapError:
+            directory.unlink(stage)
+            raise
+        finally:
+            os.close(descriptor)
+    return told
+
+
+def batches(text: str) -> tuple[str, ...]:
+    """Sizes of batches, from words with commas between.
+
+    Raises:
+        UsageError: one is no number and no percentage.
+    """
+    sizes = tuple(size.strip() for size in text.split(","))
+    for size in sizes:
+        number = size.removesuffix("%")
+        if not number.isascii() or not number.isdecimal() or int(number) == 0:
+            raise UsageError(f"{size} is no size of a batch", "Give it as 5 or 10%.")
+    return sizes
+
+
+def _looked_at(wanted: Request, names: Sequence[str]) -> tuple[Outlook, ...]:
+    looking = _Looking({name: Outlook(name, "it was not looked at") for name in names})
+    with _tool() as tool:
+        ansible.play("preflight", wanted, tool, on=names, follower=looking)
+    return tuple(looking.found.values())
+
+
+class _Looking:
+    """Gathers what the look before the upgrade finds."""
+
+    def __init__(self, found: dict[str, Outlook]) -> None:
+        self.found = found
+
+    def batch(self) -> None:
+        """All machines are looked at in one."""
+
+    def event(self, event: TaskEvent) -> None:
+        match event.what, event.task:
+            case Happened.FAILED | Happened.UNREACHABLE, _:
+                self.found[event.host] = Outlook(event.host, event.reason)
+            case Happened.SUCCEEDED, "What would be done":
+                unchanged = not event.result.get("changed")
+                self.found[event.host] = Outlook(event.host, unchanged=unchanged)
+            case Happened.SUCCEEDED, "Who uses the library":
+                services = tuple(map(_affected, event.result.get("services", ())))
+                self.found[event.host] = replace(self.found[event.host], services=services)
+
+
+def _affected(service: Mapping[str, Any]) -> Affected:
+    return Affected(service["name"], service["restart"], tuple(service["pids"]))
+
+
+def _names(found: Sequence[Outlook]) -> set[str]:
+    return {one.name for one in found}
+
+
+def _upgraded(written: Record, tool: Tool, watcher: Watcher) -> Rollout:
+    wanted = written.rollout.request
+    on = written.rollout.named(State.PENDING, State.UNKNOWN)
+    upgrade = _Upgrade(written, watcher)
+    if on:
+        sizes = serial(wanted, len(written.rollout.machines) - len(on))
+        ansible.play("upgrade", wanted, tool, on=on, follower=upgrade, libswap_batches=sizes)
+        upgrade.batch()
+    if upgrade.too_many_failed:
+        written.note(Reached(Stage.HALTED))
+        return _taken_back(written, tool, watcher)
+    written.note(Reached(Stage.DONE))
+    return written.rollout
+
+
+def _taken_back(written: Record, tool: Tool, watcher: Watcher) -> Rollout:
+    wanted = written.rollout.request
+    if on := to_take_back(written.rollout):
+        ansible.play("rollback", wanted, tool, on=on, follower=_WayBack(written, watcher))
+    if not to_take_back(written.rollout):
+        written.note(Reached(Stage.TAKEN_BACK))
+    return written.rollout
+
+
+class _Noting:
+    """Writes down what becomes of each machine, before the next task runs."""
+
+    def __init__(self, written: Record, watcher: Watcher) -> None:
+        self._written = written
+        self._watcher = watcher
+
+    def batch(self) -> None:
+        """The next batch begins."""
+
+    def begin(self, name: str) -> None:
+        """From now on the machine may have the new library."""
+        before = next(one for one in self._written.rollout.machines if one.name == name)
+        self._written.note(replace(before, state=State.UNKNOWN))
+
+    def note(self, name: str, state: State, reason: str = "", operation: str = "") -> None:
+        before = next(one for one in self._written.rollout.machines if one.name == name)
+        machine = Machine(name, state, reason or before.reason, operation or before.operation)
+        self._written.note(machine)
+        self._watcher(machine)
+
+
+class _Upgrade(_Noting):
+    """Follows the upgrade, and judges each batch as Ansible does (max_fail_percentage)."""
+
+    def __init__(self, written: Record, watcher: Watcher) -> None:
+        super().__init__(written, watcher)
+        self.too_many_failed = False
+        self._seen: set[str] = set()
+        self._failed: set[str] = set()
+
+    def batch(self) -> None:
+        """A batch is complete, and the next may begin."""
+        share = 100 * len(self._failed) / max(1, len(self._seen))
+        self.too_many_failed |= share > self._written.rollout.request.most_failures
+        self._seen, self._failed = set(), set()
+
+    def event(self, event: TaskEvent) -> None:
+        self._seen.add(event.host)
+        match event.what, event.task:
+            case Happened.BEGAN, "Install":
+                self.begin(event.host)
+            case Happened.SUCCEEDED, "Install":
+                operation = event.result.get("operation", "")
+                self.note(event.host, State.INSTALLED, operation=operation)
+            case Happened.SUCCEEDED, "Take the machine back":
+                self.note(event.host, State.FAILED)
+            case Happened.FAILED, "Health of the batch":
+                self.too_many_failed = True
+            case ((Happened.FAILED | Happened.UNREACHABLE), "The machine has failed"):
+                pass
+            case Happened.FAILED | Happened.UNREACHABLE, _:
+                self._fail(event)
+
+    def _fail(self, event: TaskEvent) -> None:
+        self.note(event.host, State.UNKNOWN, event.reason)
+        self._failed.add(event.host)
+
+
+class _WayBack(_Noting):
+    """Follows the machines back."""
+
+    def event(self, event: TaskEvent) -> None:
+        match event.what:
+            case Happened.SUCCEEDED:
+                self.note(event.host, State.TAKEN_BACK)
+            case Happened.FAILED | Happened.UNREACHABLE:
+                self.note(event.host, State.UNKNOWN, event.reason)
+            case Happened.BEGAN:
+                pass
+
+
+@contextmanager
+def _tool() -> Iterator[Tool]:
+    """The archive for the machines, for as long as a playbook needs it."""
+    made = bundle()
+    directory = tempfile.mkdtemp(prefix="libswap-")
+    try:
+        path = Path(directory, "libswap.pyz")
+        path.write_bytes(made.data)
+        yield Tool(path, made.sha256)
+    finally:
+        shutil.rmtree(directory)

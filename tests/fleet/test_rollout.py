@@ -1,0 +1,86 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from libswap.errors.base import UsageError
+from libswap.errors.fleet import NoSuchRollout, RolloutBusy
+from libswap.fleet import record
+from libswap.fleet.record import Reached
+from libswap.fleet.rollout import Machine, Request, Rollout, Stage, State, ordered, serial
+from libswap.operations.fleet import Left, batches, left
+from libswap.settings import Settings
+
+REQUEST = Request(
+    source="/new.so", sha256="0" * 64, destination="/usr/lib/libx.so.1", inventories=("hosts",),
+    canaries=("c", "d"),
+)  # fmt: skip
+ROLLOUT = Rollout(
+    id="20260102-030405-abcd", started=1.0, request=REQUEST,
+    machines=tuple(map(Machine, ("c", "d", "a", "b"))),
+)  # fmt: skip
+
+
+def test_canaries_come_first_each_alone() -> None:
+    assert ordered(("a", "b", "c", "d"), REQUEST.canaries) == ("c", "d", "a", "b")
+    assert serial(REQUEST, 0) == ("1", "1", *REQUEST.batches)
+    assert serial(REQUEST, 1) == ("1", *REQUEST.batches)
+    assert serial(REQUEST, 3) == REQUEST.batches
+
+
+def test_the_exit_code_says_whether_all_is_well() -> None:
+    done = replace(ROLLOUT, stage=Stage.DONE)
+    assert done.exit_code == 0
+    assert done.with_machine(Machine("a", State.FAILED)).exit_code == 48
+    assert replace(ROLLOUT, stage=Stage.TAKEN_BACK).exit_code == 48
+    assert replace(ROLLOUT, stage=Stage.HALTED).exit_code == 49
+
+
+@pytest.mark.parametrize("text", ["", "0", "0%", "-1", "1,,2", "ten", "10%%", "٣"])
+def test_a_batch_has_a_size(text: str) -> None:
+    with pytest.raises(UsageError):
+        batches(text)
+    assert batches("1, 10%,100%") == ("1", "10%", "100%")
+
+
+def test_a_record_says_what_was_noted_last(tmp_path: Path) -> None:
+    with record.begun(tmp_path, ROLLOUT) as written:
+        written.note(Machine("c", State.UNKNOWN))
+        written.note(Machine("c", State.INSTALLED, operation="op"))
+        written.note(Reached(Stage.HALTED))
+    found = record.load(tmp_path, ROLLOUT.id)
+    assert left(ROLLOUT.id, Settings(state_dir=tmp_path)) == Left(ROLLOUT.id, (), ("c",))
+    assert found.machines[0] == Machine("c", State.INSTALLED, operation="op")
+    assert (found.stage, found.named(State.PENDING)) == (Stage.HALTED, ("d", "a", "b"))
+    assert found.request == REQUEST
+
+
+@pytest.mark.parametrize("torn", range(1, 60, 7))
+def test_a_line_that_a_crash_tore_is_passed_over(tmp_path: Path, torn: int) -> None:
+    with record.begun(tmp_path, ROLLOUT) as written:
+        written.note(Machine("c", State.INSTALLED))
+        written.note(Machine("d", State.INSTALLED))
+    path = tmp_path / "fleet" / ROLLOUT.id
+    path.write_bytes(path.read_bytes()[:-torn])
+    found = record.load(tmp_path, ROLLOUT.id)
+    assert found.named(State.INSTALLED) == ("c",)
+
+
+def test_what_is_no_record_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "fleet").mkdir()
+    for name, text in (("empty", b""), ("junk", b"x" * 5000 + b"\n")):
+        (tmp_path / "fleet" / name).write_bytes(text)
+        with pytest.raises(NoSuchRollout, match="damaged"):
+            record.load(tmp_path, name)
+    for name in ("absent", "../fleet/junk", "/etc/passwd"):
+        with pytest.raises(NoSuchRollout, match="there is none"):
+            record.load(tmp_path, name)
+
+
+def test_two_cannot_follow_one_upgrade(tmp_path: Path) -> None:
+    with (
+        record.begun(tmp_path, ROLLOUT),
+        pytest.raises(RolloutBusy),
+        record.resumed(tmp_path, ROLLOUT.id),
+    ):
+        pass
