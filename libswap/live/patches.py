@@ -1,6 +1,6 @@
 """What a process's record says about function patches."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,7 @@ class PatchRecord:
         regions: what `verify` compares.
         pre_revert: address of its hook, 0 for none.
         state: "applied", "reverted" or "replaced" (by a newer one).
+        unwinder: address of the function that was told of its unwind table, 0 for none.
     """
 
     id: str
@@ -76,6 +77,7 @@ class PatchRecord:
     regions: tuple[RegionRecord, ...]
     pre_revert: int
     state: str
+    unwinder: int = 0
 
     @property
     def active(self) -> bool:
@@ -110,6 +112,13 @@ class SwitchRecord:
     area_size: int
     changes: tuple[ChangeRecord, ...]
     done: tuple[PatchRecord, ...]
+
+
+def remembered(patches: Sequence[PatchRecord], most: int = 64) -> tuple[PatchRecord, ...]:
+    """All that are in force, and of the others the last ones: a record must not grow for ever."""
+    gone = [p for p in patches if not p.active]
+    forgotten = {p.id for p in gone[: max(len(gone) - most, 0)]}
+    return tuple(p for p in patches if p.id not in forgotten)
 
 
 def patches_of(rows: Iterable[Mapping[str, Any]]) -> tuple[PatchRecord, ...]:

@@ -1,6 +1,5 @@
 """Bring one patch into one process."""
 
-import hashlib
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -10,17 +9,17 @@ from libswap.errors.patch import PatchCallFailed
 from libswap.errors.process import TargetBusy
 from libswap.live import registry, switch
 from libswap.live.insertion import Visit
-from libswap.live.patches import PatchRecord, RegionRecord
+from libswap.live.patches import PatchRecord
 from libswap.live.registry import Place
 from libswap.live.static_program import again
 from libswap.live.subject import Subject
 from libswap.operations.patch_entries import record_of, visiting
+from libswap.operations.patch_memory import again_in, anew
 from libswap.operations.patch_plan import Plan
 from libswap.operations.patch_switch import Switched, switched
 from libswap.operations.patch_values import Values
-from libswap.patch.bind import Entry, bind
 from libswap.patch.layout import PAGE, aligned
-from libswap.patch.patch import Import, Protection
+from libswap.patch.patch import Import
 
 _PERSONALITIES: Final = ("__gxx_personality_v0", "__gcc_personality_v0")
 _RECORD_ROOM: Final = 1 << 16
@@ -113,33 +112,21 @@ class Work:
 
     # Into the process
 
-    def _values(self, visit: Visit) -> Values:
-        return Values(self.subject, self.plan.module, self.plan.patch, visit)
-
     def _insert(self, visit: Visit) -> tuple[Place, PatchRecord, int]:
-        memory = visit.map(self.subject.mappings, self.plan.module.extent, self.plan.parts())
-        values = self._values(visit).all(memory)
-        bound = bind(
-            self.plan.patch,
-            memory,
-            values,
-            [Entry(e.address, self.plan.beneath(e)) for e in self.plan.entries],
-        )
-        for region in bound:
-            self.subject.memory.write(region.address, region.data.rstrip(b"\0"))
-        record = self.plan.record(memory, tuple(
-            RegionRecord(r.address, r.size, hashlib.sha256(r.data).hexdigest())
-            for r in bound if r.protection is not Protection.DATA
-        ))  # fmt: skip
+        values = Values(self.subject, self.plan.module, self.plan.patch, visit)
+        unwinder = values.unwinder() if self.plan.patch.unwind is not None else (0, 0)
+        lodging = again_in(self.plan, values, unwinder[0])
+        if lodging is None:
+            lodging = anew(self.plan, values)
+            self._register(visit, lodging.memory, unwinder)
+        record = self.plan.record(lodging.memory, lodging.constant(), unwinder[0])
         place = self._place(visit, record)
-        self._call(visit, memory)
-        return place, record, memory
+        self._call(visit, lodging.memory)
+        return place, record, lodging.memory
 
     def _call(self, visit: Visit, memory: int) -> None:
-        """The unwind table, the constructors, then the patch's own word on it."""
-        hooks, unwind = self.plan.patch.hooks, self.plan.patch.unwind
-        if unwind is not None:
-            self._register(visit, memory + unwind.offset)
+        """The constructors, then the patch's own word on it."""
+        hooks = self.plan.patch.hooks
         for offset in hooks.constructors:
             visit.call(memory + offset, "a constructor of the patch")
         if hooks.pre_apply is not None:
@@ -148,10 +135,11 @@ class Work:
                 pid = self.subject.identity.pid
                 raise PatchCallFailed(pid, "libswap_pre_apply", f"it answered {said}")
 
-    def _register(self, visit: Visit, table: int) -> None:
-        register, forget = self._values(visit).unwinder()
-        if register:
-            visit.register_frames(table, register, forget)
+    def _register(self, visit: Visit, memory: int, unwinder: tuple[int, int]) -> None:
+        register, forget = unwinder
+        unwind = self.plan.patch.unwind
+        if unwind is not None and register:
+            visit.register_frames(memory + unwind.offset, register, forget)
         elif any(
             isinstance(r, Import) and r.name in _PERSONALITIES for r in self.plan.patch.references
         ):

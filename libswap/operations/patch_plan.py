@@ -11,7 +11,7 @@ from libswap.live import switch
 from libswap.live.gate import jump
 from libswap.live.insertion import EXECUTE, READ, WRITE, Part
 from libswap.live.module import Module
-from libswap.live.patches import EntryRecord, PatchRecord, RegionRecord
+from libswap.live.patches import EntryRecord, PatchRecord, RegionRecord, remembered
 from libswap.live.quiescence import Forbidden
 from libswap.live.subject import Subject
 from libswap.operations.patch_entries import Options, Present, code_of, record_of, restored
@@ -53,8 +53,7 @@ class Plan:
         """What is mapped for it: its regions, and room for gates."""
         parts = [Part(r.offset, r.size, _PROTECTIONS[r.protection]) for r in self.patch.regions]
         if self.gates():
-            size = aligned(2 * self.gate_room(), PAGE)
-            parts.append(Part(self.patch.size, size, READ | EXECUTE))
+            parts.append(Part(self.patch.size, self.size() - self.patch.size, READ | EXECUTE))
         return parts
 
     def gate_room(self) -> int:
@@ -72,12 +71,17 @@ class Plan:
             return bytes.fromhex(entry.under[1].before) + entry.code[JUMP_SIZE:]
         return entry.code
 
-    def record(self, memory: int, regions: tuple[RegionRecord, ...]) -> PatchRecord:
+    def size(self) -> int:
+        """Of its memory, with the room for gates."""
+        return self.patch.size + (aligned(2 * self.gate_room(), PAGE) if self.gates() else 0)
+
+    def record(self, memory: int, regions: tuple[RegionRecord, ...], unwinder: int) -> PatchRecord:
         """What the process's record will say of it.
 
         Args:
             memory: where it lies.
             regions: what `verify` compares.
+            unwinder: the function that was told of its unwind table, 0 for none.
         """
         patch = self.patch
         entries = tuple(
@@ -93,7 +97,6 @@ class Plan:
             )
             for i, e in enumerate(self.entries)
         )
-        gates = self.gates()
         hook = patch.hooks.pre_revert
         return PatchRecord(
             id=secrets.token_hex(4),
@@ -103,19 +106,23 @@ class Plan:
             module=self.module.path,
             base=self.module.base,
             memory=memory,
-            size=patch.size + (aligned(2 * self.gate_room(), PAGE) if gates else 0),
-            gates=gates,
+            size=self.size(),
+            gates=self.gates(),
             entries=entries,
             regions=regions,
             pre_revert=0 if hook is None else memory + hook,
             state="applied",
+            unwinder=unwinder,
         )
 
     def _before(self, entry: Present) -> bytes:
         return self.beneath(entry)[:JUMP_SIZE]
 
     def changes(self, record: PatchRecord) -> tuple[list[switch.Change], tuple[PatchRecord, ...]]:
-        """What becomes of the entries, and all patches of the process afterwards."""
+        """What becomes of the entries, and all patches of the process afterwards.
+
+        An earlier application that had the same memory is forgotten.
+        """
         changes = [
             switch.Change(e.address, e.now, bytes.fromhex(r.after), e.code, e.replaced.label)
             for e, r in zip(self.entries, record.entries, strict=True)
@@ -127,8 +134,9 @@ class Plan:
         done = tuple(
             replace(p, state="replaced") if p.id in gone else p
             for p in record_of(self.subject).patches
+            if p.memory != record.memory
         )
-        return changes, (*done, record)
+        return changes, (*remembered(done), record)
 
     def forbidden(self) -> tuple[Forbidden, ...]:
         """Where no thread may be when the entries change."""

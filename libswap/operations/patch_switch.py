@@ -14,8 +14,9 @@ from libswap.live.registry import Place
 from libswap.live.static_program import again
 from libswap.live.subject import Subject
 from libswap.live.switch import Switch
-from libswap.live.transaction import Prepared, commit
+from libswap.live.transaction import Phase, Prepared, Write, commit
 
+_WORD: Final = 4
 _SETTLE_WAIT: Final = 2.0
 
 
@@ -44,18 +45,18 @@ def switched(
         CommitConflict: an entry was changed meanwhile; likewise.
         ProcessGone: it ended.
     """
-    if wanted.contents:
-        subject.memory.write(wanted.record.area, wanted.contents)
+    gates = _gates(subject, wanted)
+    nobody_in = (*forbidden, *live.gate_area(wanted.record))
     before = place.record
     begun, begin = place.writes(replace(before, switch=wanted.record))
     after = replace(before, switch=None, patches=wanted.record.done)
     second = wanted.second()
     _, abandon = begun.writes(replace(before, switch=None))
     if second:
-        first = Prepared(wanted.first(), tuple(forbidden), (begin,), (), (abandon,))
+        first = Prepared((*gates, *wanted.first()), nobody_in, (begin,), (), (abandon,))
     else:
         _, done = begun.writes(after)
-        first = Prepared(wanted.first(), tuple(forbidden), (begin,), (done,), (abandon,))
+        first = Prepared(wanted.first(), nobody_in, (begin,), (done,), (abandon,))
     found = commit(subject.identity, subject.memory, first, wait=wait)
     seconds = found.stopped_for
     if second:
@@ -68,6 +69,21 @@ def switched(
             ).stopped_for
     at_once = bool(wanted.record.word) or len(wanted.record.changes) == 1
     return Switched(seconds, found.attempts, found.threads, at_once)
+
+
+def _gates(subject: Subject, wanted: Switch) -> tuple[Phase, ...]:
+    """The phase that makes the gates, where they are not there from an earlier switch.
+
+    The deciding word is cleared at once: an earlier switch left it set, and a libswap that is
+    killed now would be taken for one that had come that far. Who is in such a gate since then
+    goes where the function led before, as does everybody else.
+    """
+    area, contents, memory = wanted.record.area, wanted.contents, subject.memory
+    if not contents:
+        return ()
+    memory.write(area, contents[:_WORD])
+    now = memory.read(area, len(contents))
+    return () if now == contents else ((Write(area, now, contents),),)
 
 
 def finish(subject: Subject, wait: float) -> Subject:

@@ -56,9 +56,12 @@ class Scene:
     values: dict[str, int]
 
     @contextmanager
-    def running(self, under: str = "") -> Iterator[Host]:
-        """A process, perhaps with a patch already."""
+    def running(self, under: str = "", past: str = "") -> Iterator[Host]:
+        """A process, perhaps with a patch already, and one that was taken back."""
         with host(self.program) as process:
+            if past:
+                self.apply(process, past)
+                revert(process)
             if under:
                 self.apply(process, under)
             yield process
@@ -102,14 +105,17 @@ def _verified(process: Host) -> None:
     assert (found.unfinished, found.damage, found.trouble) == (False, (), "")
 
 
-@pytest.mark.parametrize(("name", "under"), [("one", ""), ("two", ""), ("newer", "two")])
-def test_killed_while_it_applies(scene: Scene, name: str, under: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "under", "past"),
+    [("one", "", ""), ("two", "", ""), ("newer", "two", ""), ("newer", "", "newer")],
+)
+def test_killed_while_it_applies(scene: Scene, name: str, under: str, past: str) -> None:
     """All functions are old or all are new, and the next libswap does what this one should."""
-    with scene.running(under) as process:
+    with scene.running(under, past) as process:
         steps = _steps(lambda: scene.apply(process, name))
     seen = set()
     for step in steps:
-        with scene.running(under) as process:
+        with scene.running(under, past) as process:
             killed(lambda: scene.apply(process, name), step)
             now = process.scenario(5)
             assert now in (scene.values[under], scene.values[name]), step
@@ -122,13 +128,13 @@ def test_killed_while_it_applies(scene: Scene, name: str, under: str) -> None:
     assert seen == {scene.values[under], scene.values[name]}, "before the turn and behind it"
 
 
-@pytest.mark.parametrize("name", ["one", "two"])
-def test_killed_while_it_takes_back(scene: Scene, name: str) -> None:
-    with scene.running(name) as process:
+@pytest.mark.parametrize(("name", "past"), [("one", ""), ("two", ""), ("newer", "newer")])
+def test_killed_while_it_takes_back(scene: Scene, name: str, past: str) -> None:
+    with scene.running(name, past) as process:
         steps = _steps(lambda: revert(process))
     seen = set()
     for step in steps:
-        with scene.running(name) as process:
+        with scene.running(name, past) as process:
             killed(lambda: revert(process), step)
             now = process.scenario(5)
             assert now in (OLD, scene.values[name]), step

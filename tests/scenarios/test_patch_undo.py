@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from libswap.errors.live import RecordDamaged
 from libswap.errors.patch import NoSuchPatch
 from libswap.linux.memory import ProcessMemory
 from libswap.live import registry
+from libswap.live.patches import remembered
 from libswap.operations.moves import Moved
 from libswap.operations.patch_apply import apply
 from libswap.operations.patch_entries import Options
@@ -25,6 +28,8 @@ from support.swapping import Stage, reverted
 
 pytestmark = [pytest.mark.compiler, pytest.mark.ptrace]
 
+_UNTIL_ALL_WERE_THERE = 12
+"""Rounds after which each patch has been applied in every way: alone, and for each other one."""
 LIBRARY = (
     "static int n;\nint version(void) { return VERSION; }\n"
     "int next(void) { return ++n * 10 + VERSION; }\n"
@@ -195,19 +200,72 @@ def test_a_newer_one_takes_the_place(stage: Stage, target: Target, tmp_path: Pat
     assert target.ask() == "1031"
 
 
-@series("1,000 in a row", patch="works; each leaves its few pages mapped")
+def footprint(pid: int) -> tuple[int, int]:
+    """How many mappings a process has, and how many patches its record knows."""
+    return len(maps_of(pid)), len(status([pid]).processes[0].patches)
+
+
+@series("1,000 in a row", patch="works; each uses the memory that it had before")
 def test_many_in_a_row(stage: Stage, target: Target, tmp_path: Path) -> None:
-    rounds = int(os.environ.get("LIBSWAP_ROUNDS", "25"))
+    rounds = int(os.environ.get("LIBSWAP_ROUNDS", "18"))
     paths = [fix(stage, tmp_path, n) for n in (5, 6)]
+    settled, calls = (0, 0), count(1)
     for turn in range(rounds):
+        if turn == _UNTIL_ALL_WERE_THERE:
+            settled = footprint(target.pid)
         n = turn % 2
         applied(paths[n], target.pid, replace=bool(turn % 3))
-        assert target.ask().startswith(f"{5 + n}")
+        assert target.ask() == str((5 + n) * 1001 + next(calls) * 10)
         if turn % 3 == 2:
             while status([target.pid], active=True).processes[0].patches:
                 taken_back(target.pid)
-            assert target.ask().startswith("1")
+            assert target.ask() == str(1001 + next(calls) * 10)
     assert status([target.pid], verify=True).exit_code == 0
+    assert footprint(target.pid) <= settled, "it grows"
+
+
+@series("a patch with variables of its own, again", patch="works; they begin anew, in new memory")
+def test_variables_of_a_patch_begin_anew(stage: Stage, target: Target, tmp_path: Path) -> None:
+    counting = "int version(void) { static int calls; return ++calls; }\n"
+    path = stage.patch(counting, tmp_path / "counting.lsp")
+    for _ in range(2):
+        applied(path, target.pid)
+        assert [int(target.ask()) // 1000 for _ in range(3)] == [1, 2, 3]
+        taken_back(target.pid)
+    places = {p.memory for p in status([target.pid]).processes[0].patches}
+    assert len(places) == 2, "a call that still runs has the variables that it began with"
+
+
+@series("a patch over another one and alone, in turn")
+def test_the_memory_fits_what_lies_below(stage: Stage, target: Target, tmp_path: Path) -> None:
+    calling = (
+        "int libswap_original_version(void);\n"
+        "int version(void) { return libswap_original_version() + 40; }\n"
+    )
+    below, above = fix(stage, tmp_path, 5), stage.patch(calling, tmp_path / "above.lsp")
+    found = []
+    for _ in range(3):
+        applied(above, target.pid)
+        assert target.ask().startswith("41")
+        taken_back(target.pid)
+        applied(below, target.pid)
+        applied(above, target.pid)
+        assert target.ask().startswith("45")
+        taken_back(target.pid)
+        taken_back(target.pid)
+        assert target.ask().startswith("1")
+        found.append(footprint(target.pid))
+    assert len(set(found)) == 1, "one place for each of the two, and each of them again"
+
+
+def test_a_record_forgets_what_was_taken_back_long_ago(
+    stage: Stage, target: Target, tmp_path: Path
+) -> None:
+    applied(fix(stage, tmp_path, 5), target.pid)
+    (one,) = status([target.pid]).processes[0].patches
+    gone = [replace(one, id=f"{n:08x}", state="reverted") for n in range(100)]
+    kept = remembered([gone[0], one, *gone[1:]])
+    assert kept == (one, *gone[36:])
 
 
 @series("all processes of a service")
