@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -10,16 +11,16 @@ from libswap.live.calls import Call, Result, Returned
 from libswap.live.thread import state
 from libswap.live.transaction import Prepared, commit
 from support.compiler import Compiler
+from support.patching import Bench, applied, taken_back
 from support.target import RTLD_NOW, Target, Traced, borrowed, borrowed_thread, running
 
 pytestmark = [pytest.mark.ptrace, pytest.mark.compiler, pytest.mark.alone]
-
-
-@pytest.mark.scenario(
-    "threads",
-    ("AVX-512, mask and x87 state live (canaries in every register, the red zone, MXCSR, errno)",),
-    live="works",
+CANARIES = (
+    "AVX-512, mask and x87 state live (canaries in every register, the red zone, MXCSR, errno)"
 )
+
+
+@pytest.mark.scenario("threads", (CANARIES,), live="works")
 def test_every_register_and_errno_survive_forty_borrows(compiler: Compiler) -> None:
     library = compiler.library("live/clobber.c", "-mno-avx")
     path = str(library).encode()
@@ -40,6 +41,19 @@ def test_every_register_and_errno_survive_forty_borrows(compiler: Compiler) -> N
             commit(target.identity, memory, Prepared(()), wait=5)
         target.say("report")
         assert target.line().startswith("intact")
+
+
+@pytest.mark.scenario("threads", (CANARIES,), patch="works")
+def test_every_register_survives_twenty_patches(compiler: Compiler, tmp_path: Path) -> None:
+    program = compiler.program("live/canary.c", "-O1")
+    path = Bench(compiler, tmp_path).patch(program, 'const char *width(void) { return "new"; }\n')
+    with running(program) as target:
+        for _ in range(20):
+            applied(path, target.pid)
+            taken_back(target.pid)
+        applied(path, target.pid)
+        target.say("report")
+        assert target.line() == "intact new"
 
 
 @pytest.mark.scenario(

@@ -7,7 +7,7 @@ import pytest
 
 from libswap.errors.patch import PatchRefused
 from libswap.operations.patch_show import show
-from support.compiler import Compiler
+from support.compiler import Compiler, has
 from support.patching import Bench, applied, refused, taken_back
 
 pytestmark = [pytest.mark.compiler, pytest.mark.ptrace]
@@ -110,8 +110,30 @@ def test_jumps_into_the_first_bytes(bench: Bench, code: str, before: int) -> Non
         assert process.scenario(5) == before
 
 
-@entries("several names for one address", "two functions folded into one",
-         patch="works for all of them at once: shared-code")  # fmt: skip
+FOLDS = {
+    "by the compiler": ("-fipa-icf",),
+    "by the linker": ("-fno-ipa-icf", "-ffunction-sections", "-fuse-ld=lld", "-Wl,--icf=all"),
+}
+
+
+@entries("two functions folded into one", patch="works for all of them at once: shared-code")
+@pytest.mark.parametrize("how", FOLDS)
+def test_functions_that_were_folded(bench: Bench, how: str) -> None:
+    if "linker" in how and not has("ld.lld"):
+        pytest.skip("ld.lld is not installed")
+    source = (
+        "static KEEP long f(long x) { return x + 1; }\n"
+        "static KEEP long g(long x) { return x + 1; }\n"
+        "long scenario(long x) { return f(x) * 100 + g(x); }\n"
+    )
+    program = bench.program(source, *FOLDS[how])
+    path = bench.patch(program, FIX)
+    (finding,) = [f for f in show(path).patch.findings if f.word == "shared-code"]
+    assert finding.detail.startswith("the same code is also g")
+    bench.tried(program, FIX, 606, 4545, question=5)
+
+
+@entries("several names for one address", patch="works for all of them at once: shared-code")
 def test_several_names_of_one_function(bench: Bench) -> None:
     source = (
         "KEEP long f(long x) { return x + 1; }\n"

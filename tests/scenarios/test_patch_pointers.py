@@ -64,6 +64,7 @@ def test_handlers_that_were_registered_before(bench: Bench) -> None:
 WAITING = """
 #include <pthread.h>
 #include <setjmp.h>
+#include <stdlib.h>
 #include <unistd.h>
 static int pipes[2];
 static jmp_buf back;
@@ -73,18 +74,25 @@ KEEP long sleeper(long x) { char c; if (read(pipes[0], &c, 1) != 1) return -1; r
 KEEP long jumper(long x) { char c; if (setjmp(back)) return x + 2;
     if (read(pipes[0], &c, 1) != 1) return -1;
     longjmp(back, 1); }
-static void *run(void *p) { result = (p ? jumper : sleeper)(5); return p; }
+KEEP int order(const void *a, const void *b) { char c;
+    if (read(pipes[0], &c, 1) != 1) return 0; return *(int *)a - *(int *)b; }
+KEEP long sorter(long x) { int v[2] = {(int)x, 1};
+    qsort(v, 2, sizeof v[0], order); return v[0]; }
+static long (*const calls[])(long) = {sleeper, jumper, sorter};
+static void *run(void *p) { result = calls[(long)p](5); return p; }
 long scenario(long x) {
-    if (x < 2) { if (!pipes[1] && pipe(pipes)) return -1;
-        return pthread_create(&thread, 0, run, x ? &x : 0); }
-    if (x == 2) { if (write(pipes[1], "x", 1) != 1) return -1; pthread_join(thread, 0);
+    if (x < 3) { if (!pipes[1] && pipe(pipes)) return -1;
+        return pthread_create(&thread, 0, run, (void *)x); }
+    if (x == 3) { if (write(pipes[1], "x", 1) != 1) return -1; pthread_join(thread, 0);
         return result; }
     return 0;
 }
 """
+ORDER = "int order(const int *a, const int *b) { return *b - *a; }\n"
 INSIDE = {
-    0: ("sleeper", "long sleeper(long x) { return x + 70; }\n", 6),
-    1: ("jumper", "long jumper(long x) { return x + 70; }\n", 7),
+    0: ("sleeper", "long sleeper(long x) { return x + 70; }\n", 6, 75),
+    1: ("jumper", "long jumper(long x) { return x + 70; }\n", 7, 75),
+    2: ("order", ORDER, 1, 5),
 }
 
 
@@ -95,7 +103,7 @@ INSIDE = {
 )
 @pytest.mark.parametrize("which", INSIDE)
 def test_a_call_in_flight_ends_in_the_old_code(bench: Bench, which: int) -> None:
-    name, fix, old = INSIDE[which]
+    name, fix, old, new = INSIDE[which]
     program = bench.program(WAITING)
     path = bench.patch(program, fix)
     with bench.running(program) as process:
@@ -104,7 +112,7 @@ def test_a_call_in_flight_ends_in_the_old_code(bench: Bench, which: int) -> None
         assert found.error == "CommitBlocked"
         assert name in found.reason
         applied(path, process.pid, relaxed=True)
-        assert process.scenario(2) == old, "the running call"
+        assert process.scenario(3) == old, "the running call"
         assert process.scenario(which) == 0
-        assert process.scenario(2) == 75, "the next one, which reads nothing"
+        assert process.scenario(3) == new, "the next one, which reads nothing"
         taken_back(process.pid)
