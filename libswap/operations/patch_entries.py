@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +24,7 @@ from libswap.live.static_program import static_runtime
 from libswap.live.subject import Subject
 from libswap.patch.patch import Patch, Replaced
 from libswap.patch.target import content_hash
+from libswap.process.ending import while_it_lives
 from libswap.process.identity import Identity
 
 _FUNCTION_SHOWN: Final = 1 << 16
@@ -53,13 +54,12 @@ def alone(identity: Identity, options: Options) -> Iterator[None]:
     """No other libswap works on a process, and it is fit for ours; a dry run only looks.
 
     Raises:
+        ProcessGone: it ended, whatever it was that failed.
         LibswapError: as `require_fit`; or another libswap held it for all of `options.wait`.
     """
-    if options.dry_run:
-        require_fit(identity)
-        yield
-        return
-    with exclusively(identity.pid, time.monotonic() + options.wait):
+    deadline = time.monotonic() + options.wait
+    lock = nullcontext() if options.dry_run else exclusively(identity.pid, deadline)
+    with while_it_lives(identity), lock:
         require_fit(identity)
         yield
 

@@ -34,6 +34,7 @@ from libswap.operations.moves import (
     process_name,
 )
 from libswap.operations.swap import move_back, moved, while_it_changes
+from libswap.process.ending import while_it_lives
 from libswap.process.identity import Identity
 
 _DONE: Final = ("switched", "done")
@@ -72,7 +73,7 @@ def _one(
     try:
         identity = Identity.of(pid)
         alone = nullcontext() if dry_run else exclusively(pid, time.monotonic() + options.wait)
-        with alone, Subject.open(identity, cache) as found:
+        with while_it_lives(identity), alone, Subject.open(identity, cache) as found:
             subject = found if dry_run else draining.finish(finish(found, options), options)
             drain = _drain(subject.record, id_)
             if drain is not None:

@@ -52,6 +52,7 @@ from libswap.operations.moves import (
     process_name,
 )
 from libswap.operations.survival import Verdict
+from libswap.process.ending import while_it_lives
 from libswap.process.identity import Identity
 from libswap.scan.usage import users_of
 
@@ -177,7 +178,11 @@ class _Run:
     def _results_of(self, identity: Identity) -> Iterator[ProcessResult]:
         name = process_name(identity.pid)
         try:
-            with self._alone(identity), Subject.open(identity, self.cache) as found:
+            with (
+                while_it_lives(identity),
+                self._alone(identity),
+                Subject.open(identity, self.cache) as found,
+            ):
                 yield from self._libraries(self._ready(found), name)
         except ProcessGone as error:
             skipped = Skipped(error.message)
@@ -251,7 +256,8 @@ class _Run:
     def _outcomes(self, subject: Subject, group: Sequence[_Part]) -> list[tuple[str, Outcome]]:
         """All of a group are moved, or none."""
         try:
-            outcomes = while_it_changes(subject.again(), lambda now: self._move(now, group))
+            with while_it_lives(subject.identity):
+                outcomes = while_it_changes(subject.again(), lambda now: self._move(now, group))
         except ProcessGone:
             raise
         except LibswapError as error:
