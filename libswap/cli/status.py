@@ -23,7 +23,8 @@ def command(
         typer.Option(
             "--settle",
             help="First finish what a libswap that was killed has left: a swap that was broken "
-            "off, and calls that take a longer way since.",
+            "off, and calls that take a longer way since; and end drains whose last old object is "
+            "gone.",
         ),
     ] = False,
     state_dir: StateDir = None,  # noqa: ARG001  the record lies in the process

@@ -231,7 +231,7 @@ def _left(subject: Subject, drain: DrainRecord, found: Remains) -> Left:
         id=drain.event,
         library=library_of(subject, drain),
         back=drain.stage is Stage.GOING_BACK,
-        seen=len(found.seen), found=len(found.linked), calls=sum(e.uses for e in found.seen),
+        seen=len(found.seen), found=len(found.linked), calls=sum(e.uses + 1 for e in found.seen),
         new=found.new, doubts=found.doubts(), until=drain.until, then=drain.then,
         overdue=bool(drain.until) and time.time() >= drain.until,
     )  # fmt: skip

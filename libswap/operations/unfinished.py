@@ -12,13 +12,14 @@ from libswap.live.module import LibraryCache
 from libswap.live.outlook import Options
 from libswap.live.recovery import bring_to_an_end
 from libswap.live.subject import Subject
+from libswap.operations import draining
 from libswap.operations.moves import process_name
 from libswap.operations.status import ProcessStatus, Status, found_in
 from libswap.process.identity import Identity
 
 
 def finish(pids: Sequence[int] = (), options: Options | None = None) -> Status:
-    """Finish or take back swaps that were broken off, and lead calls past their gates.
+    """Finish or take back what was broken off, lead calls past gates, end drains that are over.
 
     Args:
         pids: these processes; none for every process that carries a record.
@@ -37,7 +38,8 @@ def _one(pid: int, *, cache: LibraryCache, options: Options) -> ProcessStatus:
             exclusively(pid, time.monotonic() + options.wait),
             Subject.open(Identity.of(pid), cache) as subject,
         ):
-            return found_in(bring_to_an_end(subject, options))
+            done = draining.finish(bring_to_an_end(subject, options), options)
+            return found_in(draining.settle_quietly(done, options))
     except LibswapError as error:
         return ProcessStatus(
             pid, process_name(pid), (), (), unfinished=False, trouble=error.message

@@ -21,6 +21,7 @@ from libswap.operations.revert import revert
 from libswap.operations.settle import settle
 from libswap.operations.status import status
 from libswap.operations.swap import Request, swap_library
+from libswap.operations.unfinished import finish
 from support.compiler import FIXTURES, Compiler
 from support.driven import Target
 from support.swapping import Stage
@@ -204,3 +205,15 @@ def test_a_drain_whose_time_is_up_is_taken_back(stage: Stage) -> None:
         assert asked(target, "free 1") == [0]
         assert isinstance(settled(stage, target), TakenBack)
         assert asked(target, "version", "step 0") == [1, 12]
+
+
+def test_status_can_end_a_drain_that_is_over(stage: Stage) -> None:
+    with started(stage) as target:
+        begun(stage, target)
+        (process,) = finish([target.pid]).processes
+        assert process.drains, "old objects are left"
+        assert asked(target, "free 0", "detach 0") == [0, 0]
+        (process,) = finish([target.pid]).processes
+        assert not process.drains
+        assert process.events[-1].state == "done"
+        assert asked(target, "new 1 10", "step 1", "version") == [1, 12, 2]
