@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 
 from libswap.elf.image import EM_X86_64, Image
+from libswap.survival import addresses
 from libswap.survival.code import Code
 from libswap.survival.comparison import Comparison
 from libswap.survival.evidence import Compared, Evidence, Weight
@@ -64,7 +65,10 @@ def examine(old: Source, new: Source, *, seconds: float) -> Examined:
     pairs.find()
     comparison = Comparison.of(pairs)
     compared = comparison.run(deadline)
-    found = (*comparison.evidence, *moved_entries(pairs))
+    found = (
+        *comparison.evidence, *moved_entries(pairs), *addresses.compared(after),
+        *addresses.labels(after),
+    )  # fmt: skip
     ranks = {weight: rank for rank, weight in enumerate(Weight)}
     ordered = sorted(found, key=lambda e: (ranks[e.weight], e.kind, e.subject, e.old))
     return Examined(identical=False, evidence=tuple(ordered), compared=compared)

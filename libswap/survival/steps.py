@@ -18,7 +18,7 @@ REGISTERS: Final = 16
 RIP: Final = 16
 
 OTHER, MOVE, LOAD, STORE, ADDRESS, CONSTANT, ADD, PUSH, POP, CALL, CALL_AT, JUMP, BRANCH, JUMP_AT, \
-    RETURN, NOTHING, SUM = range(17)  # fmt: skip
+    RETURN, NOTHING, SUM, COMPARE = range(18)  # fmt: skip
 """What a step does. CALL_AT and JUMP_AT go where a register or a word in memory says; ADD adds a
 number to a register, SUM another register or a word in memory."""
 
@@ -238,5 +238,5 @@ def _kinds(iced: "ModuleType") -> dict[int, int]:
     return {
         m.MOV: MOVE, m.MOVZX: MOVE, m.MOVSX: MOVE, m.MOVSXD: MOVE,
         m.LEA: ADDRESS, m.XOR: CONSTANT, m.ADD: ADD, m.SUB: ADD, m.INC: ADD, m.DEC: ADD,
-        m.PUSH: PUSH, m.POP: POP, m.NOP: NOTHING, m.ENDBR64: NOTHING,
+        m.PUSH: PUSH, m.POP: POP, m.NOP: NOTHING, m.ENDBR64: NOTHING, m.CMP: COMPARE,
     }  # fmt: skip

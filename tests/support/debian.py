@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 SUITES: Final = ("bullseye", "bookworm", "trixie", "forky")
-SECURED: Final = ("bookworm-security",)
-_LISTED: Final = "suites.list"
+LATER: Final = ("bookworm-updates", "bookworm-backports")
+SECURED: Final = ("bullseye-security", "bookworm-security", "trixie-security")
+_LISTED: Final = "pools.list"
 _KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 Step: TypeAlias = list[str] | tuple[Path, str, str]
 """A command to run, or a file, a text in it and the text that takes its place."""
@@ -111,7 +112,7 @@ class Debian:
             directory.mkdir(parents=True, exist_ok=True)
         (state / "status").touch()
         listed = state / f"{_LISTED}.new"
-        places = [(mirror, suite) for suite in SUITES]
+        places = [(mirror, suite) for suite in (*SUITES, *LATER)]
         places += [(mirror.rstrip("/") + "-security", suite) for suite in SECURED]
         listed.write_text(
             "".join(f"{t} {signed}{m} {s} main\n" for m, s in places for t in ("deb", "deb-src"))

@@ -89,6 +89,20 @@ def test_a_field_of_another_width_is_no_likely_case(compiler: Compiler) -> None:
     assert judged(compiler, "NARROWED").verdict in (Verdict.UNKNOWN, Verdict.UNSAFE)
 
 
+@pytest.mark.parametrize(
+    ("change", "kind", "where"),
+    [("COMPARED", "address-compared", "store_flags"), ("LABELS", "label-addresses", "store_run")],
+)
+def test_addresses_of_code_in_objects_make_it_unknown(
+    compiler: Compiler, change: str, kind: str, where: str
+) -> None:
+    found = judged(compiler, change)
+    assert found.verdict is Verdict.UNKNOWN
+    assert [(e.kind, e.subject) for e in found.evidence if e.weight is Weight.DOUBT] == [
+        (kind, where)
+    ]
+
+
 def test_data_that_no_longer_exists_makes_it_unknown(compiler: Compiler) -> None:
     found = judged(compiler, "RENAMED")
     assert found.verdict is Verdict.UNKNOWN

@@ -3,17 +3,22 @@
 from collections.abc import Iterator
 from typing import Final
 
+from libswap.errors.base import MissingTool
 from libswap.linux.memory import Range
 from libswap.live.findings import Severity
 from libswap.live.library import Library
 from libswap.live.pairing import pair
 from libswap.live.state import alike
 from libswap.live.writable import writable_ranges
+from libswap.survival.code import Code, Function
 from libswap.survival.evidence import Evidence, Weight
+from libswap.survival.functions import Bodies
+from libswap.survival.steps import Steps
 
 _OF_THE_TOOLCHAIN: Final = 32
 """crtbegin's __dso_handle, and the word that its `completed` ends in."""
 _SHOWN: Final = 6
+_MOST_FUNCTIONS: Final = 2000
 
 
 def static_data(old: Library, new: Library) -> Iterator[Evidence]:
@@ -47,12 +52,41 @@ def _nameless(library: Library, named: list[Range]) -> int:
 
 
 def _without_names(old: Library, new: Library, count: int) -> Evidence:
-    if not old.statics and alike(old, new):
-        return Evidence(
-            "static-data", Weight.NOTE, "data without names", f"{count} bytes",
-            "laid out alike: --state carry takes it over as a whole",
-        )  # fmt: skip
-    return Evidence(
-        "static-data", Weight.DOUBT, "data without names", f"{count} bytes",
-        "laid out otherwise: it begins anew unless debug symbols name it",
-    )  # fmt: skip
+    size = f"{count} bytes"
+    if old.statics or not alike(old, new):
+        told = "laid out otherwise: it begins anew unless debug symbols name it"
+        return Evidence("static-data", Weight.DOUBT, "data without names", size, told)
+    if _used_by_old_code(old):
+        told = "laid out alike, but it leads to old code that has data of its own"
+        return Evidence("static-data", Weight.DOUBT, "data without names", size, told)
+    told = "laid out alike: --state carry takes it over as a whole"
+    return Evidence("static-data", Weight.NOTE, "data without names", size, told)
+
+
+def _used_by_old_code(library: Library) -> bool:
+    """Whether functions without names that the data point to use the library's data in turn.
+
+    Carried over, the data go on to point to them in the old copy, whose data have begun anew.
+    """
+    code = Code(library.image, library.symbol_file)
+    try:
+        bodies = Bodies(code, Steps())
+    except MissingTool:
+        return True
+    ranges = writable_ranges(library)
+    todo = {
+        to for place, to in code.pointers.items()
+        if to in code.by_start and any(place in r for r in ranges)
+    }  # fmt: skip
+    seen: set[int] = set()
+    while todo and len(seen) < _MOST_FUNCTIONS:
+        function = code.by_start[todo.pop()]
+        seen.add(function.start)
+        if function.exported:
+            continue
+        for _, named in bodies.references(bodies.of(function)):
+            if isinstance(named, Function):
+                todo |= {named.start} - seen
+            elif isinstance(named, int) and any(named in r for r in ranges):
+                return True
+    return bool(todo)

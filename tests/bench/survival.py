@@ -1,0 +1,115 @@
+"""The verdict on live objects against what becomes of them, for real versions of real libraries."""
+
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from libswap.elf.image import Image
+from libswap.live.module import LibraryCache
+from libswap.operations.survival import Verdict, survival
+from libswap.survival.examination import Source, examine
+from support.debian import Debian, cache_dir
+from support.encounter import Truth, encounter
+from support.versions import REAL, Real, Version, versions
+from tests.bench.section import Section, side_by_side
+
+FURTHEST = 2
+"""Pairs of neighbours, and of those with one version between them."""
+GOOD = {Verdict.PROVEN, Verdict.LIKELY}
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One pair of versions."""
+
+    library: str
+    old: Version
+    new: Version
+    verdict: Verdict
+    because: str
+    truth: Truth
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """Every pair, as a table."""
+
+    pairs: tuple[Judged, ...]
+
+    def markdown(self) -> str:
+        cases = [p for p in self.pairs if p.truth is not Truth.UNUSABLE]
+        lines = ["### Every pair", "", _about(cases, len(self.pairs)), ""]
+        lines += ["| library | old | new | verdict | truth | why, or what happened |"]
+        lines += ["|---|---|---|---|---|---|"]
+        lines += [
+            f"| {p.library} | {p.old.version} | {p.new.version} | {p.verdict.value} "
+            f"| {p.truth.value} | {_cell(p)} |"
+            for p in self.pairs
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def _about(cases: list[Judged], every: int) -> str:
+    counts = Counter((p.truth, p.verdict in GOOD) for p in cases)
+    safe = counts[Truth.SAFE, True] + counts[Truth.SAFE, False]
+    unsafe = counts[Truth.UNSAFE, True] + counts[Truth.UNSAFE, False]
+    return (
+        f"{len(cases)} pairs of {len({p.library for p in cases})} libraries whose truth could be"
+        f" established ({every} were tried). A process makes objects with the old version and uses"
+        " them, is really moved to the new one (`libswap live --force`, a checked heap), uses and"
+        " destroys them there, and does it all once more. *no case*: no swap is possible at all,"
+        f" or the driver does not work. Of {unsafe} unsafe pairs {counts[Truth.UNSAFE, True]} are"
+        f" called proven or likely; of {safe} safe ones {counts[Truth.SAFE, True]} are"
+        f" ({100 * counts[Truth.SAFE, True] / max(safe, 1):.0f} %)."
+    )
+
+
+def _cell(pair: Judged) -> str:
+    text = pair.because if pair.verdict not in GOOD else ""
+    if pair.truth is not Truth.SAFE:
+        text = f"{text}; {pair.told}" if text else pair.told
+    return text.replace("|", "/")[:110]
+
+
+def run() -> tuple[Section | Classifier, ...]:
+    debian = Debian(cache_dir())
+    found = [(real, tuple(versions(debian, real))) for real in REAL]
+    judged = [pair for real, builds in found for pair in _judged(real, builds)]
+    return Classifier(tuple(judged)), _speed(found)
+
+
+def _judged(real: Real, builds: tuple[Version, ...]) -> Iterator[Judged]:
+    for (i, old), (j, new) in combinations(enumerate(builds), 2):
+        if j - i > FURTHEST:
+            continue
+        cache = LibraryCache()
+        said = survival(cache.open(str(old.path)), cache.open(str(new.path)))
+        with tempfile.TemporaryDirectory() as work:
+            met = encounter(real.name, old.path, new.path, Path(work))
+        because = f"{said.evidence[0].kind}: {said.evidence[0].subject}" if said.evidence else ""
+        yield Judged(real.name, old, new, said.verdict, because, met.truth, met.told)
+
+
+def _speed(found: list[tuple[Real, tuple[Version, ...]]]) -> Section:
+    """How long the comparison of machine code takes, without the result that is kept."""
+    sizes = {}
+    for real, builds in found:
+        if len(builds) > 1:
+            old, new = builds[-2:]
+            size = old.path.stat().st_size
+            sizes[size] = (f"{real.name} ({size / 1e6:.1f} MB)", old, new)
+    chosen = [sizes[s] for s in sorted(sizes)[-4:]]
+    acts = {name: lambda o=old, n=new: _examined(o, n) for name, old, new in chosen}
+    about = "Processor time is what it takes; nothing is read from the disk twice."
+    return Section("Time of a verdict", about, side_by_side(acts, rounds=3))
+
+
+def _examined(old: Version, new: Version) -> float:
+    begun = time.process_time()
+    examine(*(Source(Image.open(v.path)) for v in (old, new)), seconds=60)
+    return time.process_time() - begun
