@@ -8,7 +8,6 @@ existing file for writing.
 import ctypes
 import errno
 import fcntl
-import hashlib
 import os
 import stat
 import struct
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Final, Self
 
 from libswap.errors.base import SystemRefused
-from libswap.errors.install import NoSpace
 from libswap.linux import libc
 
 FICLONE: Final = 0x40049409  # linux/fs.h
@@ -70,6 +68,8 @@ def refusal(action: str, path: str) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            from libswap.errors.install import NoSpace  # noqa: PLC0415  a scan comes without it
+
             raise NoSpace(path, reason) from error
         raise SystemRefused(action, path, reason) from error
 
@@ -331,6 +331,8 @@ def _write_at(target: int, data: bytes, offset: int) -> int:
 
 def sha256(descriptor: int, path: str) -> str:
     """The SHA-256 of a file's bytes from its beginning, in hexadecimal."""
+    import hashlib  # noqa: PLC0415  a scan comes without it
+
     digest, offset = hashlib.sha256(), 0
     with refusal("read", path):
         while data := os.pread(descriptor, _CHUNK, offset):

@@ -3,13 +3,16 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from libswap.errors.base import UsageError
 from libswap.errors.process import NobodyMaps
 from libswap.scan.scanner import Scan, scan
 from libswap.scan.superseded import Record
-from libswap.scan.usage import Usage, users_of
 from libswap.settings import Settings
+
+if TYPE_CHECKING:
+    from libswap.scan.usage import Usage
 
 
 def scan_machine(settings: Settings) -> Scan:
@@ -22,7 +25,7 @@ def scan_machine(settings: Settings) -> Scan:
     return without_moved(found)
 
 
-def scan_files(paths: Sequence[str], settings: Settings) -> Usage:
+def scan_files(paths: Sequence[str], settings: Settings) -> "Usage":
     """Every process that maps one of these files, current or not.
 
     Args:
@@ -33,6 +36,8 @@ def scan_files(paths: Sequence[str], settings: Settings) -> Usage:
         UsageError: a path is a directory.
         NobodyMaps: a path names no file, and nothing that is mapped had that name.
     """
+    from libswap.scan.usage import users_of  # noqa: PLC0415  the machine is scanned without it
+
     for path in paths:
         if os.path.isdir(path):  # noqa: PTH112  a string is what the user gave
             raise UsageError(

@@ -31,7 +31,7 @@ class Identity:
         Raises:
             ProcessGone: there is none.
         """
-        return cls(pid, _start_time(pid, procfs))
+        return cls(pid, start_time(pid, procfs))
 
     def check(self, procfs: Procfs = PROC) -> None:
         """Make sure that the PID still means this process; a zombie still is the one it was.
@@ -39,7 +39,7 @@ class Identity:
         Raises:
             ProcessGone: it ended, whether or not another has its PID now.
         """
-        if _start_time(self.pid, procfs) != self.start_time:
+        if start_time(self.pid, procfs) != self.start_time:
             raise ProcessGone(self.pid)
 
     def started_at(self) -> float:
@@ -60,7 +60,12 @@ def parse_start_time(stat: bytes) -> int:
     return int(stat[stat.rindex(b")") + 2 :].split(None, 20)[19])
 
 
-def _start_time(pid: int, procfs: Procfs) -> int:
+def start_time(pid: int, procfs: Procfs = PROC) -> int:
+    """When the process that has this PID now started, in clock ticks from boot.
+
+    Raises:
+        ProcessGone: there is none.
+    """
     try:
         return parse_start_time(procfs.read_line(pid, "stat"))
     except (FileNotFoundError, ProcessLookupError):

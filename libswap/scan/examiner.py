@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -10,7 +11,7 @@ from libswap.errors.process import ProcessGone
 from libswap.linux.files import FileId
 from libswap.linux.procfs import PROC, Procfs
 from libswap.linux.procmap import FileKey
-from libswap.process.identity import TICKS_PER_SECOND, Identity, boot_time
+from libswap.process.identity import TICKS_PER_SECOND, Identity, boot_time, start_time
 from libswap.process.namespaces import View
 from libswap.scan.census import MappedFile
 from libswap.scan.loading import how_loaded
@@ -72,7 +73,7 @@ class Examiner:
     _directories: dict[tuple[View, bytes], float] = field(default_factory=dict)
     _now: dict[MappedFile, FileNow] = field(default_factory=dict)
     _witnesses: dict[int, Witness] = field(default_factory=dict)
-    _identities: dict[int, Identity] = field(default_factory=dict)
+    _starts: dict[int, int] = field(default_factory=dict)
 
     def identity(self, pid: int) -> Identity:
         """The process that had this PID when it was first asked about.
@@ -80,9 +81,9 @@ class Examiner:
         Raises:
             ProcessGone: it has ended.
         """
-        if pid not in self._identities:
-            self._identities[pid] = Identity.of(pid, self.procfs)
-        return self._identities[pid]
+        if pid not in self._starts:
+            self._starts[pid] = start_time(pid, self.procfs)
+        return Identity(pid, self._starts[pid])
 
     def witness(self, pid: int) -> Witness:
         """The process as a witness, whose mappings are read once."""
@@ -126,23 +127,21 @@ class Examiner:
             )
         return self._suspicions[file]
 
-    def started_before(self, moment: float, pids: Iterable[int]) -> list[int]:
+    def started_before(self, moment: float, pids: Sequence[int]) -> list[int]:
         """Those of some processes that are older than a moment, the oldest first.
 
         Args:
             moment: seconds since the epoch.
             pids: of the processes; those that have ended are left out.
         """
-        starts = {}
+        starts = self._starts
         for pid in pids:
-            if (identity := self._identities.get(pid)) is None:
-                try:
-                    identity = self.identity(pid)
-                except ProcessGone:
-                    continue
-            starts[pid] = identity.start_time
+            if pid not in starts:
+                with suppress(ProcessGone):
+                    starts[pid] = start_time(pid, self.procfs)
         limit = (moment - boot_time()) * TICKS_PER_SECOND
-        return sorted((pid for pid in starts if starts[pid] < limit), key=starts.__getitem__)
+        early = [pid for pid in pids if pid in starts and starts[pid] < limit]
+        return sorted(early, key=starts.__getitem__)
 
     def is_unharmed(self, file: MappedFile, lookup: Lookup, oldest: Sequence[int]) -> bool:
         """Whether the oldest processes that map a file show that only its attributes changed.
