@@ -12,6 +12,7 @@ from pathlib import PurePath
 from typing import Any
 
 from libswap.cli.app import COMMANDS
+from libswap.cli.session import GROUPS
 from libswap.report import views
 from libswap.report.machine import FORMAT
 
@@ -50,7 +51,10 @@ def schema() -> str:
         "properties": {
             "format": {"const": FORMAT},
             "libswap": {"type": "string", "description": "the version that printed it"},
-            "command": {"type": "string"},
+            "command": {
+                "type": "string",
+                "description": "as it was said: scan, or patch apply of a group",
+            },
             "exit_code": {"type": "integer", "description": "see exit-codes.md"},
             "result": {"type": ["object", "null"]},
             "error": {"anyOf": [{"$ref": "#/$defs/error"}, {"type": "null"}]},
@@ -79,8 +83,10 @@ def _results(command: str) -> list[Any]:
 
 
 def _where(command: str, results: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """What a command returns; that of a group is named with it ("patch apply")."""
+    name = {"pattern": f"^{command}( |$)"} if command in GROUPS else {"const": command}
     return {
-        "if": {"properties": {"command": {"const": command}}},
+        "if": {"properties": {"command": name}},
         "then": {"properties": {"result": {"anyOf": [*results, {"type": "null"}]}}},
     }
 

@@ -3,13 +3,17 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, Self
 
 from libswap.errors.base import LibswapError, ReaderGone
 from libswap.report.reporter import Reporter
 
 if TYPE_CHECKING:
     import typer
+
+GROUPS: Final = ("fleet", "handles", "patch")
+"""The commands that are made of others, each a typer application of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class Session:
         `--json` counts even when another word is wrong, so that the error is a document too.
         """
         options = words[: words.index("--")] if "--" in words else words
-        command = next((word for word in words if not word.startswith("-")), "")
+        command = _command(options)
         if "--json" in options:
             from libswap.report.machine import JsonReporter
 
@@ -75,6 +79,16 @@ class Session:
 
     def _failed(self, exit_code: int) -> int:
         return exit_code if self.failure is None else self.failure
+
+
+def _command(words: list[str]) -> str:
+    """The command that these words name: "scan", or "patch apply" of a group."""
+    named = [word for word in words if not word.startswith("-")]
+    if named[:1] and named[0] in GROUPS:
+        app = import_module(f"libswap.cli.{named[0]}").app
+        within = {one.name or one.callback.__name__ for one in app.registered_commands}
+        return " ".join([named[0], *(word for word in named[1:2] if word in within)])
+    return named[0] if named else ""
 
 
 def reporter_of(context: "typer.Context") -> Reporter:

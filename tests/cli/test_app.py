@@ -15,6 +15,7 @@ import pytest
 import typer.main
 
 from libswap.cli.app import COMMANDS, application, run
+from libswap.cli.session import GROUPS
 from libswap.errors.base import ReaderGone, SystemRefused
 from support.error_tree import error_classes
 from support.terminal import LIBSWAP, SHOWING_A_TABLE, libswap, on_terminal
@@ -143,7 +144,18 @@ def test_a_wrong_option_with_json_is_one_document(
     out, err = capsys.readouterr()
     said = document(out)
     assert (err, said["exit_code"]) == ("", 2)
-    assert (said["command"], said["error"]["class"]) == (name.split(maxsplit=1)[0], "UsageError")
+    assert (said["command"], said["error"]["class"]) == (name, "UsageError")
+
+
+def test_a_group_of_commands_is_known_as_one() -> None:
+    assert set(GROUPS) == {name.split()[0] for name in EVERY if " " in name}
+
+
+def test_a_word_that_no_command_of_a_group_has_is_not_taken_for_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["patch", "mend", "--json"]) == 2
+    assert document(capsys.readouterr().out)["command"] == "patch"
 
 
 @every_command
