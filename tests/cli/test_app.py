@@ -25,6 +25,7 @@ REFERENCE = ROOT / "docs" / "reference"
 CHANGE_NOTHING = {
     "check", "demo", "fleet status", "history", "scan", "status",
     "patch show", "patch list", "patch status", "patch verify",
+    "handles list", "handles show", "handles draft",
 }  # fmt: skip
 HEAVY = {"rich", "elftools", "watchdog", "psutil", "iced_x86", "jinja2"}
 
