@@ -14,6 +14,11 @@ PAGE: Final = 4096
 UNWIND: Final = ".eh_frame"
 MAX_SIZE: Final = 1 << 29
 """Bytes of a patch's memory; well below the 2 GiB that its code must reach across."""
+_CONSTANT: Final = (
+    ".data.rel.ro", ".init_array",
+    ".data.rel.local.DW.ref.", ".data.DW.ref.",
+)  # fmt: skip
+"""Sections that only a linker writes to; DW.ref is what gcc's and clang's unwind tables ask for."""
 
 
 class SectionKey(NamedTuple):
@@ -123,8 +128,7 @@ def _problems(one: Relocatable, section: ObjectSection) -> Iterator[str]:
 def _protection(section: ObjectSection) -> Protection:
     if section.flags & SectionFlags.EXECINSTR:
         return Protection.CODE
-    constant = section.name.startswith((".data.rel.ro", ".init_array"))
-    if section.flags & SectionFlags.WRITE and not constant:
+    if section.flags & SectionFlags.WRITE and not section.name.startswith(_CONSTANT):
         return Protection.DATA
     return Protection.CONSTANTS
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from libswap.operations.patch_status import status
 from support.compiler import Compiler
-from support.patching import Bench
+from support.patching import Bench, applied, taken_back
 
 pytestmark = [pytest.mark.compiler, pytest.mark.ptrace]
 
@@ -183,6 +184,29 @@ def test_virtual_calls_and_exceptions(bench: Bench) -> None:
     )
     program = bench.program(source, cc="c++")
     bench.tried(program, fix, 15, -8, question=5, cc="c++", force=True)
+
+
+def test_exceptions_pass_through_a_patch_that_came_again(bench: Bench) -> None:
+    source = (
+        'extern "C" long scenario(long n);\nKEEP int f(int n) { if (n < 0) throw n; return n; }\n'
+        "KEEP int g(int n) { return f(n); }\n"
+        "long scenario(long n) { try { return g((int)n); } catch (int) { return 77; } }\n"
+    )
+    fix = (
+        "extern int f(int);\n"
+        'int g(int n) { struct Home { int n; ~Home() { asm volatile("" : : "r"(n)); } } h = {n};'
+        " return f(-n) + h.n; }\n"
+    )
+    program = bench.program(source, cc="c++")
+    path = bench.patch(program, fix, cc="c++", force=True)
+    with bench.running(program) as process:
+        for _ in range(3):
+            applied(path, process.pid)
+            assert process.scenario(5) == 77
+            taken_back(process.pid)
+            assert process.scenario(5) == 5
+        (only,) = status([process.pid]).processes[0].patches
+        assert only.unwinder
 
 
 @calls("functions only in the new library", patch="not applicable: a patch replaces functions")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from libswap.errors.live import CommitBlocked
+from libswap.operations.patch_status import status
 from support.compiler import Compiler
 from support.patching import applied, refused, taken_back
 from support.swapping import Stage
@@ -87,4 +88,7 @@ def test_a_call_that_never_ends_is_named_and_may_end_in_the_old_code(
         assert target.ask() == "2"
         taken_back(target.pid, relaxed=True)
         assert target.ask() == "1"
+        applied(path, target.pid)
+        assert target.ask() == "2", "from the memory that the running call is in"
+        assert len(status([target.pid]).processes[0].patches) == 1
         assert target.ask("stop").endswith("2"), "the running call ended in the patch"
