@@ -19,6 +19,7 @@ from libswap.live.subject import Subject
 from libswap.live.unloading import unload_unused
 from libswap.operations import draining
 from libswap.operations.moves import Asked, ProcessResult, Report, Skipped, as_refused, process_name
+from libswap.process.ending import while_it_lives
 from libswap.process.identity import Identity
 
 
@@ -47,9 +48,11 @@ def _one(
 ) -> list[ProcessResult]:
     name = process_name(pid)
     try:
+        identity = Identity.of(pid)
         with (
+            while_it_lives(identity),
             exclusively(pid, time.monotonic() + options.wait),
-            Subject.open(Identity.of(pid), cache) as found,
+            Subject.open(identity, cache) as found,
         ):
             subject = draining.finish(finish(found, options), options)
             results = list(_settled(subject, wanted, name, options))
