@@ -20,7 +20,7 @@ DEEPEST: Final = 3
 MAX_OFFSET: Final = 1 << 20
 _MAX_ACCESSES: Final = 4000
 _MAX_SLOTS: Final = 512
-_LOST_BY_CALLS: Final = (0, 1, 2, 6, 7, 8, 9, 10, 11)
+LOST_BY_CALLS: Final = (0, 1, 2, 6, 7, 8, 9, 10, 11)
 
 Path: TypeAlias = tuple[int | str, ...]
 """An argument's number, or the name of a function that gave it back, then offsets of loads."""
@@ -238,7 +238,7 @@ class _Run:
         elif step.kind == kinds.CALL_AT:
             self._hook(step)
             given = (("*",), 0)
-        for register in _LOST_BY_CALLS:
+        for register in LOST_BY_CALLS:
             self.registers[register] = None
         self.registers[RAX] = given
 

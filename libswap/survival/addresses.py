@@ -7,10 +7,11 @@ compared with an address of the new code it is another one, and jumped to it is 
 from collections.abc import Iterator
 from typing import Final
 
+from libswap.survival.accesses import LOST_BY_CALLS
 from libswap.survival.code import Function
 from libswap.survival.evidence import Evidence, Weight
 from libswap.survival.functions import Bodies, Body
-from libswap.survival.steps import ADDRESS, CALL, CALL_AT, COMPARE, NONE, RIP, Step
+from libswap.survival.steps import ADDRESS, CALL, CALL_AT, COMPARE, NONE, RIP, STORE, Step
 
 _SHOWN: Final = 4
 
@@ -18,13 +19,14 @@ _SHOWN: Final = 4
 def compared(bodies: Bodies) -> Iterator[Evidence]:
     """Functions that compare what they are handed with the address of another function.
 
-    A function that looks for its own address asks whether it prepared an object itself, and
-    prepares it anew if not.
+    A function that stores the address as well prepares an object anew where it finds another one;
+    so does one that looks for its own address.
     """
     code = bodies.code
     for function in code.functions:
-        for other in _looked_for(bodies.of(function), code.by_start):
-            if other != function:
+        looked_for, stored = _uses(bodies.of(function), code.by_start)
+        for other in looked_for:
+            if other != function and other not in stored:
                 yield Evidence(
                     "address-compared", Weight.DOUBT, function.name or f"{function.start:#x}",
                     "an address that the old library stored",
@@ -32,23 +34,32 @@ def compared(bodies: Bodies) -> Iterator[Evidence]:
                 )  # fmt: skip
 
 
-def _looked_for(body: Body, functions: dict[int, Function]) -> Iterator[Function]:
+def _uses(
+    body: Body, functions: dict[int, Function]
+) -> tuple[tuple[Function, ...], frozenset[Function]]:
+    """The functions whose address is compared with something, and those whose is stored."""
     held: dict[int, Function] = {}
+    looked_for: dict[Function, None] = {}
+    stored: set[Function] = set()
     for step in body.steps:
         if step.kind == ADDRESS and step.base == RIP and step.offset in functions:
             held[step.target] = functions[step.offset]
         elif step.kind == COMPARE:
             found = [held[r] for r in (step.target, step.source) if r in held]
             if len(found) == 1:
-                yield found[0]
+                looked_for[found[0]] = None
+        elif step.kind == STORE and step.source in held:
+            stored.add(held[step.source])
         else:
             _forget(held, step)
+    return tuple(looked_for), frozenset(stored)
 
 
 def _forget(held: dict[int, Function], step: Step) -> None:
     """Registers that are written; a call writes those that it may."""
     if step.kind in (CALL, CALL_AT):
-        held.clear()
+        for register in LOST_BY_CALLS:
+            held.pop(register, None)
     if step.target != NONE:
         held.pop(step.target, None)
     for register in [r for r in held if step.spoils >> r & 1]:

@@ -22,7 +22,7 @@ from libswap.survival.examination import Examined, Source
 from libswap.survival.identity import loaded
 
 _DIRECTORY: Final = "survival"
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 """Raised whenever the same files would give another result."""
 _LARGEST: Final = 1 << 22
 _MOST: Final = 200
