@@ -1,17 +1,16 @@
 """Links relocatable objects against a target into a function patch."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
 
 from libswap.elf.relocatable import Kind as Type
-from libswap.elf.relocatable import ObjectSection, Relocatable
+from libswap.elf.relocatable import Relocatable
 from libswap.errors.patch import PatchUnlinkable
 from libswap.patch import replace
+from libswap.patch.arrangement import Needs, every_section, is_original, lay_out
 from libswap.patch.findings import Finding, stop_at
-from libswap.patch.layout import PAGE, UNWIND, Chosen, SectionKey, aligned, choose, place
+from libswap.patch.layout import UNWIND, Chosen, choose
 from libswap.patch.patch import (
-    ORIGINAL_ROOM,
     Field,
     Hooks,
     Memory,
@@ -22,22 +21,10 @@ from libswap.patch.patch import (
     Replaced,
     Unwind,
 )
-from libswap.patch.relocate import (
-    STUB_SIZE,
-    Content,
-    Places,
-    Slot,
-    slot_of,
-    stub_of,
-)
-from libswap.patch.resolve import ORIGINAL, Discarded, InPatch, Meaning, Names, OriginalOf
+from libswap.patch.relocate import Places
+from libswap.patch.resolve import Discarded, InPatch, Names
 from libswap.patch.target import Target
 from libswap.patch.thunk import thunks
-
-_Item = TypeVar("_Item")
-_ALIGNMENT: Final = 16
-_UNWIND_END: Final = 4
-_INT3: Final = b"\xcc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +105,9 @@ class _Linked:
         )
         names = Names(objects, kept, target, wishes.aliases)
         pairs = replace.pairs(names, wishes.replacements)
-        needs = _Needs.of(names, chosen, pairs)
+        needs = Needs.of(names, chosen, pairs)
         names.check()
-        places, regions, unwind = _lay_out(chosen, needs, target)
+        places, regions, unwind = lay_out(chosen, needs, target)
         _relocate(names, chosen, places)
         places.fill_slots()
         places.fill_stubs()
@@ -184,7 +171,7 @@ class _Linked:
         )
 
     def _index_of(self, name: str) -> int:
-        return next(i for i, p in enumerate(self.pairs) if _is_original(p, name))
+        return next(i for i, p in enumerate(self.pairs) if is_original(p, name))
 
     def _hooks(self) -> Hooks:
         found = {name: self._offset(name) for name in replace.HOOKS}
@@ -205,75 +192,8 @@ class _Linked:
         return tuple(found)
 
 
-@dataclass(frozen=True, slots=True)
-class _Needs:
-    """What the relocations ask for besides the sections."""
-
-    slots: Mapping[Slot, None]
-    stubs: Mapping[Meaning, None]
-    originals: tuple[str, ...]
-
-    @classmethod
-    def of(cls, names: Names, chosen: Chosen, pairs: tuple[replace.Pair, ...]) -> "_Needs":
-        slots: dict[Slot, None] = {}
-        stubs: dict[Meaning, None] = {}
-        originals: dict[str, None] = {}
-        for key, section in _every_section(chosen):
-            for relocation in section.relocations:
-                meaning = names.meaning(key.object, relocation.symbol)
-                if isinstance(meaning, OriginalOf):
-                    originals[meaning.name] = None
-                slot = slot_of(relocation, meaning)
-                stub = stub_of(relocation, meaning)
-                if slot is not None:
-                    slots[slot] = None
-                if stub is not None:
-                    stubs[stub] = None
-                    slots[Slot(Content.ADDRESS, stub)] = None
-        for name in originals:
-            if not any(_is_original(p, name) for p in pairs):
-                names.problems[f"{ORIGINAL}{name}: {name} is not replaced by this patch"] = None
-        return cls(slots, stubs, tuple(originals))
-
-
-def _lay_out(
-    chosen: Chosen, needs: _Needs, target: Target
-) -> tuple[Places, tuple[Region, ...], Unwind | None]:
-    """Code, stubs and originals; GOT, constants and unwind table; data."""
-    sections, end = place(chosen.regions[Protection.CODE], 0)
-    stubs, end = _row(needs.stubs, aligned(end, _ALIGNMENT), lambda _: STUB_SIZE)
-    describes = any(s.content is Content.DESCRIPTOR for s in needs.slots)
-    descriptor, end = (end, end + STUB_SIZE) if describes else (0, end)
-    originals, end = _row(needs.originals, aligned(end, _ALIGNMENT), lambda _: ORIGINAL_ROOM)
-    code = _region(Protection.CODE, 0, end)
-
-    got = code.size
-    slots, end = _row(needs.slots, got, lambda slot: slot.size)
-    constants, end = place(chosen.regions[Protection.CONSTANTS], end)
-    start = aligned(end, 8)
-    tables, end = place(chosen.unwind, start)
-    unwind = Unwind(start, end + _UNWIND_END - start) if tables else None
-    end += _UNWIND_END if tables else 0
-    read_only = _region(Protection.CONSTANTS, got, end)
-
-    data, end = place(chosen.regions[Protection.DATA], got + read_only.size)
-    common, end = _common(chosen, end)
-    writable = _region(Protection.DATA, got + read_only.size, end)
-
-    every = {**sections, **constants, **tables, **data}
-    memory = bytearray(_INT3 * code.size + bytes(read_only.size + writable.size))
-    for key, section in _every_section(chosen):
-        memory[every[key] : every[key] + len(section.data)] = section.data
-    places = Places(
-        every, common, originals, slots, stubs, got, descriptor, target.kind,
-        target.dynamic is not None and target.dynamic.static_tls,
-        target.thread_pointer_offset, memory,
-    )  # fmt: skip
-    return places, tuple(r for r in (code, read_only, writable) if r.size), unwind
-
-
 def _relocate(names: Names, chosen: Chosen, places: Places) -> None:
-    for key, section in _every_section(chosen):
+    for key, section in every_section(chosen):
         start = places.sections[key]
         for relocation in section.relocations:
             meaning = names.meaning(key.object, relocation.symbol)
@@ -283,41 +203,7 @@ def _relocate(names: Names, chosen: Chosen, places: Places) -> None:
             places.relocate(start, relocation, meaning, name)
 
 
-def _every_section(chosen: Chosen) -> Iterator[tuple[SectionKey, ObjectSection]]:
-    for sections in chosen.regions.values():
-        yield from sections
-    yield from chosen.unwind
-
-
-def _row(
-    items: Iterable[_Item], start: int, size: Callable[[_Item], int]
-) -> tuple[dict[_Item, int], int]:
-    """Things one behind the other: each one's offset, and the offset behind the last."""
-    found = {}
-    for item in items:
-        found[item] = start
-        start += size(item)
-    return found, start
-
-
-def _common(chosen: Chosen, start: int) -> tuple[dict[str, int], int]:
-    found = {}
-    for name, (size, alignment) in chosen.common.items():
-        start = aligned(start, alignment)
-        found[name] = start
-        start += size
-    return found, start
-
-
-def _region(protection: Protection, start: int, end: int) -> Region:
-    return Region(protection, start, aligned(end - start, PAGE), b"")
-
-
 def _trimmed(data: bytes, region: Region) -> bytes:
     """The region's bytes; for data without the zeros that fill up its last page."""
     found = data[region.offset : region.offset + region.size]
     return found if region.protection is Protection.CODE else found.rstrip(b"\0")
-
-
-def _is_original(pair: replace.Pair, name: str) -> bool:
-    return name in (pair.old.symbol.name, pair.by)
