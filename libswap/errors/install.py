@@ -217,7 +217,7 @@ class HardLinked(LibswapError):
 
 @dataclass(eq=False)
 class LockHeld(LibswapError):
-    """Another libswap works with the same state directory."""
+    """Another libswap works with the same state directory, or in the same directory."""
 
     exit_code: ClassVar[int] = 30
     path: str

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from libswap.errors.base import LibswapError
 from libswap.errors.install import Unfinished
 from libswap.install import journal, recover
+from libswap.install.exclusion import alone_in
 from libswap.install.history import Operation, Outcome
 from libswap.install.journal import Abort, Commit, Pending
 from libswap.install.replace import apply, keep, open_directories, require_unchanged, stage
@@ -30,11 +31,15 @@ def commit(transaction: Transaction, state: State) -> Operation:
         state: the locked state directory, without a pending operation.
 
     Raises:
+        LockHeld: another libswap changes names in one of the directories.
         LibswapError: the world refused; every name stands for the old again.
         Unfinished: the world also refused to put the old back, or to record the new; the next
             command tries again.
     """
-    with open_directories(transaction) as directories:
+    with (
+        open_directories(transaction) as directories,
+        alone_in(directories.values(), state.wait),
+    ):
         _begin(transaction, state)
         try:
             remarks = _prepare(transaction, state, directories)

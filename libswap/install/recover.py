@@ -16,6 +16,7 @@ from libswap.errors.install import NoSpace, NotReplaceable, RecoveryStuck
 from libswap.install import history, journal, linker_cache
 from libswap.install import store as kept
 from libswap.install.content import Content, File, Nothing, inode_of, observe, same
+from libswap.install.exclusion import alone_in
 from libswap.install.history import Operation, Outcome
 from libswap.install.journal import Pending
 from libswap.install.replace import apply, undo
@@ -243,9 +244,14 @@ def recover_pending(state: State) -> Operation | None:
     Raises:
         JournalDamaged: what it left cannot be read.
         RecoveryStuck: it can be neither finished nor undone.
+        LockHeld: another libswap changes names in one of its directories.
     """
     pending = journal.pending(state.directory)
     if pending is None:
         journal.end(state.directory)
         return None
-    return settle(state, pending)
+    with (
+        _directories_that_remain(pending.transaction) as directories,
+        alone_in(directories.values(), state.wait),
+    ):
+        return settle(state, pending)

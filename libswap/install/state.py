@@ -42,10 +42,12 @@ class State:
     Attributes:
         directory: the directory itself.
         store: the kept files, in a directory below it.
+        wait: seconds to wait for another libswap.
     """
 
     directory: Directory
     store: Directory
+    wait: float = 0.0
 
 
 @contextmanager
@@ -71,7 +73,7 @@ def locked(path: Path, wait: float, purpose: str) -> Iterator[State]:
         try:
             _sign(lock, purpose)
             with Directory.make(directory.join(_STORE), 0o700) as store:
-                yield State(directory, store)
+                yield State(directory, store, wait)
         finally:
             os.close(lock)
 

@@ -1,4 +1,5 @@
 import os
+import re
 import stat
 import struct
 import subprocess
@@ -23,9 +24,11 @@ from libswap.errors.install import (
     Untrusted,
     WrongMachine,
 )
+from libswap.install.exclusion import alone_in
 from libswap.install.history import Outcome
 from libswap.install.state import locked
 from libswap.install.transaction import Strategy
+from libswap.linux.files import Directory
 from libswap.operations import install
 from support.compiler import Compiler, has
 from support.site import Site, library, untouched
@@ -392,6 +395,21 @@ def test_a_second_libswap_is_told_who_holds_the_lock(compiler: Compiler, site: S
         pytest.raises(LockHeld, match=rf"process {os.getpid()} \(libswap rollback\)"),
     ):
         install.carry_out(plan, site.settings)
+
+
+def test_two_state_directories_wait_for_each_other_in_one_directory(
+    compiler: Compiler, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(site.root))
+    real = site.place(library(compiler, 1), "libx.so.1")
+    plan = site.plan(library(compiler, 2), to=real)
+    with Directory(str(site.lib)) as directory:
+        with alone_in([directory], 0), pytest.raises(LockHeld, match=re.escape(str(site.lib))):
+            install.carry_out(plan, site.settings)
+        assert real.read_bytes() == library(compiler, 1).read_bytes()
+        with Directory(str(site.root)) as elsewhere, alone_in([elsewhere], 0):
+            install.carry_out(plan, site.settings)
+    assert real.read_bytes() == library(compiler, 2).read_bytes()
 
 
 def test_a_reader_never_misses_the_file_nor_sees_a_part_of_it(
