@@ -12,6 +12,9 @@ from libswap.linux import death, libc
 
 _IOV_MAX: Final = 1024
 _PAGE: Final = 4096
+_END: Final = 1 << 63
+_MOST: Final = 1 << 30
+"""Bytes of one read: a size can come from memory that a stranger has written."""
 
 
 class Memory(Protocol):
@@ -103,6 +106,8 @@ class ProcessMemory:
             MemoryUnreachable: part of the range is not mapped, or is a shared read-only page.
             ProcessGone: the process ended or executed another program.
         """
+        if not 0 <= address < _END:
+            raise MemoryUnreachable(self.tid, address, len(data))
         death.step()
         done = 0
         while done < len(data):
@@ -115,7 +120,7 @@ class ProcessMemory:
             done += count
 
     def _pread(self, address: int, size: int) -> bytes:
-        if not 0 <= address < 1 << 63:
+        if not 0 <= address < _END or not 0 <= size <= _MOST:
             raise MemoryUnreachable(self.tid, address, size)
         try:
             data = os.pread(self._descriptor, size, address)

@@ -23,6 +23,8 @@ MAX_MODULES: Final = 65_536
 _MAX_ENTRIES: Final = 4096
 _MAX_NAME: Final = 4096
 _MOST_LOOKS: Final = 50
+_MOST_READS: Final = 1 << 19
+"""In all looks together: a second or two, and fifty looks at three thousand modules."""
 _PAGE: Final = 4096
 
 AT_PHDR: Final = 3
@@ -68,6 +70,24 @@ class Loader:
     maps: tuple[LinkMap, ...]
 
 
+class _Patient:
+    """Memory that is read so often and no more: lists can be made to be long, and to change."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory, self._left = memory, _MOST_READS
+
+    def read(self, address: int, size: int) -> bytes:
+        """See `Memory.read`."""
+        self._left -= 1
+        if self._left < 0:
+            raise _Endless
+        return self._memory.read(address, size)
+
+
+class _Endless(Exception):
+    """No more reads are left."""
+
+
 def parse_auxv(data: bytes) -> dict[int, int]:
     """/proc/PID/auxv as a mapping; a trailing part of an entry is left out."""
     usable = data[: len(data) - len(data) % 16]
@@ -84,6 +104,7 @@ def read_loader(memory: Memory, auxv: dict[int, int]) -> Loader:
     Raises:
         LinkMapUnreadable: it has no dynamic linker, or what it keeps cannot be followed.
     """
+    memory = _Patient(memory)
     try:
         first = _r_debug(memory, auxv)
         # Its threads may load and unload meanwhile; what stays broken is broken.
@@ -93,6 +114,8 @@ def read_loader(memory: Memory, auxv: dict[int, int]) -> Loader:
         return _lists(memory, first)
     except MemoryUnreachable as error:
         raise LinkMapUnreadable(f"it points to {error.address:#x}, where nothing is") from None
+    except _Endless:
+        raise LinkMapUnreadable("its lists are longer than those of any program") from None
 
 
 def _lists(memory: Memory, first: int) -> Loader:

@@ -1,8 +1,9 @@
 """What a process's record says about function patches."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from libswap.live.facts import Hex
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,8 @@ class EntryRecord:
     label: str
     address: int
     size: int
-    before: str
-    after: str
+    before: Hex
+    after: Hex
     code: int
     code_size: int
     chained: bool
@@ -90,9 +91,9 @@ class ChangeRecord:
     """One entry in a switch; bytes in hexadecimal, `gate` empty where there is none."""
 
     entry: int
-    now: str
-    gate: str
-    after: str
+    now: Hex
+    gate: Hex
+    after: Hex
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,27 +120,3 @@ def remembered(patches: Sequence[PatchRecord], most: int = 64) -> tuple[PatchRec
     gone = [p for p in patches if not p.active]
     forgotten = {p.id for p in gone[: max(len(gone) - most, 0)]}
     return tuple(p for p in patches if p.id not in forgotten)
-
-
-def patches_of(rows: Iterable[Mapping[str, Any]]) -> tuple[PatchRecord, ...]:
-    """From JSON; raises KeyError or TypeError for something else."""
-    return tuple(
-        PatchRecord(
-            **{
-                **row,
-                "entries": tuple(EntryRecord(**e) for e in row["entries"]),
-                "regions": tuple(RegionRecord(**r) for r in row["regions"]),
-            }
-        )
-        for row in rows
-    )
-
-
-def switch_of(row: Mapping[str, Any] | None) -> SwitchRecord | None:
-    """From JSON; raises KeyError or TypeError for something else."""
-    if row is None:
-        return None
-    changes = tuple(ChangeRecord(**c) for c in row["changes"])
-    return SwitchRecord(
-        int(row["word"]), int(row["area"]), int(row["area_size"]), changes, patches_of(row["done"])
-    )

@@ -9,15 +9,17 @@ leaves the one before.
 import json
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Self
 
 from libswap.errors.live import RecordDamaged
 from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import Memory
-from libswap.live.draining.record import DrainRecord, drains_of
-from libswap.live.patches import PatchRecord, SwitchRecord, patches_of, switch_of
+from libswap.live import facts
+from libswap.live.draining.record import DrainRecord
+from libswap.live.facts import Hex
+from libswap.live.patches import PatchRecord, SwitchRecord
 from libswap.live.transaction import Write
 from libswap.process.maps import Mapping
 
@@ -29,7 +31,11 @@ FORMAT: Final = 2
 _HEADER: Final = struct.Struct("<8sII")
 _HALF: Final = struct.Struct("<QII")
 _MOST: Final = 1 << 26
-_MOST_UNPACKED: Final = 1 << 28
+_MOST_UNPACKED: Final = 1 << 26
+_MOST_VALUES: Final = 1 << 21
+"""Each takes some 100 bytes of ours, and two of the record's own."""
+_MOST_PLACES: Final = 16
+"""Mappings of records: a larger one takes the place of one that became too small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,7 @@ class GateRecord:
     """One entry that was changed. `entry` is relative to the load base, the others are absolute."""
 
     entry: int
-    original: str
+    original: Hex
     first: int
     stub: int
 
@@ -127,7 +133,7 @@ class Pending:
     family: int
     source: int
     target: int
-    fresh: tuple[tuple[int, str], ...] = ()
+    fresh: tuple[tuple[int, Hex], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,10 +248,11 @@ def decode(payload: bytes) -> Record:
         ValueError: it is something else.
     """
     try:
-        unpacker = zlib.decompressobj()
-        text = unpacker.decompress(payload, _MOST_UNPACKED)
+        text = zlib.decompressobj().decompress(payload, _MOST_UNPACKED)
+        if sum(map(text.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+            raise ValueError("it has too many values")
         return _coherent(_record(json.loads(text)))
-    except (zlib.error, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (zlib.error, RecursionError) as error:
         raise ValueError(str(error)) from None
 
 
@@ -255,16 +262,22 @@ def find(memory: Memory, mappings: Sequence[Mapping], pid: int) -> Place | None:
     Raises:
         RecordDamaged: there is one that cannot be read.
     """
-    found = [m for m in mappings if m.name == MAPPED and not m.executable]
-    places = [p for m in found if m.offset == 0 and (p := _read(memory, m, pid)) is not None]
+    found = [m for m in mappings if m.name == MAPPED and not m.executable and m.offset == 0]
+    if len(found) > _MOST_PLACES:
+        raise RecordDamaged(pid, f"there are {len(found)} of it")
+    places = [p for m in found if (p := _read(memory, m, pid)) is not None]
     return max(places, key=lambda p: p.number, default=None)
 
 
 def _read(memory: Memory, mapping: Mapping, pid: int) -> Place | None:
     try:
-        magic, version, size = _HEADER.unpack(memory.read(mapping.start, _HEADER.size))
+        return _whole(memory, mapping, pid)
     except MemoryUnreachable:
         raise RecordDamaged(pid, "it cannot be read") from None
+
+
+def _whole(memory: Memory, mapping: Mapping, pid: int) -> Place | None:
+    magic, version, size = _HEADER.unpack(memory.read(mapping.start, _HEADER.size))
     if not any(magic):
         return None  # we were killed before it became a record
     if magic != MAGIC:
@@ -302,17 +315,10 @@ def _started(memory: Memory, address: int, size: int, index: int) -> bool:
 
 
 def _record(data: Any) -> Record:  # noqa: ANN401  what JSON holds is checked here
-    return Record(
-        families=tuple(
-            Family(tuple(_copy(c) for c in f["copies"]), int(f["current"]))
-            for f in data["families"]
-        ),
-        events=tuple(Event(**e) for e in data["events"]),
-        pending=tuple(map(_pending, _several(data["pending"]))),
-        patches=patches_of(data.get("patches", ())),
-        switch=switch_of(data.get("switch")),
-        drains=drains_of(data.get("drains", ())),
-    )
+    if isinstance(data, dict) and not isinstance(data.get("pending"), list):
+        # Records of libswap 0.1 hold one or none.
+        data = {**data, "pending": [data["pending"]] if data.get("pending") else []}
+    return facts.read(data, Record)
 
 
 def _coherent(record: Record) -> Record:
@@ -327,21 +333,3 @@ def _coherent(record: Record) -> Record:
         if index not in range(len(copies)):
             raise ValueError(f"no copy {index}")
     return record
-
-
-def _several(data: Any) -> Iterable[dict[str, Any]]:  # noqa: ANN401  what JSON holds
-    """Records of libswap 0.1 hold one or none."""
-    return [data] if isinstance(data, dict) else data or ()
-
-
-def _pending(data: dict[str, Any]) -> Pending:
-    fresh = tuple((int(at), str(content)) for at, content in data["fresh"])
-    return Pending(int(data["family"]), int(data["source"]), int(data["target"]), fresh)
-
-
-def _copy(data: dict[str, Any]) -> CopyRecord:
-    return CopyRecord(**{**data, "gates": tuple(_gates(data["gates"]))})
-
-
-def _gates(rows: Iterable[dict[str, Any]]) -> Iterable[GateRecord]:
-    return (GateRecord(**row) for row in rows)

@@ -68,6 +68,12 @@ def test_killed_while_writing_the_half_before_counts(written: int) -> None:
     assert found(memory) == (place if written < len(write.new) else None)
 
 
+def test_a_process_full_of_records_is_not_read_from_end_to_end() -> None:
+    memory, _ = process(Record(), FULL)
+    with pytest.raises(RecordDamaged, match="17"):
+        registry.find(memory, [mapping()] * 17, 7)
+
+
 def test_of_two_mappings_the_later_record_counts() -> None:
     memory, place = process(Record(), FULL)
     other = AT + 4 * SIZE
@@ -129,6 +135,13 @@ HOSTILE = {
     "a family without its copy in use": but(families=[{"copies": [], "current": 3}]),
     "a pending commit of no family": but(pending=[DATA["pending"][0] | {"family": 9}]),
     "a pending commit to no copy": but(pending=[DATA["pending"][0] | {"target": -1}]),
+    "a number without end": json.dumps(DATA).replace('"current": 1', '"current": 1e999').encode(),
+    "a word for a time": but(events=[DATA["events"][0] | {"when": "now"}]),
+    "a time of no calendar": but(events=[DATA["events"][0] | {"when": 1e300}]),
+    "an address that fits no word": but(pending=[DATA["pending"][0] | {"fresh": [[1 << 64, ""]]}]),
+    "bytes that are none": but(pending=[DATA["pending"][0] | {"fresh": [[1, "0x"]]}]),
+    "what no record has": but(more=1),
+    "more values than any": b"[" + b"[]," * (1 << 21) + b"[]]",
     "a word for a number": but(pending=[DATA["pending"][0] | {"source": "x"}]),
 }
 

@@ -1,9 +1,7 @@
 """What a process's record says about a library that is being drained in it."""
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 
 class Stage(StrEnum):
@@ -65,20 +63,3 @@ class DrainRecord:
     def unfinished(self) -> bool:
         """Whether a libswap is at work on it, or was killed while it was."""
         return self.stage not in (Stage.DRAINING, Stage.GOING_BACK)
-
-
-def drains_of(rows: Iterable[Mapping[str, Any]]) -> tuple[DrainRecord, ...]:
-    """From JSON; raises KeyError, TypeError or ValueError for something else."""
-    return tuple(
-        DrainRecord(
-            **{
-                **row,
-                "linked": tuple((int(a), int(b)) for a, b in row["linked"]),
-                "hidden": tuple(map(str, row["hidden"])),
-                "functions": tuple((int(a), int(b)) for a, b in row["functions"]),
-                "stage": Stage(row["stage"]),
-                "then": Then(row["then"]),
-            }
-        )
-        for row in rows
-    )
