@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -83,6 +84,7 @@ def _by_name(name: bytes, verdict: Verdict, lookup: Lookup, evidence: str) -> Su
         not isinstance(link, os.stat_result)
         or not isinstance(leads_to, os.stat_result)
         or not isinstance(own, os.stat_result)
+        or not stat.S_ISREG(leads_to.st_mode)
         or FileId.of(leads_to) == verdict.file
     ):
         return None

@@ -206,6 +206,16 @@ def test_a_backup_of_a_library_that_no_soname_leads_to_is_superseded(
     assert _state(found, late.pid, backup) is None, "it chose the backup"
 
 
+def test_a_directory_is_not_what_a_backup_was_made_of(
+    compiler: Compiler, program: Path, tmp_path: Path
+) -> None:
+    plugin = Path(shutil.copy(compiler.library(COUNTER), tmp_path / "plugin"))
+    with hold(program, "dlopen", plugin) as held:
+        backup = plugin.rename(f"{plugin}.old")
+        plugin.mkdir()
+        assert _state(scan(), held.pid, backup) is None
+
+
 def test_a_library_kept_elsewhere_is_found_by_the_record_of_its_replacement(
     compiler: Compiler, program: Path, newer: Path, tmp_path: Path
 ) -> None:
