@@ -52,6 +52,9 @@ _LEAVING: Final = frozenset(
 _SLEEPS: Final = frozenset({35, 230})  # nanosleep, clock_nanosleep: they claim the restart block
 _TO_COME_HOME: Final = 2.0
 _SYSCALL_LENGTH: Final = 2
+_MOST_FAILURES: Final = 4
+"""Of one run: the call's own, one more on the way home, and none that repeats for ever."""
+_TAKEN_AWAY: Final = "it takes away the memory that this is done in"
 _SI_TKILL: Final = -6
 
 _Failure: TypeAlias = Crashed | LeftProcess | Hung
@@ -259,10 +262,14 @@ class Borrowed:
     def _until_last_call(self, last_call: int, deadline: float) -> _Failure | None:
         """Follow the thread until it is about to restore its signal mask; all else is done then."""
         first: _Failure | None = None
+        failures = 0
         while True:
             stop = stops.wait(self.thread.tid, deadline)
             failure = self._failure(stop)
             if failure is not None:
+                failures += 1
+                if failures > _MOST_FAILURES:
+                    raise RemoteCallRefused(self.thread.pid, "what it is asked to", _TAKEN_AWAY)
                 first = first or failure
                 deadline = time.monotonic() + _TO_COME_HOME
                 self._send(self._registers().at(self._place.epilogue))
