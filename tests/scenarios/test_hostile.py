@@ -6,6 +6,7 @@ import pytest
 
 from libswap.operations.moves import Moved, Refused, Skipped
 from libswap.operations.swap import Request, swap_library
+from support.command import Libswap
 from support.compiler import Compiler
 from support.swapping import Stage
 
@@ -136,6 +137,35 @@ def test_one_that_unmaps_our_scratch_memory_harms_itself_alone(stage: Stage) -> 
         stage.install(stage.build(LIBRARY, version=2))
         # Whatever it is, it comes soon: a thread that has no way home was sent there for ever.
         assert isinstance(stage.swap(target, wait=1.0), Moved | Refused | Skipped)
+
+
+GUARDED = """
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+int main(void) {
+    int file = memfd_create("libswap", 0);
+    char *p = mmap(0, 1 << 16, 3, MAP_PRIVATE, file, 0);
+    int guard = syscall(SYS_userfaultfd, 0);
+    struct uffdio_api api = {.api = UFFD_API};
+    struct uffdio_register all = {{(uintptr_t)p, 1 << 16}, UFFDIO_REGISTER_MODE_MISSING, 0};
+    int failed = ftruncate(file, 1 << 16) || ioctl(guard, UFFDIO_API, &api)
+        || ioctl(guard, UFFDIO_REGISTER, &all);
+    ready();
+    while (asked()) answer(failed);
+}
+"""
+
+
+@pytest.mark.root
+def test_a_record_behind_userfaultfd_is_not_waited_for(stage: Stage, tmp_path: Path) -> None:
+    made = stage.compiler.program(INCLUDE + GUARDED, "-include", str(stage.header))
+    with stage.running(made) as target:
+        if target.ask() != "0":
+            pytest.skip("userfaultfd(2) is refused here")
+        done = Libswap(tmp_path / "state", patience=40.0)("status", target.pid)
+        (found,) = done.document["result"]["processes"]
+        assert found["trouble"].endswith("it cannot be read")
 
 
 CHAIN = (
