@@ -187,7 +187,8 @@ def _gates(
     if opened.answers:
         pairing = leading.with_answers(work.pairing, source, target, opened.answers)
         facts = source.facts
-        chosen = gated(facts, redirects(facts, pairing, entries_of(facts)))
+        found = redirects(facts, pairing, entries_of(facts), entries_of(work.library))
+        chosen = gated(facts, found)
     targets = {source.base + r.old: target.base + r.new for r in chosen.redirects}
     if room.area:
         known = copies[index_at(copies, target.base)].record

@@ -116,7 +116,8 @@ entries_of = remembered(Entries)
 @remembered
 def redirects_of(old: Library, new: Library) -> Redirects:
     """The entries to redirect, less those that cannot have a gate."""
-    return gated(old, redirects(old, pairing_of(old, new), entries_of(old)))
+    found = redirects(old, pairing_of(old, new), entries_of(old), entries_of(new))
+    return gated(old, found)
 
 
 def gated(old: Library, found: Redirects) -> Redirects:
@@ -144,6 +145,7 @@ def look(subject: Subject, source: Module, library: Library, options: Options) -
     findings = (
         *pairing.findings,
         *found.findings,
+        *_earlier_callers(subject, source, library),
         *survey.findings,
         *hooked(subject.memory, source, found, _patched_entries(subject)),
         *_patched(subject, source),
@@ -199,6 +201,18 @@ def for_exit(memory: Memory, extent: Range, at: int) -> bool:
     as_object = words[1] == _EF_CXA and words[2] >> 47 and words[4] in extent
     as_library = words[0] == _EF_CXA and words[1] >> 47
     return bool(as_object or as_library)
+
+
+def _earlier_callers(subject: Subject, source: Module, library: Library) -> Iterator[Finding]:
+    """Code of copies in use before, whose calls will lead to the new library too."""
+    index = subject.record.family_of(source.base)
+    copies = subject.record.families[index].copies if index is not None else ()
+    bases = {c.base for c in copies} - {source.base}
+    for module in subject.modules:
+        facts = module.library
+        if module.base in bases and facts is not None and facts.build_id != library.build_id:
+            found = redirects_of(facts, library).findings
+            yield from (f for f in found if f.word == "internal-caller")
 
 
 def _copies_and_areas(subject: Subject, source: Module) -> list[Range]:

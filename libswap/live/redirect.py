@@ -19,6 +19,7 @@ from libswap.live.entries import JUMP_SIZE, Entries
 from libswap.live.findings import Finding, note, risk
 from libswap.live.library import Library
 from libswap.live.pairing import Pairing
+from libswap.live.reliance import Inside, Reliance
 
 _PAGE: Final = 4096
 _SHOWN: Final = 6
@@ -62,7 +63,7 @@ class Redirects:
     findings: tuple[Finding, ...]
 
 
-def redirects(old: Library, pairing: Pairing, entries: Entries) -> Redirects:
+def redirects(old: Library, pairing: Pairing, entries: Entries, new: Entries) -> Redirects:
     """Choose the entries to redirect."""
     bystanders = start_and_end_code(old) | _resolvers(old)
     exported = {s.value for s in old.exported.values() if s.is_function}
@@ -73,7 +74,7 @@ def redirects(old: Library, pairing: Pairing, entries: Entries) -> Redirects:
     found, findings = _fit(old, pairing, entries, wanted)
     redirected = {r.old for r in found}
     kept = _still_reachable(old, entries, redirected, bystanders)
-    findings += _internal_callers(pairing, entries, redirected, kept)
+    findings += _internal_callers(pairing, Reliance(Inside(entries), Inside(new), kept), redirected)
     return Redirects(
         redirects=tuple(found),
         kept=tuple((at, pairing.labels.get(at, f"unnamed function at {at:#x}"))
@@ -173,18 +174,17 @@ def _still_reachable(
     return found
 
 
-def _internal_callers(
-    pairing: Pairing, entries: Entries, redirected: set[int], kept: set[int]
-) -> list[Finding]:
+def _internal_callers(pairing: Pairing, reliance: Reliance, redirected: set[int]) -> list[Finding]:
     """Old code that goes on must not call new code directly.
 
     With -fipa-ra (on at gcc -O2) a caller in the same file keeps values in registers that it knows
-    this very function to leave alone; another function in its place need not.
+    this very function to leave alone; another function in its place need not. Where the new one
+    leaves them alone too, or no code behind such a call reads them, nothing is lost.
     """
     names = sorted(
         pairing.labels.get(callee, hex(callee))
         for callee in redirected
-        if any(entries.owner(site.at) in kept for site in entries.sites.get(callee, ()))
+        if reliance.on(callee, pairing.functions[callee])
     )
     if not names:
         return []

@@ -8,22 +8,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from libswap.elf.instructions import branches_and_calls, decoder, instructions
-from libswap.patch.registers import (
-    Registers,
-    caller_saved,
-    is_near,
-    results,
-    uses,
-    written,
-)
-from libswap.patch.stack_arguments import depth_at
+from libswap.elf.liveness import read_first
+from libswap.elf.registers import Registers, caller_saved, written
+from libswap.elf.stack_arguments import depth_at
 from libswap.patch.target import Target, TargetSymbol
-
-if TYPE_CHECKING:
-    from iced_x86 import Instruction
 
 _MOST_CALLERS: Final = 64
 
@@ -130,58 +121,7 @@ class Callers:
             return set(registers), set()
         if call.flow_control != iced.FlowControl.CALL:
             return set(), set()  # a tail call: its callers' callers are asked
-        return _read_first(body, call.next_ip, registers)
-
-
-def _read_first(
-    body: Mapping[int, "Instruction"], start: int, registers: Registers
-) -> tuple[set[int], set[int]]:
-    """What may be, and is, read before it is written on some way from an address."""
-    iced = decoder()
-    flow, r = iced.FlowControl, iced.Register
-    arguments = {r.RDI, r.RSI, r.RDX, r.RCX, r.R8, r.R9, r.R10, r.RAX}
-    arguments |= set(range(r.ZMM0, r.ZMM7 + 1))
-    returned = results()
-    found: set[int] = set()
-    surely: set[int] = set()
-    seen: dict[int, Registers] = {}
-    todo = [(start, registers)]
-    while todo:
-        at, asked = todo.pop()
-        asked -= seen.get(at, frozenset())
-        instruction = body.get(at)
-        if not asked or instruction is None:
-            continue
-        seen[at] = seen.get(at, frozenset()) | asked
-        kind = instruction.flow_control
-        calls = kind in (flow.CALL, flow.INDIRECT_CALL)
-        target = instruction.near_branch_target if is_near(instruction) else None
-        leaves = kind in (flow.UNCONDITIONAL_BRANCH, flow.INDIRECT_BRANCH) and target not in body
-        if calls or leaves:
-            found |= asked & arguments
-            asked = frozenset() if leaves else asked - arguments
-        if kind == flow.RETURN:
-            found |= asked & returned
-        used = list(uses(instruction))
-        surely |= {register for register, read, _ in used if read} & asked
-        asked -= {register for register, _, writes in used if writes} & _whole(instruction)
-        if target is not None and not calls:
-            todo.append((target, asked))
-        if kind not in (flow.RETURN, flow.UNCONDITIONAL_BRANCH, flow.INDIRECT_BRANCH):
-            todo.append((instruction.next_ip, asked))
-    return found, surely
-
-
-def _whole(instruction: "Instruction") -> set[int]:
-    """Registers that an instruction writes whatever happens, and not only a part of."""
-    iced = decoder()
-    found = set()
-    for used in iced.InstructionInfoFactory().info(instruction).used_registers():
-        register = used.register
-        size = iced.RegisterExt.size(register)
-        if used.access == iced.OpAccess.WRITE and size >= 4:
-            found.add(iced.RegisterExt.full_register(register))
-    return found
+        return read_first(body, call.next_ip, registers)
 
 
 def _widths(code: bytes, address: int) -> tuple[bool, bool]:

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from libswap.elf.instructions import decoder
+from libswap.elf.registers import Registers, caller_saved, needs_alignment, written
 from libswap.elf.relocatable import Relocatable
+from libswap.elf.stack_arguments import stack_arguments
 from libswap.patch.callers import Callers, Reliance
 from libswap.patch.findings import Finding, Severity
 from libswap.patch.patch import Patch, Replaced
-from libswap.patch.registers import Registers, caller_saved, needs_alignment, written
 from libswap.patch.replace import Pair
-from libswap.patch.stack_arguments import stack_arguments
 from libswap.patch.target import Target
 from libswap.patch.thunk_code import ThunkObject, thunk_code
 

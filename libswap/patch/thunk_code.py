@@ -15,6 +15,7 @@ from typing import Final
 
 from libswap.elf.image import SectionType
 from libswap.elf.instructions import decoder
+from libswap.elf.registers import Registers
 from libswap.elf.relocatable import (
     Kind,
     ObjectRelocation,
@@ -24,7 +25,6 @@ from libswap.elf.relocatable import (
 )
 from libswap.elf.symbols import Binding, Symbol, SymbolType, Visibility
 from libswap.patch.layout import UNWIND
-from libswap.patch.registers import Registers
 
 PREFIX: Final = "libswap thunk of "
 _TEXT: Final = 1

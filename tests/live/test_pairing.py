@@ -4,7 +4,7 @@ from libswap.elf.image import Image
 from libswap.live.entries import Entries
 from libswap.live.library import Library
 from libswap.live.pairing import Pairing, pair
-from libswap.live.redirect import redirects
+from libswap.live.redirect import Redirects, redirects
 from support.compiler import Compiler
 
 pytestmark = pytest.mark.compiler
@@ -16,6 +16,10 @@ def _library(compiler: Compiler, source: str, *flags: str) -> Library:
 
 def _pair(compiler: Compiler, old: str, new: str, *flags: str) -> Pairing:
     return pair(_library(compiler, old, *flags), _library(compiler, new, *flags))
+
+
+def _redirects(old: Library, new: Library) -> Redirects:
+    return redirects(old, pair(old, new), Entries(old), Entries(new))
 
 
 def _words(pairing: Pairing) -> set[str]:
@@ -106,29 +110,63 @@ def test_exported_and_pointed_to_functions_are_redirected_and_no_others(
         "int f(int x) { return called(x) + called(x + 1); }\n"
     )
     library = _library(compiler, source)
-    found = redirects(library, pair(library, library), Entries(library))
+    found = _redirects(library, library)
     assert {r.name.rpartition(":")[2] for r in found.redirects} == {"f", "pointed"}
     assert not found.kept
 
 
-def test_old_code_without_a_name_that_calls_directly_is_a_risk(compiler: Compiler) -> None:
-    source = (
-        "__attribute__((noinline)) int f(int x) { return x * 3; }\n"
-        "static int nameless(int x) { return f(x) + f(x + 1); }\n"
-        "int (*give(void))(int) { return nameless; }\n"
-    )
-    library = _library(compiler, source, "-s", "-Wl,-Bsymbolic")
-    found = redirects(library, pair(library, library), Entries(library))
-    assert [f.word for f in found.findings] == ["internal-caller"]
-    named = _library(compiler, source, "-Wl,-Bsymbolic")
-    assert not redirects(named, pair(named, named), Entries(named)).findings
+CALLS = """
+#define FUNCTION(name, code) \\
+    __asm__(".type " #name ",@function\\n" #name ": .cfi_startproc\\n" code \\
+            "\\n.cfi_endproc\\n.size " #name ", . - " #name "\\n");
+__asm__(".globl f\\n");
+FUNCTION(f, CALLED)
+FUNCTION(deeper, INSIDE)
+FUNCTION(nameless, AROUND)
+void nameless(void);
+void (*give(void))(void) { return nameless; }
+"""
+OLD = '"endbr64; lea (%rdi,%rdi,2), %eax; ret"'
+NEW = '"endbr64; lea (%rdi,%rdi,2), %eax; xor %edi, %edi; xor %esi, %esi; xor %r11d, %r11d; ret"'
+ALIGNING = '"endbr64; movaps %xmm0, -24(%rsp); lea (%rdi,%rdi,2), %eax; ret"'
+PLAIN = '"sub $8, %rsp; call f; add $8, %rsp; ret"'
+
+
+@pytest.mark.parametrize(
+    ("around", "called", "relies"),
+    [
+        (PLAIN, NEW, False),
+        ('"jmp f"', NEW, False),
+        ('"push %rbx; mov %edi, %ebx; call f; add %ebx, %eax; pop %rbx; ret"', NEW, False),
+        ('"sub $8, %rsp; call f; add %edi, %eax; add $8, %rsp; ret"', NEW, True),
+        ('"sub $8, %rsp; call f; test %eax, %eax; je 1f; add %esi, %eax; 1: add $8, %rsp; ret"',
+         NEW, True),
+        ('"sub $8, %rsp; call f; mov %edi, %esi; add $8, %rsp; ret"', NEW, True),
+        ('"call f; ret"', ALIGNING, True),
+        ('"sub $8, %rsp; call f; add $8, %rsp; jmp *%r11"', NEW, True),
+        ('"sub $8, %rsp; call deeper; add $8, %rsp; ret"', NEW, False),
+        ('"sub $8, %rsp; call deeper; add %esi, %eax; add $8, %rsp; ret"', NEW, True),
+        ('"call f; ret"', NEW, False),
+        (PLAIN, ALIGNING, False),
+        ('"sub $8, %rsp; call f; add %edi, %eax; add $8, %rsp; ret"', OLD, False),
+    ],
+)  # fmt: skip
+def test_nameless_code_that_calls_directly_is_a_risk_where_it_relies_on_its_callee(
+    compiler: Compiler, around: str, called: str, *, relies: bool
+) -> None:
+    source = CALLS.replace("AROUND", around).replace("INSIDE", PLAIN)
+    old, new = (source.replace("CALLED", body) for body in (OLD, called))
+    one, other = (_library(compiler, text, "-s", "-Wl,-Bsymbolic") for text in (old, new))
+    found = _redirects(one, other)
+    assert len(found.kept) == 1 + ("deeper" in around)
+    assert [f.word for f in found.findings] == ["internal-caller"] * relies
 
 
 def test_a_function_without_room_is_left_alone(compiler: Compiler) -> None:
     source = '__asm__(".globl a\\n.type a,@function\\na: ret\\n.size a,1\\n");\nint f(void);\n'
     source += '__asm__(".globl f\\n.type f,@function\\nf: xor %eax,%eax\\nret\\n.size f,3\\n");\n'
     library = _library(compiler, source)
-    found = redirects(library, pair(library, library), Entries(library))
+    found = _redirects(library, library)
     assert "a" not in {r.name for r in found.redirects}
     assert {(f.word, f.severity.value) for f in found.findings} == {("entry-too-short", "note")}
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from libswap.elf.stack_arguments import MOST, stack_arguments
 from libswap.errors.patch import PatchRefused
 from libswap.patch.patch import Patch
-from libswap.patch.stack_arguments import MOST, stack_arguments
 from support.compiler import Compiler
 from support.host import host, linked
 
