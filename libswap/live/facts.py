@@ -85,7 +85,7 @@ def _list(found: object) -> list[Any]:
 
 
 def _word(found: object) -> int:
-    if type(found) is not int or not -_WORD < found < _WORD:
+    if type(found) is not int or not 0 <= found < _WORD:
         raise ValueError("no number that fits a word")
     return found
 

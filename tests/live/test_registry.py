@@ -139,6 +139,7 @@ HOSTILE = {
     "a word for a time": but(events=[DATA["events"][0] | {"when": "now"}]),
     "a time of no calendar": but(events=[DATA["events"][0] | {"when": 1e300}]),
     "an address that fits no word": but(pending=[DATA["pending"][0] | {"fresh": [[1 << 64, ""]]}]),
+    "an address below all": but(pending=[DATA["pending"][0] | {"fresh": [[-1, ""]]}]),
     "bytes that are none": but(pending=[DATA["pending"][0] | {"fresh": [[1, "0x"]]}]),
     "what no record has": but(more=1),
     "more values than any": b"[" + b"[]," * (1 << 21) + b"[]]",
