@@ -5,7 +5,7 @@ from typing import Final
 
 from libswap.abi import catalogue
 from libswap.abi.finding import Finding
-from libswap.elf.image import FileType
+from libswap.elf.format import FileType
 from libswap.elf.library import Library
 
 _SYSV: Final = 0

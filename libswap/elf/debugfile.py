@@ -11,7 +11,8 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from libswap.elf.image import Image, SectionType
+from libswap.elf.format import SectionType
+from libswap.elf.image import Image
 from libswap.elf.notes import build_id
 from libswap.errors.base import InvalidElf
 from libswap.linux.rooted import Root

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from libswap.elf.image import Image, SegmentType, string_at
+from libswap.elf.format import SegmentType
+from libswap.elf.image import Image, string_at
 
 MAX_ENTRIES: Final = 4096
 """No linker writes as many; a table that goes on longer is damaged."""

@@ -7,7 +7,8 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from libswap.elf.image import Image, SegmentType
+from libswap.elf.format import SegmentType
+from libswap.elf.image import Image
 from libswap.errors.base import InvalidElf
 from libswap.linux.memory import Range
 

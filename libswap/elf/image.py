@@ -5,208 +5,30 @@ the buffer before it is read, and nothing is allocated because a header says so.
 """
 
 import os
-import re
 import stat
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import IntEnum, IntFlag
 from functools import cached_property
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
+from libswap.elf.contents import Bytes, FileBytes
+from libswap.elf.foreign import what_it_is
+from libswap.elf.format import (
+    Header,
+    Section,
+    SectionType,
+    Segment,
+    SegmentFlags,
+    SegmentType,
+    Target,
+)
 from libswap.errors.base import InvalidElf
-
-
-class Bytes(Protocol):
-    """What an image lies in: `bytes`, a `memoryview`, or an open file."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, part: slice, /) -> bytes | bytearray | memoryview: ...
-
-
-class FileBytes:
-    """An open file as bytes, read where it is asked.
-
-    Not a mapping: a file that somebody truncates meanwhile gives fewer bytes here, where a mapping
-    would give us SIGBUS.
-
-    Attributes:
-        identity: device, inode, size and time of the last change; equal for the same contents.
-    """
-
-    def __init__(self, descriptor: int) -> None:
-        """Keep a duplicate of `descriptor`, which the caller may close."""
-        self._descriptor = -1
-        self._descriptor = os.dup(descriptor)
-        facts = os.fstat(descriptor)
-        self._size = facts.st_size
-        self.identity = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, part: slice, /) -> bytes:
-        start, stop, _ = part.indices(self._size)
-        return os.pread(self._descriptor, max(stop - start, 0), start)
-
-    def __del__(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-
-
-EM_386: Final = 3
-EM_X86_64: Final = 62
-EM_AARCH64: Final = 183
 
 MAX_SECTIONS: Final = 1 << 20
 """An object of a hundred thousand functions, each in a section of its own, has a fifth of it."""
-
 _SHN_XINDEX: Final = 0xFFFF
 _MAX_SECTION_NAME: Final = 1 << 16
 _MAX_SECTION_NAMES: Final = 1 << 26
-_MACHINES: Final = {3: "i386", 8: "mips", 20: "ppc", 21: "ppc64", 22: "s390", 40: "arm",
-                    62: "x86-64", 183: "aarch64", 243: "riscv", 258: "loongarch"}  # fmt: skip
-_NOT_ELF: Final = {
-    b"!<arch>\n": "it is a static archive (ar); link against it, do not install it as a library",
-    b"!<thin>\n": "it is a thin static archive (ar)",
-    b"BC\xc0\xde": "it is LLVM bitcode, not linked code",
-    b"\xca\xfe\xba\xbe": "it is a Mach-O or Java file",
-    b"MZ": "it is a Windows PE file",
-    b"#!": "it is a script",
-}
-
-
-# Nothing is matched twice: the bytes may be made to be slow.
-_LINKER_SCRIPT: Final = re.compile(
-    rb"\s*+(?>/\*.*?\*/\s*+)*+(?:INPUT|GROUP|OUTPUT_FORMAT|AS_NEEDED|SECTIONS|VERSION)\b",
-    re.DOTALL,
-)
-
-
-class FileType(IntEnum):
-    """e_type, gABI figure 4-4."""
-
-    NONE = 0
-    REL = 1
-    EXEC = 2
-    DYN = 3
-    CORE = 4
-
-
-class SegmentType(IntEnum):
-    """p_type, gABI figure 5-2, and the GNU ones."""
-
-    LOAD = 1
-    DYNAMIC = 2
-    INTERP = 3
-    NOTE = 4
-    TLS = 7
-    GNU_EH_FRAME = 0x6474E550
-    GNU_STACK = 0x6474E551
-    GNU_RELRO = 0x6474E552
-    GNU_PROPERTY = 0x6474E553
-
-
-class SegmentFlags(IntFlag):
-    """p_flags, gABI figure 5-3."""
-
-    X = 1
-    W = 2
-    R = 4
-
-
-class SectionType(IntEnum):
-    """sh_type, gABI figure 4-9: the ones that are looked for."""
-
-    NULL = 0
-    PROGBITS = 1
-    SYMTAB = 2
-    STRTAB = 3
-    RELA = 4
-    NOTE = 7
-    NOBITS = 8
-    REL = 9
-    DYNSYM = 11
-    INIT_ARRAY = 14
-    FINI_ARRAY = 15
-    PREINIT_ARRAY = 16
-    GROUP = 17
-    GNU_VERDEF = 0x6FFFFFFD
-    GNU_VERNEED = 0x6FFFFFFE
-    GNU_VERSYM = 0x6FFFFFFF
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """One program header. Offsets, addresses and sizes in bytes."""
-
-    type: int
-    flags: SegmentFlags
-    offset: int
-    vaddr: int
-    filesz: int
-    memsz: int
-    align: int
-
-    def holds(self, vaddr: int, size: int = 1) -> bool:
-        """Whether [vaddr, vaddr + size) lies in the bytes that the file gives this segment."""
-        return self.vaddr <= vaddr and vaddr + size <= self.vaddr + self.filesz
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One section header. Offsets, addresses and sizes in bytes."""
-
-    name: str
-    type: int
-    flags: int
-    addr: int
-    offset: int
-    size: int
-    link: int
-    info: int
-    entsize: int
-    align: int
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """The ELF header: what kind of file this is, and for which machine."""
-
-    bits: int
-    little_endian: bool
-    os_abi: int
-    abi_version: int
-    type: int
-    machine: int
-    entry: int
-    flags: int
-    _phoff: int
-    _shoff: int
-    _phentsize: int
-    _phnum: int
-    _shentsize: int
-    _shnum: int
-    _shstrndx: int
-
-    @property
-    def machine_name(self) -> str:
-        """The machine's usual name, or its number."""
-        return _MACHINES.get(self.machine, f"machine {self.machine}")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Which machine a file is for; two files that differ here cannot live in one process."""
-
-    machine: int
-    machine_name: str
-    bits: int
-    little_endian: bool
-
-    def __str__(self) -> str:
-        end = "little" if self.little_endian else "big"
-        return f"{self.machine_name}, {self.bits}-bit, {end}-endian"
 
 
 class Image:
@@ -425,7 +247,7 @@ class Image:
     def _read_header(self) -> Header:
         ident = bytes(self.data[:16])
         if ident[:4] != b"\x7fELF":
-            raise self.bad(_what_it_is(bytes(self.data[:1024])))
+            raise self.bad(what_it_is(bytes(self.data[:1024])))
         if len(ident) < 16 or ident[4] not in (1, 2) or ident[5] not in (1, 2):
             raise self.bad("the ELF identification is damaged")
         bits, little = (32, 64)[ident[4] - 1], ident[5] == 1
@@ -464,12 +286,3 @@ def string_at(table: bytes, offset: int, limit: int = 4096) -> str:
     last = min(offset + limit, len(table))
     end = table.find(b"\0", offset, last)
     return table[offset : end if end >= 0 else last].decode("utf-8", "surrogateescape")
-
-
-def _what_it_is(start: bytes) -> str:
-    for magic, words in _NOT_ELF.items():
-        if start.startswith(magic):
-            return words
-    if _LINKER_SCRIPT.match(start):
-        return "it is a linker script; name the library that it points to"
-    return "it does not begin with the ELF magic number" if start else "it is empty"

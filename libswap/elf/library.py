@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, TypeAlias
 
+from libswap.elf.contents import FileBytes
 from libswap.elf.dynamic import (
     DF_1_NODEFLIB,
     DF_1_NODELETE,
@@ -17,16 +18,8 @@ from libswap.elf.dynamic import (
     Tag,
     read_dynamic,
 )
-from libswap.elf.image import (
-    EM_386,
-    EM_X86_64,
-    FileBytes,
-    FileType,
-    Image,
-    SegmentFlags,
-    SegmentType,
-    Target,
-)
+from libswap.elf.format import EM_386, EM_X86_64, FileType, SegmentFlags, SegmentType, Target
+from libswap.elf.image import Image
 from libswap.elf.notes import X86Properties, build_id, x86_properties
 from libswap.elf.relocations import copied_symbols
 from libswap.elf.symbols import (

@@ -8,7 +8,8 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from libswap.elf.image import EM_386, EM_X86_64, Image, SegmentType
+from libswap.elf.format import EM_386, EM_X86_64, SegmentType
+from libswap.elf.image import Image
 
 NT_GNU_BUILD_ID: Final = 3
 NT_GNU_PROPERTY_TYPE_0: Final = 5

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import Final, NamedTuple
 
-from libswap.elf.image import EM_X86_64, FileType, Image, Section, SectionType
+from libswap.elf.format import EM_X86_64, FileType, Section, SectionType
+from libswap.elf.image import Image
 from libswap.elf.symbols import Symbol, static_symbols
 from libswap.errors.base import InvalidElf
 from libswap.errors.patch import InvalidObject

@@ -8,7 +8,8 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 from libswap.elf.dynamic import Dynamic, Tag
-from libswap.elf.image import EM_386, EM_AARCH64, EM_X86_64, Image
+from libswap.elf.format import EM_386, EM_AARCH64, EM_X86_64
+from libswap.elf.image import Image
 from libswap.elf.symbols import Symbol, SymbolKey
 
 

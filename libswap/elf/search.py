@@ -13,7 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from libswap.elf.image import EM_386, EM_AARCH64, EM_X86_64, FileBytes, Image, Target
+from libswap.elf.contents import FileBytes
+from libswap.elf.format import EM_386, EM_AARCH64, EM_X86_64, Target
+from libswap.elf.image import Image
 from libswap.elf.ldcache import MAX_SIZE, PATH, Cache
 from libswap.elf.library import Library
 from libswap.linux.rooted import Root

@@ -10,7 +10,8 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from elftools.elf.elffile import ELFFile
 
-from libswap.elf.image import Bytes, Image
+from libswap.elf.contents import Bytes
+from libswap.elf.image import Image
 
 if TYPE_CHECKING:
     from elftools.dwarf.compileunit import CompileUnit

@@ -12,7 +12,8 @@ from itertools import repeat
 from typing import Final, NamedTuple
 
 from libswap.elf.dynamic import Dynamic, Tag
-from libswap.elf.image import Image, SectionType
+from libswap.elf.format import SectionType
+from libswap.elf.image import Image
 from libswap.elf.versions import HIDDEN, INDEX, Version, versions
 
 SHN_UNDEF: Final = 0

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
+from libswap.elf.contents import FileBytes
 from libswap.elf.dynamic import DF_1_PIE, Dynamic, Tag, read_dynamic
-from libswap.elf.image import FileBytes, FileType, Image, SectionType, SegmentType
+from libswap.elf.format import FileType, SectionType, SegmentType
+from libswap.elf.image import Image
 from libswap.elf.notes import build_id
 
 _NO_LIBRARY: Final[dict[int, str]] = {

@@ -4,8 +4,9 @@ import os
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from libswap.elf.contents import FileBytes
 from libswap.elf.dynamic import read_dynamic
-from libswap.elf.image import FileBytes, Image
+from libswap.elf.image import Image
 from libswap.elf.notes import build_id
 from libswap.errors.base import InvalidElf
 from libswap.errors.install import NotReplaceable

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple
 
-from libswap.elf.image import SegmentType
+from libswap.elf.format import SegmentType
 from libswap.elf.instructions import branches, instructions
 from libswap.elf.relocations import X86_64
 from libswap.live.library import Library

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 from libswap.elf.dynamic import Dynamic, Tag, read_dynamic
-from libswap.elf.image import FileType, Image, Segment, SegmentFlags, SegmentType
+from libswap.elf.format import FileType, Segment, SegmentFlags, SegmentType
+from libswap.elf.image import Image
 from libswap.elf.notes import build_id
 from libswap.elf.relocations import Relocation, relocations
 from libswap.elf.symbols import (

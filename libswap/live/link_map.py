@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from libswap.elf.dynamic import Tag
-from libswap.elf.image import SegmentType
+from libswap.elf.format import SegmentType
 from libswap.errors.live import LinkMapUnreadable
 from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import Memory

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from libswap.elf.dynamic import Tag
-from libswap.elf.image import SegmentFlags
+from libswap.elf.format import SegmentFlags
 from libswap.elf.relocations import X86_64
 from libswap.elf.symbols import SymbolType
 from libswap.linux.memory import Range

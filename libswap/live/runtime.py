@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from libswap.elf.image import EM_X86_64
+from libswap.elf.format import EM_X86_64
 from libswap.errors.live import NotSwappable
 from libswap.linux.memory import Range
 from libswap.live.loader_locks import LoaderLocks

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from libswap.elf.image import SegmentFlags, SegmentType
+from libswap.elf.format import SegmentFlags, SegmentType
 from libswap.errors.process import MemoryUnreachable
 from libswap.linux import ptrace
 from libswap.linux.memory import Range

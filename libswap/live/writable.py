@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from libswap.elf.dynamic import Tag
-from libswap.elf.image import SegmentFlags, SegmentType
+from libswap.elf.format import SegmentFlags, SegmentType
 from libswap.elf.relocations import X86_64
 from libswap.linux.memory import Range
 from libswap.live.library import Library

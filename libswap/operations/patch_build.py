@@ -11,7 +11,8 @@ from typing import Final
 
 from libswap.elf.closure import closure
 from libswap.elf.debugfile import with_symbols
-from libswap.elf.image import Image, SegmentType
+from libswap.elf.format import SegmentType
+from libswap.elf.image import Image
 from libswap.elf.library import Libraries, read_library
 from libswap.elf.relocatable import Relocatable, read_relocatable
 from libswap.elf.search import Requester, Search

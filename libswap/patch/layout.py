@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from libswap.elf.image import SectionType
+from libswap.elf.format import SectionType
 from libswap.elf.relocatable import ObjectSection, Relocatable, SectionFlags
 from libswap.elf.symbols import SHN_COMMON, Binding, Symbol
 from libswap.errors.patch import PatchUnlinkable

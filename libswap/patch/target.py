@@ -8,7 +8,8 @@ from pathlib import PurePath
 from typing import Final, NamedTuple
 
 from libswap.elf.dynamic import DF_1_PIE, Dynamic, Tag, read_dynamic
-from libswap.elf.image import EM_X86_64, FileType, Image, SegmentFlags, SegmentType
+from libswap.elf.format import EM_X86_64, FileType, SegmentFlags, SegmentType
+from libswap.elf.image import Image
 from libswap.elf.notes import build_id
 from libswap.elf.symbols import (
     SHN_ABS,

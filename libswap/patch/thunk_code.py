@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Final
 
-from libswap.elf.image import SectionType
+from libswap.elf.format import SectionType
 from libswap.elf.instructions import decoder
 from libswap.elf.registers import Registers
 from libswap.elf.relocatable import (

@@ -4,7 +4,8 @@ import os
 from dataclasses import dataclass, field
 
 from libswap.elf.dynamic import read_dynamic
-from libswap.elf.image import Image, SegmentType
+from libswap.elf.format import SegmentType
+from libswap.elf.image import Image
 from libswap.errors.base import InvalidElf
 from libswap.linux.procmap import FileKey
 from libswap.process.maps import DELETED

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from libswap.elf.dynamic import Tag, read_dynamic
-from libswap.elf.image import EM_386, EM_AARCH64, EM_X86_64, Image, Segment, SegmentType
+from libswap.elf.format import EM_386, EM_AARCH64, EM_X86_64, Segment, SegmentType
+from libswap.elf.image import Image
 from libswap.elf.relocations import relocations, relr_places
 from libswap.errors.base import InvalidElf
 from libswap.process.maps import Mapping

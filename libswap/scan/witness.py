@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from libswap.elf.image import FileBytes, Image
+from libswap.elf.contents import FileBytes
+from libswap.elf.image import Image
 from libswap.elf.notes import build_id
 from libswap.errors.base import InvalidElf
 from libswap.linux.procfs import PROC, Procfs

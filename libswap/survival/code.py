@@ -9,8 +9,9 @@ from itertools import pairwise
 from typing import Final
 
 from libswap.elf.dynamic import Dynamic, read_dynamic
+from libswap.elf.format import SegmentFlags
 from libswap.elf.frames import frames
-from libswap.elf.image import Image, SegmentFlags
+from libswap.elf.image import Image
 from libswap.elf.relocations import X86_64, Relocation, relocations
 from libswap.elf.symbols import (
     SHN_ABS,

@@ -3,7 +3,8 @@
 import time
 from dataclasses import dataclass
 
-from libswap.elf.image import EM_X86_64, Image
+from libswap.elf.format import EM_X86_64
+from libswap.elf.image import Image
 from libswap.survival import addresses
 from libswap.survival.code import Code
 from libswap.survival.comparison import Comparison

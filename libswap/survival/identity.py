@@ -3,7 +3,8 @@
 import hashlib
 from typing import Final
 
-from libswap.elf.image import Image, SegmentType
+from libswap.elf.format import SegmentType
+from libswap.elf.image import Image
 
 _SECTION_FIELDS: Final = ((40, 48), (58, 64))
 """e_shoff and e_shentsize to e_shstrndx of a 64-bit header: no process reads sections."""

@@ -9,7 +9,8 @@ import stat
 from dataclasses import dataclass
 from typing import Final
 
-from libswap.elf.image import FileBytes, Image
+from libswap.elf.contents import FileBytes
+from libswap.elf.image import Image
 from libswap.errors.base import InvalidElf, SystemRefused
 from libswap.errors.install import NoSpace
 from libswap.errors.watch import DropRefused, DropUnsettled

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import pytest
 
 from libswap.elf.dynamic import MAX_ENTRIES, Tag, read_dynamic
-from libswap.elf.image import Image, SectionType, SegmentType
+from libswap.elf.format import SectionType, SegmentType
+from libswap.elf.image import Image
 from libswap.elf.library import read_library
 from libswap.elf.notes import notes
 from libswap.elf.relocations import relr_places

@@ -2,8 +2,10 @@ import gc
 
 import pytest
 
+from libswap.elf.contents import FileBytes
 from libswap.elf.dynamic import read_dynamic
-from libswap.elf.image import FileBytes, FileType, Image
+from libswap.elf.format import FileType
+from libswap.elf.image import Image
 from libswap.elf.notes import build_id
 from libswap.elf.relocations import relocations
 from libswap.elf.symbols import dynamic_symbols

@@ -4,7 +4,7 @@ import struct
 from dataclasses import dataclass, field
 
 from libswap.elf.dynamic import Tag
-from libswap.elf.image import SegmentType
+from libswap.elf.format import SegmentType
 
 ROOM = 16
 """Program headers that there is room for in front of the contents."""

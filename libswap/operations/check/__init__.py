@@ -10,7 +10,8 @@ from libswap.abi.finding import Finding
 from libswap.abi.importers import name_importers
 from libswap.abi.scope import unmet
 from libswap.abi.verdict import verdict
-from libswap.elf.image import FileType, Image
+from libswap.elf.format import FileType
+from libswap.elf.image import Image
 from libswap.elf.library import Libraries, Library
 from libswap.errors.base import InvalidElf, SystemRefused
 from libswap.linux.rooted import Root
