@@ -1,4 +1,4 @@
-"""A zipapp and a Debian package from the wheel: libswap with its dependencies, none compiled.
+"""A zipapp and a Debian package from the wheel: libswap with its dependencies.
 
     python packaging/bundle.py WHEEL DIRECTORY
 
@@ -13,17 +13,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-import zipfile
 from pathlib import Path
+
+from libswap.fleet import archive_main
+from libswap.fleet.bundle import archive
 
 ROOT = Path(__file__).parents[1]
 EPOCH = int(os.environ.get("SOURCE_DATE_EPOCH", "1577836800"))
-COMPILED = ("psutil",)
-"""Left out: nothing that is imported needs it. iced-x86 is no dependency of the core: where it is
-wanted, for live mode, it is installed beside."""
-
-MAIN = "import sys\n\nfrom libswap.__main__ import main\n\nsys.exit(main())\n"
+NATIVE = "iced_x86"
+"""The one compiled package, for live mode: unpacked by the zipapp when it is asked for, and not in
+the Debian package, which is for all architectures."""
 LAUNCHER = """\
 #!/usr/bin/python3
 import os
@@ -54,15 +53,13 @@ PRERM = "#!/bin/sh\nset -e\nfind /usr/share/libswap -name __pycache__ -exec rm -
 
 
 def tree(wheel: Path, into: Path) -> None:
-    """Unpack the wheel and everything it needs, without compiled files."""
+    """Unpack the wheel and everything it needs; of compiled files only what has no other form."""
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-compile", "--target", str(into)]
-    subprocess.run([*pip, f"{wheel}[html]"], check=True)
-    for name in COMPILED:
-        for path in into.glob(f"{name}*"):
-            shutil.rmtree(path)
+    subprocess.run([*pip, f"{wheel}[html,live]"], check=True)
     shutil.rmtree(into / "bin", ignore_errors=True)
     for library in into.rglob("*.so"):
-        library.unlink()  # markupsafe's is only faster
+        if library.parent.name != NATIVE:
+            library.unlink()  # markupsafe's is only faster
     for record in into.glob("*.dist-info"):
         for name in ("RECORD", "direct_url.json", "INSTALLER", "REQUESTED"):  # paths of this build
             (record / name).unlink(missing_ok=True)
@@ -71,19 +68,13 @@ def tree(wheel: Path, into: Path) -> None:
 
 def zipapp(source: Path, file: Path) -> None:
     """Everything in one file that python3 runs."""
-    date = time.gmtime(max(EPOCH, 315532800))[:6]  # zip knows no time before 1980
-    with file.open("wb") as out:
-        out.write(b"#!/usr/bin/env python3\n")
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-            members = {"__main__.py": MAIN.encode()}
-            for path in source.rglob("*"):
-                if path.is_file():
-                    members[path.relative_to(source).as_posix()] = path.read_bytes()
-            for name in sorted(members):
-                entry = zipfile.ZipInfo(name, date)
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                entry.external_attr = 0o100644 << 16
-                archive.writestr(entry, members[name])
+    entries = {"__main__.py": Path(archive_main.__file__)}
+    for path in source.rglob("*"):
+        if path.is_file():
+            name = path.relative_to(source).as_posix()
+            below = archive_main.NATIVE if name.startswith(f"{NATIVE}/") else ""
+            entries[below + name] = path
+    file.write_bytes(archive(entries))
     file.chmod(0o755)
 
 
@@ -91,7 +82,8 @@ def debian(source: Path, version: str, file: Path) -> None:
     """A package with the program, its manual, completions and the hook of apt."""
     with tempfile.TemporaryDirectory() as work:
         root = Path(work) / "root"
-        shutil.copytree(source, root / "usr/share/libswap")
+        compiled = shutil.ignore_patterns(f"{NATIVE}*")
+        shutil.copytree(source, root / "usr/share/libswap", ignore=compiled)
         _write(root / "usr/bin/libswap", LAUNCHER, 0o755)
         for page in sorted((ROOT / "packaging/man").glob("*.1")):
             target = root / f"usr/share/man/man1/{page.name}.gz"

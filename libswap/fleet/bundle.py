@@ -6,7 +6,7 @@ The same installed files give the same bytes, so that a digest names what runs o
 import hashlib
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from io import BytesIO
@@ -45,17 +45,25 @@ def bundle() -> Bundle:
     Raises:
         Unbundled: a distribution that libswap requires is not installed.
     """
-    entries = {name: path for name, path in _entries() if "__pycache__" not in name}
-    archive = BytesIO(SHEBANG)
-    archive.seek(0, 2)
-    with zipfile.ZipFile(archive, "a") as file:
+    data = archive({name: path for name, path in _entries() if "__pycache__" not in name})
+    return Bundle(data, hashlib.sha256(data).hexdigest())
+
+
+def archive(entries: Mapping[str, Path]) -> bytes:
+    """A program in one file.
+
+    Args:
+        entries: the files, by their names in it; `__main__.py` is what is run.
+    """
+    out = BytesIO(SHEBANG)
+    out.seek(0, 2)
+    with zipfile.ZipFile(out, "a") as file:
         for name, path in sorted(entries.items()):
             info = zipfile.ZipInfo(name, _EPOCH)
             info.external_attr = 0o644 << 16
             info.compress_type = zipfile.ZIP_DEFLATED
             file.writestr(info, path.read_bytes(), compresslevel=9)
-    data = archive.getvalue()
-    return Bundle(data, hashlib.sha256(data).hexdigest())
+    return out.getvalue()
 
 
 def _entries() -> Iterator[tuple[str, Path]]:

@@ -27,7 +27,7 @@ CHANGE_NOTHING = {
     "patch show", "patch list", "patch status", "patch verify",
     "handles list", "handles show", "handles draft",
 }  # fmt: skip
-HEAVY = {"rich", "elftools", "watchdog", "psutil", "iced_x86", "jinja2"}
+HEAVY = {"rich", "elftools", "watchdog", "iced_x86", "jinja2"}
 
 
 def leaves(path: tuple[str, ...], command: Any) -> Iterator[tuple[str, Any]]:
@@ -284,7 +284,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_a_scan_for_programs_imports_nothing_heavy_but_what_tells_users_and_commands() -> None:
-    assert not modules_after(["scan", "--json"]) & (HEAVY - {"psutil"})
+    assert not modules_after(["scan", "--json"]) & HEAVY
 
 
 def test_bash_completes_commands_and_options() -> None:
