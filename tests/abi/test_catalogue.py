@@ -8,7 +8,7 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "findings.md"
 
 
 def test_every_rule_is_documented_with_its_severity() -> None:
-    text = REFERENCE.read_text()
+    text, _, _ = REFERENCE.read_text().partition("## Live objects")  # of another catalogue
     documented = re.findall(r"^\| `([a-z-]+)` \| (\w+) \|", text, re.MULTILINE)
     rules = [(r.id, r.severity.value) for r in vars(catalogue).values() if isinstance(r, Rule)]
     assert sorted(documented) == sorted(rules)

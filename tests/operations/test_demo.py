@@ -80,7 +80,7 @@ def test_an_overwrite_in_place_runs_new_code_on_old_data_and_nothing_in_maps_tel
     [
         ("install over it, close, load", "current"),
         ("rm, then cp", "replaced"),
-        ("mv, then cp", "current"),  # without a record nothing says that the name moved on
+        ("mv, then cp", "superseded"),  # the name that is left is that of a backup
         ("overwritten in place", "overwritten"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -14,7 +15,9 @@ from libswap.linux.command import run
 from libswap.operations.demo.result import Answer, Scene
 from libswap.operations.demo.workshop import Workshop
 from libswap.operations.scan import scan_machine
+from libswap.process.identity import Identity
 from libswap.process.maps import Mapping, maps_of
+from libswap.scan.overwritten import GRANULARITY
 from libswap.settings import Settings
 
 _SECONDS: Final = 20.0
@@ -69,6 +72,7 @@ class Stage:
         if said[:1] == ["loaded"]:
             self._handles.append(said[1])
             self._code = int(said[2], 16)
+        self._let_the_clock_move_on()
 
     def call(self) -> None:
         """The process calls the library; it may die of it."""
@@ -104,6 +108,14 @@ class Stage:
             scanned=self._scanned() if mapping else "",
             mapped_is_file=mapping is not None and mapping.inode == self.library.stat().st_ino,
         )
+
+    def _let_the_clock_move_on(self) -> None:
+        """Until a file that is changed from now on bears a time surely after the process's start.
+
+        Both clocks go in steps: start times in ticks (proc(5)), file times in jiffies.
+        """
+        while time.time() < Identity.of(self.pid).started_at() + 2 * GRANULARITY:
+            time.sleep(GRANULARITY / 4)
 
     def _ask(self, step: str, line: str) -> str:
         self._steps.append(step)
