@@ -1,6 +1,7 @@
 """All operations that came to an end, in a file that is only ever appended to."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -8,7 +9,7 @@ from typing import Final
 from libswap.install import records
 from libswap.install.journal import append
 from libswap.install.records import Damage, Malformed
-from libswap.install.transaction import Change, Transaction
+from libswap.install.transaction import Transaction
 from libswap.linux import files
 from libswap.linux.files import Directory
 
@@ -67,18 +68,18 @@ class History:
         touching = (o for o in reversed(self.done) if path in paths(o.transaction))
         return next(touching, None)
 
-    @property
-    def kept(self) -> frozenset[str]:
-        """What the store must hold for any rollback."""
-        return frozenset().union(*(o.transaction.kept for o in self.done))
 
-    @property
-    def kept_for_latest(self) -> frozenset[str]:
-        """What the store must hold to take back the newest change of each name."""
-        newest: dict[str, Change] = {}
-        for operation in self.done:
-            newest.update({change.path: change for change in operation.transaction.changes})
-        return frozenset(change.keep for change in newest.values() if change.keep)
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the store must hold.
+
+    Attributes:
+        ever: for any rollback.
+        latest: to take back the newest change of each name.
+    """
+
+    ever: frozenset[str]
+    latest: frozenset[str]
 
 
 def paths(transaction: Transaction) -> frozenset[str]:
@@ -94,18 +95,15 @@ def record(directory: Directory, operation: Operation) -> None:
     if directory.lstat(NAME) is None:
         os.close(directory.create(NAME))
         directory.sync()
-    torn = _read(directory, last=1) not in (b"", b"\n")
+    torn = _last_byte(directory) not in (b"", b"\n")
     append(directory, NAME, b"\n" * torn + records.line(operation))
 
 
 def load(directory: Directory) -> History:
     """Read the history; lines that cannot be read are counted, not dropped."""
-    if directory.lstat(NAME) is None:
-        return History()
     found: dict[str, Operation] = {}
     damaged = []
-    for number, text in enumerate(records.lines(_read(directory)), 1):
-        operation = _operation(text)
+    for number, operation in enumerate(map(_operation, _lines(directory)), 1):
         if operation is None:
             damaged.append(number)
         else:
@@ -115,15 +113,33 @@ def load(directory: Directory) -> History:
 
 def find(directory: Directory, operation_id: str) -> Operation | None:
     """One operation, without reading what the others are: a history can be years long."""
-    if directory.lstat(NAME) is None:
-        return None
     wanted = operation_id.encode()
-    found = b"".join(line + b"\n" for line in _read(directory).split(b"\n") if wanted in line)
-    operations = filter(None, map(_operation, records.lines(found)))
+    named = (line for line in _lines(directory) if wanted in line)
+    operations = filter(None, map(_operation, named))
     return next((o for o in operations if o.transaction.id == operation_id), None)
 
 
-def _operation(text: bytes | Damage) -> Operation | None:
+def kept(directory: Directory) -> Kept:
+    """What the store must hold, without holding the whole history."""
+    ever, latest, seen = set[str](), dict[str, str | None](), set[str]()
+    for operation in filter(None, map(_operation, _lines(directory))):
+        made = operation.transaction
+        if operation.outcome is Outcome.DONE and made.id not in seen:
+            ever |= made.kept
+            latest.update({change.path: change.keep for change in made.changes})
+        seen.add(made.id)
+    return Kept(frozenset(ever), frozenset(filter(None, latest.values())))
+
+
+def _lines(directory: Directory) -> Iterator[bytes]:
+    if directory.lstat(NAME) is None:
+        return
+    with files.refusal("read", directory.join(NAME)), os.fdopen(directory.open(NAME), "rb") as file:
+        yield from file
+
+
+def _operation(line: bytes) -> Operation | None:
+    (text,) = records.lines(line)
     if isinstance(text, Damage):
         return None
     try:
@@ -132,12 +148,10 @@ def _operation(text: bytes | Damage) -> Operation | None:
         return None
 
 
-def _read(directory: Directory, last: int = 1 << 40) -> bytes:
-    """All of the file, or its last bytes."""
+def _last_byte(directory: Directory) -> bytes:
     descriptor = directory.open(NAME)
     try:
         with files.refusal("read", directory.join(NAME)):
-            size = os.fstat(descriptor).st_size
-            return os.pread(descriptor, min(size, last), max(size - last, 0))
+            return os.pread(descriptor, 1, max(os.fstat(descriptor).st_size - 1, 0))
     finally:
         os.close(descriptor)

@@ -90,11 +90,11 @@ def keep_within_limits(state: State, settings: Settings) -> None:
 
 def _over_limits(state: State, settings: Settings) -> Plan:
     entries = kept.entries(state.store)
-    known = history.load(state.directory)
+    needed = history.kept(state.directory)
     gone = kept.superfluous(
         entries,
-        known.kept,
-        known.kept_for_latest,
+        needed.ever,
+        needed.latest,
         max_files=settings.store_max_files,
         max_bytes=settings.store_max_bytes,
     )

@@ -45,12 +45,19 @@ def test_an_operation_that_was_written_twice_counts_once(tmp_path: Path) -> None
         assert len(history.load(directory).operations) == 1
 
 
-def test_what_was_undone_needs_no_kept_files() -> None:
-    known = history.History((operation(0), operation(1, outcome=Outcome.UNDONE)))
-    assert known.kept == {"kept0"}
-    assert known.last_of("/lib/x") == operation(0)
+def test_what_was_undone_needs_no_kept_files(tmp_path: Path) -> None:
+    with Directory(str(tmp_path)) as directory:
+        assert history.kept(directory) == history.Kept(frozenset(), frozenset())
+        history.record(directory, operation(0))
+        history.record(directory, operation(1, outcome=Outcome.UNDONE))
+        assert history.kept(directory).ever == {"kept0"}
+        assert history.load(directory).last_of("/lib/x") == operation(0)
 
 
-def test_the_newest_change_of_each_name_is_what_the_next_rollback_needs() -> None:
-    known = history.History((operation(0), operation(1), operation(2, path="/lib/y")))
-    assert known.kept_for_latest == {"kept1", "kept2"}
+def test_the_newest_change_of_each_name_is_what_the_next_rollback_needs(tmp_path: Path) -> None:
+    with Directory(str(tmp_path)) as directory:
+        for made in (operation(0), operation(1), operation(2, path="/lib/y")):
+            history.record(directory, made)
+        assert history.kept(directory).latest == {"kept1", "kept2"}
+        assert history.find(directory, "id1") == operation(1)
+        assert history.find(directory, "id") is None
