@@ -70,6 +70,7 @@ def mv_then_cp(stage: Stage) -> None:
     """The mapping keeps the inode, under its other name."""
     stage.load()
     stage.call()
+    stage.let_the_clock_move_on()
     stage.run("mv", LIB, f"{LIB}.bak")
     stage.run("cp", NEW, LIB)
     stage.call()

@@ -72,7 +72,6 @@ class Stage:
         if said[:1] == ["loaded"]:
             self._handles.append(said[1])
             self._code = int(said[2], 16)
-        self._let_the_clock_move_on()
 
     def call(self) -> None:
         """The process calls the library; it may die of it."""
@@ -95,6 +94,14 @@ class Stage:
         self._steps.append(f"echo {text} > {self.LIBRARY}")
         self._command("sh", "-c", 'echo "$1" > "$2"', "sh", text, self.LIBRARY)
 
+    def let_the_clock_move_on(self) -> None:
+        """Until a file that is changed from now on bears a time surely after the process's start.
+
+        Both clocks go in steps: start times in ticks (proc(5)), file times in jiffies.
+        """
+        while time.time() < Identity.of(self.pid).started_at() + 2 * GRANULARITY:
+            time.sleep(GRANULARITY / 4)
+
     def scene(self, name: str) -> Scene:
         """What has been seen until now."""
         mapping = self._mapping() if self._died_of is None else None
@@ -108,14 +115,6 @@ class Stage:
             scanned=self._scanned() if mapping else "",
             mapped_is_file=mapping is not None and mapping.inode == self.library.stat().st_ino,
         )
-
-    def _let_the_clock_move_on(self) -> None:
-        """Until a file that is changed from now on bears a time surely after the process's start.
-
-        Both clocks go in steps: start times in ticks (proc(5)), file times in jiffies.
-        """
-        while time.time() < Identity.of(self.pid).started_at() + 2 * GRANULARITY:
-            time.sleep(GRANULARITY / 4)
 
     def _ask(self, step: str, line: str) -> str:
         self._steps.append(step)
