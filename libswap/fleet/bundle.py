@@ -8,6 +8,7 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -39,8 +40,9 @@ class Bundle:
     sha256: str
 
 
+@cache
 def bundle() -> Bundle:
-    """Make it from what is installed here.
+    """Make it from what is installed here, once in a run.
 
     Raises:
         Unbundled: a distribution that libswap requires is not installed.

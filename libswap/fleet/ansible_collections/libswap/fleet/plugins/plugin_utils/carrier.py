@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import re
@@ -28,6 +27,7 @@ class Carrier(ActionBase):
         result = super().run(tmp, task_vars)
         del tmp
         args = dict(self._task.args)
+        self._made = ""
         try:
             archive, digest = self._archive(args.get("tool"))
             source = self._find_needle("files", args["src"]) if args.get("src") else ""
@@ -46,6 +46,8 @@ class Carrier(ActionBase):
             )
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
+            if self._made:
+                os.unlink(self._made)
         return result
 
     def unchanged_if(self, args):
@@ -57,7 +59,22 @@ class Carrier(ActionBase):
         if given:
             path = self._find_needle("files", given)
             return path, _sha256(path)
-        return _made()
+        return self._make()
+
+    def _make(self):
+        """An archive of the libswap that is installed here, for as long as the task takes."""
+        try:
+            from libswap.fleet.bundle import bundle
+        except ImportError as error:
+            raise AnsibleActionFail(
+                "libswap is not installed for the Python that runs Ansible ({0}); give the task"
+                " tool: PATH, an archive made by `libswap fleet bundle`".format(error)
+            )
+        made = bundle()
+        number, self._made = tempfile.mkstemp(suffix=".pyz")
+        with os.fdopen(number, "wb") as file:
+            file.write(made.data)
+        return self._made, made.sha256
 
     def _digests(self, *paths):
         """The SHA-256 of files on the machine, "" for what cannot be read, in one round trip."""
@@ -76,23 +93,6 @@ class Carrier(ActionBase):
         self._transfer_file(path, remote)
         self._fixup_perms2((shell.tmpdir, remote))
         return remote
-
-
-@functools.lru_cache(maxsize=1)
-def _made():
-    """An archive of the libswap that is installed here, once for each worker."""
-    try:
-        from libswap.fleet.bundle import bundle
-    except ImportError as error:
-        raise AnsibleActionFail(
-            "libswap is not installed for the Python that runs Ansible ({0}); give the task"
-            " tool: PATH, an archive made by `libswap fleet bundle`".format(error)
-        )
-    made = bundle()
-    number, path = tempfile.mkstemp(suffix=".pyz")
-    with os.fdopen(number, "wb") as file:
-        file.write(made.data)
-    return path, made.sha256
 
 
 def _sha256(path):
