@@ -290,8 +290,8 @@ def _taken_back(written: Record, tool: Tool, watcher: Watcher) -> Rollout:
     wanted = written.rollout.request
     if on := to_take_back(written.rollout):
         ansible.play("rollback", wanted, tool, on=on, follower=_WayBack(written, watcher))
-    if not to_take_back(written.rollout):
-        written.note(Reached(Stage.TAKEN_BACK))
+    left_over = to_take_back(written.rollout)
+    written.note(Reached(Stage.HALTED if left_over else Stage.TAKEN_BACK))
     return written.rollout
 
 

@@ -5,10 +5,11 @@ import pytest
 
 from libswap.errors.base import UsageError
 from libswap.errors.fleet import NoSuchRollout, RolloutBusy
-from libswap.fleet import record
+from libswap.fleet import ansible, record
+from libswap.fleet.ansible import Follower, Happened, TaskEvent
 from libswap.fleet.record import Reached
 from libswap.fleet.rollout import Machine, Request, Rollout, Stage, State, ordered, serial
-from libswap.operations.fleet import Left, batches, left
+from libswap.operations.fleet import Left, batches, left, take_back
 from libswap.settings import Settings
 
 REQUEST = Request(
@@ -84,3 +85,22 @@ def test_two_cannot_follow_one_upgrade(tmp_path: Path) -> None:
         record.resumed(tmp_path, ROLLOUT.id),
     ):
         pass
+
+
+def test_what_could_not_be_taken_back_is_said_and_can_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter((Happened.UNREACHABLE, Happened.SUCCEEDED))
+
+    def play(name: str, *_: object, on: tuple[str, ...], follower: Follower) -> None:
+        assert (name, on) == ("rollback", ("c",))
+        follower.event(TaskEvent("c", "Put the old library back", next(answers), {"msg": "no"}))
+
+    monkeypatch.setattr(ansible, "play", play)
+    settings = Settings(state_dir=tmp_path)
+    with record.begun(tmp_path, ROLLOUT) as written:
+        written.note(Machine("c", State.INSTALLED))
+        written.note(Reached(Stage.DONE))
+    first = take_back(ROLLOUT.id, settings)
+    assert (first.stage, first.exit_code) == (Stage.HALTED, 49)
+    assert take_back(ROLLOUT.id, settings).stage is Stage.TAKEN_BACK
