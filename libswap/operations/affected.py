@@ -8,6 +8,7 @@ from libswap.abi.compare import compare
 from libswap.abi.finding import Severity
 from libswap.elf.library import read_library
 from libswap.errors.live import LoadFailed
+from libswap.errors.process import ProcessUnreadable
 from libswap.linux.rooted import Root
 from libswap.live.alias import plain
 from libswap.live.copies import library_in_use, same
@@ -43,6 +44,9 @@ def affected(subject: Subject, library: Path, new: Library) -> list[Module]:
     """The copies in use that the new file is to replace, one in each namespace.
 
     A module is meant if its name leads to the same file as `library`, or if it has the same path.
+
+    Raises:
+        ProcessUnreadable: one is meant, and the file that is mapped may not be read.
     """
     real = os.path.realpath(library)
     try:
@@ -53,11 +57,11 @@ def affected(subject: Subject, library: Path, new: Library) -> list[Module]:
     found: dict[int, Module] = {}
     with root_of(subject.memory.tid) as root:
         for module in subject.modules:
-            if module.library is None or module is subject.modules[0]:
-                continue
-            if _left_behind(subject, module):
+            if module is subject.modules[0] or _left_behind(subject, module):
                 continue
             if module.path == real or _leads_to(root, module.link.name, wanted):
+                if module.library is None:
+                    raise ProcessUnreadable(subject.identity.pid, f"{module.path}: {module.reason}")
                 base = library_in_use(record, module.base)
                 current = next((m for m in subject.modules if m.base == base), module)
                 if current.library is not None and not same(current.facts, new):

@@ -1,4 +1,7 @@
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -173,3 +176,22 @@ def test_nobody_else_is_touched(stage: Stage) -> None:
     stage.install(stage.build("live/version.c", version=2))
     report = swap_library(Request(stage.place, pids=(os.getppid(),)))
     assert isinstance(report.processes[0].outcome, (Skipped, Refused))
+
+
+@pytest.mark.root
+def test_who_cannot_be_looked_at_for_want_of_a_capability_is_not_passed_over(
+    stage: Stage, state_dir: Path
+) -> None:
+    stage.install(stage.build("live/version.c", version=1))
+    with stage.running(stage.program("live/driver.c")) as target:
+        stage.install(stage.build("live/version.c", version=2))
+        done = subprocess.run(
+            ["setpriv", "--bounding-set=-sys_admin,-checkpoint_restore", sys.executable, "-m",
+             "libswap", "live", "--json", f"--pid={target.pid}", f"--state-dir={state_dir}",
+             str(stage.place)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        (process,) = json.loads(done.stdout)["result"]["processes"]
+        assert process["outcome"]["error"] == "ProcessUnreadable", process
+        assert done.returncode == 41
+        assert _all(target) == [1] * 4
