@@ -7,14 +7,27 @@ from collections.abc import Callable, Iterator
 from libswap.linux import death
 
 
-def deaths(work: Callable[[], None], *, stride: int = 1, first: int = 1) -> Iterator[int]:
-    """Yields after each death, so that the caller looks at the target; ends when `work` does."""
+def deaths(
+    work: Callable[[], object],
+    *,
+    stride: int = 1,
+    first: int = 1,
+    arm: Callable[[int], None] = death.arm,
+) -> Iterator[int]:
+    """Yields after each death, so that the caller looks at the target; ends when `work` does.
+
+    Args:
+        work: what is killed.
+        stride: every which step is tried.
+        first: the first of them.
+        arm: told in the child at which step it is to die; by default one that touches a process.
+    """
     for step in range(first, 100_000, stride):
         child = os.fork()
         if child == 0:
             code = 1
             try:
-                death.arm(step)
+                arm(step)
                 work()
                 code = 0
             finally:

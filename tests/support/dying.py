@@ -1,8 +1,8 @@
-"""Run a piece of libswap in a child that is killed before its N-th call that changes a file."""
+"""For `support.death.deaths`: die before the N-th call that changes a file."""
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 from libswap.linux import command, libc
@@ -40,31 +40,10 @@ class _Countdown:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _arm(number: int) -> None:
+def arm(number: int) -> None:
     countdown = _Countdown(number)
     for name in _CALLS:
         setattr(os, name, countdown.before(getattr(os, name)))
     os.open = countdown.opening(os.open)
     libc.renameat2 = countdown.before(libc.renameat2)
     command.run = countdown.before(command.run)
-
-
-def deaths(work: Callable[[], object], *, stride: int = 1) -> Iterator[int]:
-    """Yields after each death; ends when the work comes to its end alive."""
-    for number in range(1, 10_000, stride):
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                _arm(number)
-                work()
-                code = 0
-            finally:
-                os._exit(code)
-        _, status = os.waitpid(child, 0)
-        if os.WIFEXITED(status):
-            assert os.WEXITSTATUS(status) == 0, "the work itself failed"
-            return
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        yield number
-    raise AssertionError("it never came to its end")

@@ -11,8 +11,9 @@ import pytest
 from libswap.operations.deployments import Outcome
 from libswap.watch.rule import Health
 from support.compiler import Compiler, has
+from support.death import deaths
 from support.dropping import Drop
-from support.dying import deaths
+from support.dying import arm
 from support.faults import Traced
 
 pytestmark = pytest.mark.compiler
@@ -39,7 +40,7 @@ def killed(make: Callable[[], Drop], prepare: Callable[[Drop], None]) -> Iterato
     drop = make()
     prepare(drop)
     count = 0
-    for _ in deaths(drop.once, stride=STRIDE):
+    for _ in deaths(drop.once, stride=STRIDE, arm=arm):
         count += 1
         drop.once()
         yield drop
