@@ -1,7 +1,7 @@
 """One thread under ptrace: seized, stopped and let go so that it notices nothing."""
 
 import errno
-import os
+import threading
 import time
 from contextlib import suppress
 from typing import Final
@@ -78,7 +78,7 @@ class Thread:
         except OSError as error:
             if error.errno == errno.ESRCH or not is_alive(self.pid, self.tid):
                 raise ThreadGone from None
-            if tracer(self.pid, self.tid) == os.getpid():
+            if tracer(self.pid, self.tid) == threading.get_native_id():
                 return  # made by a thread that we trace: the kernel seized it for us
             if not is_alive(self.pid, self.tid):  # it ended while we asked who has it
                 raise ThreadGone from None
@@ -234,7 +234,7 @@ class Thread:
 
 
 def tracer(pid: int, tid: int) -> int:
-    """Who traces a thread (proc_pid_status(5), TracerPid), 0 for nobody."""
+    """The thread that traces a thread (proc_pid_status(5), TracerPid), 0 for none."""
     try:
         status = PROC.read(pid, f"task/{tid}/status")
     except (FileNotFoundError, ProcessLookupError):
