@@ -53,13 +53,12 @@ class Blocker:
 class Watch:
     """Forbidden code made ready for quick checks; made before the threads are stopped."""
 
-    def __init__(self, forbidden: Iterable[Forbidden]) -> None:
+    def __init__(self, forbidden: Iterable[Forbidden], memory: ProcessMemory) -> None:
+        self._memory = memory
         self._names = {Range(f.code.start + 1, f.code.end): f.name for f in forbidden}
         self._areas = Areas(self._names)
 
-    def blockers(
-        self, threads: Sequence[Thread], memory: ProcessMemory, maps: Sequence[Mapping]
-    ) -> list[Blocker]:
+    def blockers(self, threads: Sequence[Thread], maps: Sequence[Mapping]) -> list[Blocker]:
         """The stopped threads that stand in the way; empty where it is safe.
 
         Every aligned word from the stack pointer to the end of the stack's mapping that points
@@ -67,14 +66,13 @@ class Watch:
         call, but it cannot miss a caller.
 
         Args:
-            threads: all threads of the process, stopped.
-            memory: of the process.
+            threads: of the process, stopped.
             maps: its mappings, read when all of these threads had a stack.
         """
         if not self._names:
             return []
         stacks = [live_stack(t.registers.rsp, maps) for t in threads]
-        contents = _read_all(memory, [s for s in stacks if s])
+        contents = _read_all(self._memory, [s for s in stacks if s])
         found = []
         for thread, stack in zip(threads, stacks, strict=True):
             data = contents.get(stack) if stack else None

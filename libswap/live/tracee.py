@@ -7,6 +7,7 @@ under our eyes: a traced thread that nobody waits for hangs at its next signal.
 
 import time
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -78,6 +79,26 @@ class Tracee:
         self._collect(awaited, deadline)
         if not self.threads:
             raise ProcessGone(self.identity.pid)
+
+    def let_on(self, tids: Collection[int], seconds: float, deadline: float) -> list[Thread]:
+        """Let some stopped threads go on for a moment, while the others stand still.
+
+        One that job control has stopped stays so.
+
+        Returns:
+            Those of them that have not ended, and what they have made; all stand still again.
+
+        Raises:
+            ProcessGone, ThreadUnstoppable, ProcessReplaced: see `stop`.
+        """
+        others = self.threads.keys() - set(tids)
+        for tid in tids:
+            if not self.threads[tid].group:
+                with suppress(ThreadGone):
+                    self.threads[tid].resume()
+        time.sleep(seconds)
+        self.stop(deadline)
+        return [t for tid, t in self.threads.items() if tid not in others]
 
     def detach(self) -> None:
         """Let every thread go for good, the one that was stopped last first.

@@ -28,6 +28,9 @@ _FIRST_PAUSE: Final = 0.001
 _LONGEST_PAUSE: Final = 0.05
 _TO_STOP_ALL: Final = 0.25
 _LONGEST_TO_STOP_ALL: Final = 2.0
+_MERE_ATTEMPTS: Final = 2
+_MOMENTS: Final = (0.0001, 0.0002, 0.0004, 0.0008)
+"""Seconds that those in the way go on alone, where that many attempts met somebody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +192,13 @@ class _NotNow:
 def _await_moment(
     identity: Identity, memory: ProcessMemory, writing: "_Writing", deadline: float
 ) -> Committed:
-    watch = Watch(writing.prepared.forbidden)
+    watch = Watch(writing.prepared.forbidden, memory)
     began = time.monotonic()
     pause, patience = _FIRST_PAUSE, _TO_STOP_ALL
     for attempt in count(1):
         with promptly():
-            outcome = _attempt(identity, memory, watch, writing, patience)
+            moments = _MOMENTS if attempt > _MERE_ATTEMPTS else ()
+            outcome = _attempt(identity, watch, writing, patience, moments)
         if isinstance(outcome, Committed):
             return replace(outcome, attempts=attempt)
         if time.monotonic() >= deadline:
@@ -216,10 +220,10 @@ def _give_up(identity: Identity, outcome: _NotNow, seconds: float) -> NoReturn:
 
 def _attempt(
     identity: Identity,
-    memory: ProcessMemory,
     watch: Watch,
     writing: "_Writing",
     patience: float,
+    moments: Sequence[float],
 ) -> Committed | _NotNow:
     known = states(identity.pid)
     maps = maps_through(identity.pid)
@@ -240,7 +244,9 @@ def _attempt(
                     maps = maps_through(identity.pid)
                 stopped = [t for t in tracee.threads.values() if t.stopped and t.tid not in seen]
                 seen |= {t.tid for t in stopped}
-                blockers = watch.blockers(stopped, memory, maps)
+                blockers = watch.blockers(stopped, maps)
+                if blockers and tids is None:
+                    blockers = _let_out(tracee, watch, blockers, moments, deadline)
                 if blockers:
                     return _NotNow(blockers)
         except ThreadUnstoppable as error:
@@ -251,6 +257,28 @@ def _attempt(
         with suppress(ThreadUnstoppable):
             tracee.detach()
     return Committed(time.perf_counter() - began, 1, count)
+
+
+def _let_out(
+    tracee: Tracee,
+    watch: Watch,
+    blockers: list[Blocker],
+    moments: Sequence[float],
+    deadline: float,
+) -> list[Blocker]:
+    """Let those in the way go on alone for some moments: a short function is soon left.
+
+    Of many threads that call one all the time, some are inside of it whenever all are stopped.
+
+    Returns:
+        Who is still in the way; all stand still again.
+    """
+    for moment in moments:
+        moved = tracee.let_on([b.tid for b in blockers], moment, deadline)
+        blockers = watch.blockers(moved, maps_through(tracee.identity.pid))
+        if not blockers:
+            break
+    return blockers
 
 
 @contextmanager

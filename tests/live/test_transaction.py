@@ -65,6 +65,17 @@ def test_a_thread_that_never_leaves_the_code_is_named_and_nothing_is_written(
         assert memory.read(target.function("table", b"/table"), 8 * WORDS) == words(0)
 
 
+def test_of_a_crowd_those_inside_are_let_out_alone(compiler: Compiler) -> None:
+    with (
+        running(compiler.program("live/crowd.c", "-O1", "-rdynamic"), "16") as target,
+        ProcessMemory(target.pid) as memory,
+    ):
+        start = target.function("inside", b"/crowd")
+        inside = Forbidden(Range(start, start + target.size("inside", b"/crowd")), "inside")
+        for _ in range(3):
+            assert commit(target.identity, memory, Prepared((), (inside,)), wait=20).threads == 17
+
+
 def test_unexpected_bytes_mean_that_nothing_is_written(table: Target) -> None:
     start = table.function("table", b"/table")
     good = writes(table, 0, 1)
