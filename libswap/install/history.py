@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, TypeVar
 
 from libswap.install import records
 from libswap.install.journal import append
@@ -14,6 +14,11 @@ from libswap.linux import files
 from libswap.linux.files import Directory
 
 NAME: Final = "history"
+
+_BLOCK: Final = 1 << 16
+"""Bytes that are read at once from its end."""
+
+T = TypeVar("T")
 
 
 class Outcome(Enum):
@@ -103,7 +108,8 @@ def load(directory: Directory) -> History:
     """Read the history; lines that cannot be read are counted, not dropped."""
     found: dict[str, Operation] = {}
     damaged = []
-    for number, operation in enumerate(map(_operation, _lines(directory)), 1):
+    for number, line in enumerate(_lines(directory), 1):
+        operation = _parsed(line, Operation)
         if operation is None:
             damaged.append(number)
         else:
@@ -114,19 +120,40 @@ def load(directory: Directory) -> History:
 def find(directory: Directory, operation_id: str) -> Operation | None:
     """One operation, without reading what the others are: a history can be years long."""
     wanted = operation_id.encode()
-    named = (line for line in _lines(directory) if wanted in line)
-    operations = filter(None, map(_operation, named))
+    named = (line for line in _newest_first(directory) if wanted in line)
+    operations = filter(None, (_parsed(line, Operation) for line in named))
     return next((o for o in operations if o.transaction.id == operation_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What of a change has to do with the store; the rest is not read."""
+
+    directory: str
+    name: str
+    keep: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Transaction:
+    id: str
+    changes: tuple[_Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Operation:
+    transaction: _Transaction
+    outcome: Outcome
 
 
 def kept(directory: Directory) -> Kept:
     """What the store must hold, without holding the whole history."""
-    ever, latest, seen = set[str](), dict[str, str | None](), set[str]()
-    for operation in filter(None, map(_operation, _lines(directory))):
+    ever, latest, seen = set[str](), dict[tuple[str, str], str | None](), set[str]()
+    for operation in filter(None, (_parsed(line, _Operation) for line in _lines(directory))):
         made = operation.transaction
         if operation.outcome is Outcome.DONE and made.id not in seen:
-            ever |= made.kept
-            latest.update({change.path: change.keep for change in made.changes})
+            ever |= {change.keep for change in made.changes if change.keep}
+            latest.update({(c.directory, c.name): c.keep for c in made.changes})
         seen.add(made.id)
     return Kept(frozenset(ever), frozenset(filter(None, latest.values())))
 
@@ -138,12 +165,31 @@ def _lines(directory: Directory) -> Iterator[bytes]:
         yield from file
 
 
-def _operation(line: bytes) -> Operation | None:
+def _newest_first(directory: Directory) -> Iterator[bytes]:
+    """The lines from the last to the first, of which mostly a few are wanted."""
+    if directory.lstat(NAME) is None:
+        return
+    descriptor, rest = directory.open(NAME), b""
+    try:
+        with files.refusal("read", directory.join(NAME)):
+            left = os.fstat(descriptor).st_size
+            while left:
+                size = min(left, _BLOCK)
+                left -= size
+                rest, *whole = (os.pread(descriptor, size, left) + rest).split(b"\n")
+                yield from (line + b"\n" for line in reversed(whole) if line)
+        yield rest + b"\n"
+    finally:
+        os.close(descriptor)
+
+
+def _parsed(line: bytes, kind: type[T]) -> T | None:
+    """What a line says, or None where it cannot be read."""
     (text,) = records.lines(line)
     if isinstance(text, Damage):
         return None
     try:
-        return records.parse(text, Operation)
+        return records.parse(text, kind)
     except Malformed:
         return None
 

@@ -6,6 +6,7 @@ newline. JSON is written in ASCII, and names that are no UTF-8 survive as surrog
 
 import dataclasses
 import enum
+import functools
 import hashlib
 import json
 import types
@@ -91,6 +92,8 @@ def _plain(value: object) -> object:
 
 
 def _read(found: object, expected: Any) -> object:  # noqa: ANN401  a type, or a typing form
+    if type(found) is expected:
+        return found
     origin = typing.get_origin(expected)
     if origin in (typing.Union, types.UnionType):
         return _read_union(found, typing.get_args(expected))
@@ -105,7 +108,7 @@ def _read(found: object, expected: Any) -> object:  # noqa: ANN401  a type, or a
             return expected(found)
     except ValueError as error:
         raise Malformed(str(error)) from None
-    if type(found) is expected or (expected is float and type(found) is int):
+    if expected is float and type(found) is int:
         return found
     raise Malformed(f"{type(found).__name__} where {expected} should be")
 
@@ -136,11 +139,18 @@ def _read_tuple(found: object, members: tuple[Any, ...]) -> tuple[object, ...]:
 def _read_dataclass(found: object, expected: type[Any]) -> object:
     if not isinstance(found, dict):
         raise Malformed(f"{type(found).__name__} where {expected.__name__} should be")
-    hints = typing.get_type_hints(expected)
     values = {}
-    for field in dataclasses.fields(expected):
-        if field.name in found:
-            values[field.name] = _read(found[field.name], hints[field.name])
-        elif field.default is dataclasses.MISSING:
-            raise Malformed(f"{expected.__name__} without {field.name}")
+    for name, (hint, needed) in _fields(expected).items():  # type: ignore[arg-type]  # hashable, as every class
+        if name in found:
+            values[name] = _read(found[name], hint)
+        elif needed:
+            raise Malformed(f"{expected.__name__} without {name}")
     return expected(**values)
+
+
+@functools.cache
+def _fields(expected: type[Any]) -> dict[str, tuple[Any, bool]]:
+    """The type of each field of a dataclass, and whether it must be there: slow to find out."""
+    hints = typing.get_type_hints(expected)
+    missing = dataclasses.MISSING
+    return {f.name: (hints[f.name], f.default is missing) for f in dataclasses.fields(expected)}

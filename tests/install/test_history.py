@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from libswap.install import history
+from libswap.install import history, records
 from libswap.install.content import File, Nothing
 from libswap.install.history import Operation, Outcome
 from libswap.install.transaction import Caller, Change, Kind, Strategy, Transaction
@@ -61,3 +61,13 @@ def test_the_newest_change_of_each_name_is_what_the_next_rollback_needs(tmp_path
         assert history.kept(directory).latest == {"kept1", "kept2"}
         assert history.find(directory, "id1") == operation(1)
         assert history.find(directory, "id") is None
+
+
+def test_an_operation_is_found_wherever_it_stands_in_a_long_history(tmp_path: Path) -> None:
+    with Directory(str(tmp_path)) as directory:
+        made = [operation(number) for number in range(200)]
+        lines = b"".join(map(records.line, made))
+        (tmp_path / "history").write_bytes(b"torn\n" + lines + b"torn")
+        assert len(lines) > 1 << 16
+        assert [history.find(directory, one.transaction.id) for one in made] == made
+        assert history.find(directory, "id200") is None
