@@ -1,18 +1,19 @@
 """How far an upgrade of many machines has come: on disk here before the next task is run.
 
-One file for each upgrade: what was asked for, then a line for each step. What a crash tore off at
-the end is passed over; the machines themselves say again what they have.
+One file for each upgrade: what was asked for, what was found on each machine, then a line for each
+step. What a crash tore off at the end is passed over; the machines themselves say again what they
+have.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from libswap.errors.fleet import NoSuchRollout, RolloutBusy
-from libswap.fleet.rollout import Machine, Rollout, Stage
+from libswap.fleet.rollout import Machine, Outlook, Request, Rollout, Stage
 from libswap.install import records
 from libswap.install.records import Damage, Malformed
 from libswap.linux import files
@@ -29,34 +30,86 @@ class Reached:
     stage: Stage
 
 
+Step: TypeAlias = Machine | Reached | Outlook
+
+
+class _Story:
+    """An upgrade as its steps come in; each costs the same, however many machines there are."""
+
+    def __init__(self, begun: Rollout) -> None:
+        self.begun = begun
+        self.machines = {one.name: one for one in begun.machines}
+        self._outlooks: list[Outlook] = []
+        self._steps: list[Machine] = []
+        self._stage = begun.stage
+
+    def take(self, step: Step) -> None:
+        match step:
+            case Machine(name):
+                self.machines[name] = step
+                self._steps.append(step)
+            case Reached(stage):
+                self._stage = stage
+            case Outlook():
+                self._outlooks.append(step)
+
+    def rollout(self) -> Rollout:
+        return replace(
+            self.begun, stage=self._stage, machines=tuple(self.machines.values()),
+            outlooks=tuple(self._outlooks), steps=tuple(self._steps),
+        )  # fmt: skip
+
+
 class Record:
     """The open record of one upgrade, that nobody else may follow meanwhile."""
 
-    def __init__(self, rollout: Rollout, descriptor: int, path: str) -> None:
+    def __init__(self, story: _Story, descriptor: int, path: str) -> None:
         """Take an open file whose lock we hold."""
-        self.rollout = rollout
+        self._story = story
         self._descriptor = descriptor
         self._path = path
 
-    def note(self, step: Machine | Reached) -> None:
-        """Write a step down; on return it is on the disk."""
-        self.rollout = _after(self.rollout, step)
-        files.write_all(self._descriptor, records.line(step), self._path)
+    @property
+    def request(self) -> Request:
+        """What was asked for."""
+        return self._story.begun.request
+
+    @property
+    def rollout(self) -> Rollout:
+        """All of it, as far as it has come."""
+        return self._story.rollout()
+
+    def machine(self, name: str) -> Machine:
+        """What has become of one so far."""
+        return self._story.machines[name]
+
+    def note(self, *steps: Step) -> None:
+        """Write steps down; on return they are on the disk."""
+        for step in steps:
+            self._story.take(step)
+        files.write_all(self._descriptor, b"".join(map(records.line, steps)), self._path)
         files.sync(self._descriptor, self._path)
 
 
 @contextmanager
-def begun(state_dir: Path, rollout: Rollout) -> Iterator[Record]:
-    """Begin the record of a new upgrade."""
+def begun(state_dir: Path, rollout: Rollout, outlooks: Sequence[Outlook] = ()) -> Iterator[Record]:
+    """Begin the record of a new upgrade.
+
+    Args:
+        state_dir: where the records are.
+        rollout: as nothing has been done yet.
+        outlooks: what was found on each machine beforehand.
+    """
     with (
         Directory.make(str(state_dir / _DIRECTORY), 0o700) as directory,
         _locked(directory, rollout.id) as descriptor,
     ):
         path = directory.join(rollout.id)
         files.write_all(descriptor, records.line(rollout), path)
-        files.sync(descriptor, path)
+        written = Record(_Story(rollout), descriptor, path)
+        written.note(*outlooks)  # a line for each: one of ten thousand would be too long to read
         directory.sync()
-        yield Record(rollout, descriptor, path)
+        yield written
 
 
 @contextmanager
@@ -67,13 +120,16 @@ def resumed(state_dir: Path, rollout_id: str) -> Iterator[Record]:
         NoSuchRollout: there is none, or it cannot be read.
         RolloutBusy: another libswap is at work on it.
     """
-    rollout = load(state_dir, rollout_id)
+    if rollout_id not in names(state_dir):
+        raise NoSuchRollout(rollout_id)
     with (
         Directory(str(state_dir / _DIRECTORY)) as directory,
         _locked(directory, rollout_id) as descriptor,
     ):
-        os.lseek(descriptor, 0, os.SEEK_END)
-        yield Record(rollout, descriptor, directory.join(rollout_id))
+        story, path = _read(state_dir, rollout_id), directory.join(rollout_id)
+        if os.pread(descriptor, 1, os.lseek(descriptor, 0, os.SEEK_END) - 1) != b"\n":
+            files.write_all(descriptor, b"\n", path)  # else a torn line would take ours with it
+        yield Record(story, descriptor, path)
 
 
 def load(state_dir: Path, rollout_id: str) -> Rollout:
@@ -82,26 +138,30 @@ def load(state_dir: Path, rollout_id: str) -> Rollout:
     Raises:
         NoSuchRollout: there is none, or it cannot be read.
     """
+    return _read(state_dir, rollout_id).rollout()
+
+
+def _read(state_dir: Path, rollout_id: str) -> _Story:
     if rollout_id not in names(state_dir):
         raise NoSuchRollout(rollout_id)
     try:
         text = (state_dir / _DIRECTORY / rollout_id).read_bytes()
     except OSError as error:
         raise NoSuchRollout(rollout_id, error.strerror or "it cannot be read") from None
-    rollout = None
+    story = None
     try:
         for line in records.lines(text):
             if isinstance(line, Damage):
                 continue
-            if rollout is None:
-                rollout = records.parse(line, Rollout)
+            if story is None:
+                story = _Story(records.parse(line, Rollout))
             else:
-                rollout = _after(rollout, records.parse(line, Machine, Reached))  # type: ignore[arg-type]
+                story.take(records.parse(line, Machine, Reached, Outlook))  # type: ignore[arg-type]
     except Malformed as error:
         raise NoSuchRollout(rollout_id, f"its record says: {error}") from None
-    if rollout is None:
+    if story is None:
         raise NoSuchRollout(rollout_id, "its record is damaged")
-    return rollout
+    return story
 
 
 def names(state_dir: Path) -> tuple[str, ...]:
@@ -110,14 +170,6 @@ def names(state_dir: Path) -> tuple[str, ...]:
         return tuple(sorted(path.name for path in (state_dir / _DIRECTORY).iterdir()))
     except OSError:
         return ()
-
-
-def _after(rollout: Rollout, step: Machine | Reached) -> Rollout:
-    match step:
-        case Machine():
-            return rollout.with_machine(step)
-        case Reached(stage):
-            return replace(rollout, stage=stage)
 
 
 @contextmanager

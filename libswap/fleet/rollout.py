@@ -1,7 +1,7 @@
 """One upgrade of many machines: what is asked for, and what has become of each machine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -80,67 +80,14 @@ class Machine:
         state: what has become of it.
         reason: why it failed or is not known, "" otherwise.
         operation: what `libswap history` there calls the installation, "" where there was none.
+        since: when it came to that, in seconds since the epoch; 0 where nothing has been done.
     """
 
     name: str
     state: State = State.PENDING
     reason: str = ""
     operation: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rollout:
-    """An upgrade, as far as it has come.
-
-    Attributes:
-        id: names it.
-        started: in seconds since the epoch.
-        request: what was asked for.
-        stage: how far it has come.
-        machines: in the order in which they are upgraded.
-    """
-
-    id: str
-    started: float
-    request: Request
-    stage: Stage = Stage.RUNNING
-    machines: tuple[Machine, ...] = field(default_factory=tuple)
-
-    @property
-    def exit_code(self) -> int:
-        """What an upgrade that ends so exits with."""
-        if self.stage is Stage.HALTED:
-            return NotTakenBack.exit_code
-        failed = self.stage is Stage.TAKEN_BACK or self.named(State.FAILED, State.UNKNOWN)
-        return MachinesFailed.exit_code if failed else 0
-
-    def with_machine(self, machine: Machine) -> "Rollout":
-        """The same, where one machine has come further."""
-        others = (machine if one.name == machine.name else one for one in self.machines)
-        return replace(self, machines=tuple(others))
-
-    def named(self, *states: State) -> tuple[str, ...]:
-        """The machines that are in one of these states."""
-        return tuple(one.name for one in self.machines if one.state in states)
-
-
-def ordered(names: Sequence[str], canaries: Sequence[str]) -> tuple[str, ...]:
-    """Machines in the order in which they are upgraded: canaries first, the others as they come."""
-    return (*canaries, *(name for name in names if name not in canaries))
-
-
-def serial(request: Request, done: int) -> tuple[str, ...]:
-    """The sizes of the batches that are left when some machines are done.
-
-    A percentage is of the machines that are left, as Ansible takes it.
-    """
-    canaries = ("1",) * max(0, len(request.canaries) - done)
-    return (*canaries, *request.batches)
-
-
-def to_take_back(rollout: Rollout) -> tuple[str, ...]:
-    """The machines that have the new library, or may have it."""
-    return rollout.named(State.INSTALLED, State.UNKNOWN)
+    since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,3 +120,57 @@ class Outlook:
     problem: str = ""
     unchanged: bool = False
     services: tuple[Affected, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """An upgrade, as far as it has come.
+
+    Attributes:
+        id: names it.
+        started: in seconds since the epoch.
+        request: what was asked for.
+        stage: how far it has come.
+        machines: in the order in which they are upgraded.
+        outlooks: what was found on each beforehand, those that are left out included.
+        steps: what became of machines since it began, the oldest first.
+    """
+
+    id: str
+    started: float
+    request: Request
+    stage: Stage = Stage.RUNNING
+    machines: tuple[Machine, ...] = ()
+    outlooks: tuple[Outlook, ...] = ()
+    steps: tuple[Machine, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """What an upgrade that ends so exits with."""
+        if self.stage is Stage.HALTED:
+            return NotTakenBack.exit_code
+        failed = self.stage is Stage.TAKEN_BACK or self.named(State.FAILED, State.UNKNOWN)
+        return MachinesFailed.exit_code if failed else 0
+
+    def named(self, *states: State) -> tuple[str, ...]:
+        """The machines that are in one of these states."""
+        return tuple(one.name for one in self.machines if one.state in states)
+
+
+def ordered(names: Sequence[str], canaries: Sequence[str]) -> tuple[str, ...]:
+    """Machines in the order in which they are upgraded: canaries first, the others as they come."""
+    return (*canaries, *(name for name in names if name not in canaries))
+
+
+def serial(request: Request, done: int) -> tuple[str, ...]:
+    """The sizes of the batches that are left when some machines are done.
+
+    A percentage is of the machines that are left, as Ansible takes it.
+    """
+    canaries = ("1",) * max(0, len(request.canaries) - done)
+    return (*canaries, *request.batches)
+
+
+def to_take_back(rollout: Rollout) -> tuple[str, ...]:
+    """The machines that have the new library, or may have it."""
+    return rollout.named(State.INSTALLED, State.UNKNOWN)

@@ -142,7 +142,8 @@ def carry_out(made: Plan, settings: Settings, watcher: Watcher = lambda _: None)
         for one in made.machines
     )
     rollout = Rollout(id=new_id(now), started=now, request=made.request, machines=machines)
-    with record.begun(settings.state_dir, rollout) as written, _tool() as tool:
+    found = (*made.machines, *made.left_out)
+    with record.begun(settings.state_dir, rollout, found) as written, _tool() as tool:
         return _upgraded(written, tool, watcher)
 
 
@@ -154,9 +155,9 @@ def resume(rollout_id: str, settings: Settings, watcher: Watcher = lambda _: Non
         RolloutBusy: somebody is at work on it.
     """
     with record.resumed(settings.state_dir, rollout_id) as written, _tool() as tool:
-        if written.rollout.stage is not Stage.RUNNING:
-            return written.rollout
-        return _upgraded(written, tool, watcher)
+        if written.rollout.stage is Stage.RUNNING:
+            return _upgraded(written, tool, watcher)
+        return written.rollout
 
 
 def take_back(rollout_id: str, settings: Settings, watcher: Watcher = lambda _: None) -> Rollout:
@@ -272,11 +273,11 @@ def _names(found: Sequence[Outlook]) -> set[str]:
 
 
 def _upgraded(written: Record, tool: Tool, watcher: Watcher) -> Rollout:
-    wanted = written.rollout.request
-    on = written.rollout.named(State.PENDING, State.UNKNOWN)
+    rollout, wanted = written.rollout, written.request
+    on = rollout.named(State.PENDING, State.UNKNOWN)
     upgrade = _Upgrade(written, watcher)
     if on:
-        sizes = serial(wanted, len(written.rollout.machines) - len(on))
+        sizes = serial(wanted, len(rollout.machines) - len(on))
         ansible.play("upgrade", wanted, tool, on=on, follower=upgrade, libswap_batches=sizes)
         upgrade.batch()
     if upgrade.too_many_failed:
@@ -287,9 +288,9 @@ def _upgraded(written: Record, tool: Tool, watcher: Watcher) -> Rollout:
 
 
 def _taken_back(written: Record, tool: Tool, watcher: Watcher) -> Rollout:
-    wanted = written.rollout.request
     if on := to_take_back(written.rollout):
-        ansible.play("rollback", wanted, tool, on=on, follower=_WayBack(written, watcher))
+        follower = _WayBack(written, watcher)
+        ansible.play("rollback", written.request, tool, on=on, follower=follower)
     left_over = to_take_back(written.rollout)
     written.note(Reached(Stage.HALTED if left_over else Stage.TAKEN_BACK))
     return written.rollout
@@ -307,12 +308,14 @@ class _Noting:
 
     def begin(self, name: str) -> None:
         """From now on the machine may have the new library."""
-        before = next(one for one in self._written.rollout.machines if one.name == name)
-        self._written.note(replace(before, state=State.UNKNOWN))
+        before = self._written.machine(name)
+        self._written.note(replace(before, state=State.UNKNOWN, since=time.time()))
 
     def note(self, name: str, state: State, reason: str = "", operation: str = "") -> None:
-        before = next(one for one in self._written.rollout.machines if one.name == name)
-        machine = Machine(name, state, reason or before.reason, operation or before.operation)
+        before = self._written.machine(name)
+        machine = Machine(
+            name, state, reason or before.reason, operation or before.operation, time.time()
+        )
         self._written.note(machine)
         self._watcher(machine)
 
@@ -329,7 +332,7 @@ class _Upgrade(_Noting):
     def batch(self) -> None:
         """A batch is complete, and the next may begin."""
         share = 100 * len(self._failed) / max(1, len(self._seen))
-        self.too_many_failed |= share > self._written.rollout.request.most_failures
+        self.too_many_failed |= share > self._written.request.most_failures
         self._seen, self._failed = set(), set()
 
     def event(self, event: TaskEvent) -> None:

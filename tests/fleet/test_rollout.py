@@ -32,7 +32,7 @@ def test_canaries_come_first_each_alone() -> None:
 def test_the_exit_code_says_whether_all_is_well() -> None:
     done = replace(ROLLOUT, stage=Stage.DONE)
     assert done.exit_code == 0
-    assert done.with_machine(Machine("a", State.FAILED)).exit_code == 48
+    assert replace(done, machines=(Machine("a", State.FAILED),)).exit_code == 48
     assert replace(ROLLOUT, stage=Stage.TAKEN_BACK).exit_code == 48
     assert replace(ROLLOUT, stage=Stage.HALTED).exit_code == 49
 
