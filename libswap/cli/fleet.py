@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from libswap.cli.options import DryRun, Json, StateDir, Yes
+from libswap.cli.page import Html, paged
 from libswap.cli.session import reporter_of
 from libswap.cli.state import settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from libswap.fleet.rollout import Machine
+    from libswap.fleet.rollout import Machine, Rollout
     from libswap.report.reporter import Reporter
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="As libswap fleet status shows it.")]
@@ -82,6 +83,7 @@ def install(
     force: Annotated[bool, typer.Option("--force", help="As of libswap install.")] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
+    html: Html = None,
     state_dir: StateDir = None,
     as_json: Json = False,  # noqa: ARG001  the session's
 ) -> None:
@@ -92,23 +94,21 @@ def install(
     from libswap.errors.base import NotConfirmed
     from libswap.operations import fleet
 
-    reporter, settings = reporter_of(context), settings_of(state_dir)
     request = fleet.request(
         source, destination, inventory, limit=limit, canaries=tuple(canary or ()),
         batches=fleet.batches(batches), most_failures=most_failures, live=live, force=force,
         health=tuple(shlex.split(health)), batch_health=tuple(shlex.split(batch_health)),
         retries=retries, delay=delay, become=become, keep_tool=keep_tool,
     )  # fmt: skip
-    plan = fleet.plan(request, skip_unready=skip_unready)
-    if dry_run:
-        reporter.show("fleet", plan)
-        return
-    reporter.announce("fleet", plan)
-    if not yes and not reporter.confirm("Go on?"):
-        raise NotConfirmed("fleet install")
-    done = fleet.carry_out(plan, settings, _told(reporter))
-    reporter.show("fleet", fleet.Rollouts((done,)), exit_code=done.exit_code)
-    raise typer.Exit(done.exit_code)
+    with paged(reporter_of(context), html) as reporter:
+        plan = fleet.plan(request, skip_unready=skip_unready)
+        if dry_run:
+            reporter.show("fleet", plan)
+            return
+        reporter.announce("fleet", plan)
+        if not yes and not reporter.confirm("Go on?"):
+            raise NotConfirmed("fleet install")
+        _end(reporter, fleet.carry_out(plan, settings_of(state_dir), _told(reporter)))
 
 
 @app.command()
@@ -116,19 +116,19 @@ def resume(
     context: typer.Context,
     rollout: Id,
     dry_run: DryRun = False,
+    html: Html = None,
     state_dir: StateDir = None,
     as_json: Json = False,  # noqa: ARG001  the session's
 ) -> None:
     """Go on with an upgrade that was interrupted."""
     from libswap.operations import fleet
 
-    reporter, settings = reporter_of(context), settings_of(state_dir)
-    if dry_run:
-        reporter.show("fleet", fleet.left(rollout, settings))
-        return
-    done = fleet.resume(rollout, settings, _told(reporter))
-    reporter.show("fleet", fleet.Rollouts((done,)), exit_code=done.exit_code)
-    raise typer.Exit(done.exit_code)
+    settings = settings_of(state_dir)
+    with paged(reporter_of(context), html) as reporter:
+        if dry_run:
+            reporter.show("fleet", fleet.left(rollout, settings))
+        else:
+            _end(reporter, fleet.resume(rollout, settings, _told(reporter)))
 
 
 @app.command()
@@ -136,6 +136,7 @@ def rollback(
     context: typer.Context,
     rollout: Id,
     dry_run: DryRun = False,
+    html: Html = None,
     state_dir: StateDir = None,
     as_json: Json = False,  # noqa: ARG001  the session's
 ) -> None:
@@ -143,14 +144,13 @@ def rollback(
     from libswap.fleet.rollout import Stage
     from libswap.operations import fleet
 
-    reporter, settings = reporter_of(context), settings_of(state_dir)
-    if dry_run:
-        reporter.show("fleet", fleet.left(rollout, settings))
-        return
-    done = fleet.take_back(rollout, settings, _told(reporter))
-    code = 0 if done.stage is Stage.TAKEN_BACK else done.exit_code
-    reporter.show("fleet", fleet.Rollouts((done,)), exit_code=code)
-    raise typer.Exit(code)
+    settings = settings_of(state_dir)
+    with paged(reporter_of(context), html) as reporter:
+        if dry_run:
+            reporter.show("fleet", fleet.left(rollout, settings))
+        else:
+            done = fleet.take_back(rollout, settings, _told(reporter))
+            _end(reporter, done, 0 if done.stage is Stage.TAKEN_BACK else done.exit_code)
 
 
 @app.command()
@@ -159,13 +159,15 @@ def status(
     rollout: Annotated[
         str | None, typer.Argument(metavar="[ID]", help="[default: all]", show_default=False)
     ] = None,
+    html: Html = None,
     state_dir: StateDir = None,
     as_json: Json = False,  # noqa: ARG001  the session's
 ) -> None:
     """Show upgrades of many machines, and what became of each machine."""
     from libswap.operations import fleet
 
-    reporter_of(context).show("fleet", fleet.status(rollout, settings_of(state_dir)))
+    with paged(reporter_of(context), html) as reporter:
+        reporter.show("fleet", fleet.status(rollout, settings_of(state_dir)))
 
 
 @app.command()
@@ -179,6 +181,15 @@ def bundle(
     from libswap.operations import fleet
 
     reporter_of(context).show("fleet", fleet.write_bundle(output, dry_run=dry_run))
+
+
+def _end(reporter: "Reporter", done: "Rollout", exit_code: int | None = None) -> None:
+    """Show what has become of an upgrade; the exit code is its own, if no other is given."""
+    from libswap.operations.fleet import Rollouts
+
+    code = done.exit_code if exit_code is None else exit_code
+    reporter.show("fleet", Rollouts((done,)), exit_code=code)
+    raise typer.Exit(code)
 
 
 def _told(reporter: "Reporter") -> "Callable[[Machine], None]":

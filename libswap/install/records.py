@@ -140,7 +140,8 @@ def _read_dataclass(found: object, expected: type[Any]) -> object:
     if not isinstance(found, dict):
         raise Malformed(f"{type(found).__name__} where {expected.__name__} should be")
     values = {}
-    for name, (hint, needed) in _fields(expected).items():  # type: ignore[arg-type]  # hashable, as every class
+    fields = _fields(expected)  # type: ignore[arg-type]  # every class is hashable
+    for name, (hint, needed) in fields.items():
         if name in found:
             values[name] = _read(found[name], hint)
         elif needed:

@@ -89,7 +89,10 @@ def test_all_are_upgraded_the_canary_first_and_taken_back(controller: Controller
     assert set(_states(done).values()) == {"installed"}
     assert not PLACE.exists(), "this machine's own libraries are as they were"
 
-    code, back = controller.run("rollback", done["result"]["rollouts"][0]["id"])
+    page = controller.new.with_name("page.html")
+    name = done["result"]["rollouts"][0]["id"]
+    code, back = controller.run("rollback", name, f"--html={page}")
+    assert "Taken back" in page.read_text()
     assert (code, controller.versions()) == (0, [1, 1, 1, 1])
     assert set(_states(back).values()) == {"taken back"}
 

@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import assert_never
 
 from libswap.abi.verdict import Verdict
+from libswap.errors.base import LibswapError
+from libswap.errors.fleet import NotReady
 from libswap.operations.check.result import Check, SymbolLevelOnly
 from libswap.operations.draining import (
     DrainBegun,
@@ -13,6 +15,8 @@ from libswap.operations.draining import (
     StillDraining,
     TakenBack,
 )
+from libswap.operations.fleet import Left, Rollouts
+from libswap.operations.fleet import Plan as FleetPlan
 from libswap.operations.install import Installed, Plan
 from libswap.operations.install_live import LiveInstalled, LivePlan
 from libswap.operations.moves import (
@@ -26,7 +30,7 @@ from libswap.operations.moves import (
     Skipped,
 )
 from libswap.report import draining, words
-from libswap.report.page import findings
+from libswap.report.page import findings, fleet
 from libswap.report.page.affected import Fate, blocks, libraries
 from libswap.report.page.model import Mark, Page, Stop, Tone
 from libswap.report.text import printable
@@ -70,7 +74,17 @@ def page_of(result: object, users: Sequence[User] = ()) -> Page:
             return _with_moves(page, result.processes, result.plan.usage.users)
         case LiveInstalled():
             return _live_installed(result)
+        case FleetPlan() | Rollouts() | Left():
+            return fleet.page_of(result)
     raise AssertionError(f"no page for {type(result).__name__}")
+
+
+def page_of_error(error: LibswapError) -> Page:
+    """The page for what stopped the work."""
+    if isinstance(error, NotReady):
+        return fleet.not_ready(error)
+    notes = (printable(error.hint),) if error.hint else ()
+    return Page("Stopped", printable(error.message), Tone.BAD, notes=notes)
 
 
 def _scan(found: Scan) -> Page:

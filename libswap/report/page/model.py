@@ -153,6 +153,61 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
+class Machine:
+    """One machine of many.
+
+    Attributes:
+        name: in the inventory.
+        said: what is the matter with it; "" where all is said by its group.
+        services: who uses the library there.
+        moments: what became of it, in order.
+    """
+
+    name: str
+    said: str
+    services: tuple[str, ...]
+    moments: tuple[Moment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The machines of which the same is to be said.
+
+    Attributes:
+        name: what that is.
+        tone: how it is to be taken.
+        count: how many there are.
+        percent: of all machines.
+        machines: them.
+        hidden: how many more there are.
+    """
+
+    name: str
+    tone: Tone
+    count: int
+    percent: float
+    machines: tuple[Machine, ...]
+    hidden: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A service, on all machines together.
+
+    Attributes:
+        name: of the service.
+        restart: the line that restarts it; "" where there is none.
+        machines: on how many it uses the library.
+        processes: how many do.
+    """
+
+    name: str
+    restart: str
+    machines: int
+    processes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """All of it.
 
@@ -164,6 +219,8 @@ class Page:
         libraries: the columns of the picture.
         captions: what its two halves show; empty for no picture.
         blocks: services and their processes.
+        groups: machines, where there are many; the worst first.
+        spread: services over all machines.
         severities: findings.
         stops: the longest is whole.
         moments: what was done, in order.
@@ -177,6 +234,8 @@ class Page:
     libraries: tuple[str, ...] = ()
     captions: tuple[str, ...] = ()
     blocks: tuple[Block, ...] = ()
+    groups: tuple[Group, ...] = ()
+    spread: tuple[Spread, ...] = ()
     severities: tuple[Severity, ...] = ()
     stops: tuple[Stop, ...] = ()
     moments: tuple[Moment, ...] = ()

@@ -9,8 +9,8 @@ from typing import Final
 from libswap import __version__
 from libswap.errors.base import LibswapError, MissingTool
 from libswap.linux.publish import publish, require_publishable
-from libswap.report.page.content import page_of
-from libswap.report.page.model import Moment, Page, Tone
+from libswap.report.page.content import page_of, page_of_error
+from libswap.report.page.model import Moment, Page
 from libswap.report.page.palette import DARK, LIGHT, variables
 from libswap.report.page.picture import MEANINGS, letter, pictures
 from libswap.report.reporter import Reporter
@@ -88,9 +88,8 @@ class PageReporter:
     def stopped(self, error: LibswapError) -> None:
         """Write what stopped the work, where no result was written: an older page would lie."""
         if not self._written:
-            notes = (printable(error.hint),) if error.hint else ()
             self._happened(f"stopped with exit code {error.exit_code}")
-            self._write(Page("Stopped", printable(error.message), Tone.BAD, notes=notes))
+            self._write(page_of_error(error))
 
     def _happened(self, text: str, at: str = "") -> None:
         if len(self._moments) < _MOST_MOMENTS:

@@ -10,8 +10,19 @@ import pytest
 
 from libswap.abi.finding import Finding, Importer, Severity
 from libswap.abi.verdict import Verdict
+from libswap.errors.fleet import NotReady
+from libswap.fleet.rollout import (
+    Affected,
+    Machine,
+    Request,
+    Rollout,
+    Stage,
+    State,
+)
+from libswap.fleet.rollout import Outlook as MachineOutlook
 from libswap.live.outlook import Outlook
 from libswap.operations.check.result import Check, Checked, Running, SymbolLevelOnly
+from libswap.operations.fleet import Plan, Rollouts
 from libswap.operations.moves import (
     Asked,
     Moved,
@@ -23,7 +34,7 @@ from libswap.operations.moves import (
 )
 from libswap.process.identity import Identity
 from libswap.report.page.affected import in_trees
-from libswap.report.page.content import page_of
+from libswap.report.page.content import page_of, page_of_error
 from libswap.report.page.model import Mark, Moment, Page
 from libswap.report.page.palette import DARK, LIGHT, SHAPES_ON, TEXT_ON
 from libswap.report.page.picture import pictures
@@ -76,7 +87,30 @@ def report(text: str = "web") -> Report:
     return Report((Asked(f"/{text}", f"/{text}", text),), tuple(results), 2)
 
 
+def plan(text: str = "host", count: int = 3) -> Plan:
+    request = Request(source=text, sha256="", destination=text, inventories=())
+    services = (Affected(text, text, (7, 8)),)
+    found = [MachineOutlook(f"{text}{n}", "", n == 1, services) for n in range(count)]
+    return Plan(request, tuple(found), (MachineOutlook(f"{text}-out", text),), ("1",))
+
+
+def rollout(text: str = "host", stage: Stage = Stage.HALTED, count: int = 9) -> Rollout:
+    """Machines of every state in turn."""
+    states = list(State)
+    made = [Machine(f"{text}{n}", states[n % 6], text, "", 1.0 + n) for n in range(count)]
+    begun = [Machine(one.name, State.UNKNOWN, since=1.0) for one in made]
+    outlooks = (*plan(text, count).machines, *plan(text).left_out)
+    return Rollout(
+        id="1", started=1.0, request=plan(text).request, stage=stage, machines=tuple(made),
+        outlooks=outlooks, steps=(*begun, *made),
+    )  # fmt: skip
+
+
 PAGES = {
+    "fleet plan": page_of(plan()),
+    "fleet": page_of(Rollouts((rollout(),))),
+    "fleets": page_of(Rollouts((rollout(), rollout()))),
+    "fleet not ready": page_of_error(NotReady((("host1", "it is down"),))),
     "scan": page_of(scan(user(1, "/a", "/b"), user(2, "/b", parent=1))),
     "nothing": page_of(scan()),
     "check": page_of(check()),
@@ -167,6 +201,9 @@ def test_names_of_strangers_are_text_and_nothing_else() -> None:
         page_of(scan(user(1, HOSTILE, HOSTILE + "2", text=HOSTILE, service=hostile))),
         page_of(check(HOSTILE)),
         page_of(report(HOSTILE), (user(0, HOSTILE, text=HOSTILE, service=hostile),)),
+        page_of(plan(HOSTILE)),
+        page_of(Rollouts((rollout(HOSTILE),))),
+        page_of_error(NotReady(((HOSTILE, HOSTILE),))),
     )
     for page in pages:
         text = html(page)
@@ -190,6 +227,30 @@ def test_every_process_and_library_of_a_result_is_shown() -> None:
     ]  # fmt: skip
     assert Mark.OLD not in {mark for line in after.lines for _, mark in line.marks}
     assert "3 × runs the old file" in before.summary
+
+
+def test_every_machine_of_an_upgrade_is_shown_with_what_became_of_it_the_worst_first() -> None:
+    page = page_of(Rollouts((rollout(),)))
+    assert sum(group.count for group in page.groups) == 10
+    assert [group.tone.value for group in page.groups][:3] == ["bad", "bad", "warn"]
+    (service,) = page.spread
+    assert (service.name, service.machines, service.processes) == ("host", 9, 18)
+    (unknown,) = page.groups[0].machines
+    assert [moment.text for moment in unknown.moments] == ["the installation begins", "it failed"]
+    texts = parsed(html(page)).texts
+    assert all(f"host{n}" in texts for n in range(9))
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_the_verdict_on_an_upgrade_says_how_far_it_has_come(stage: Stage) -> None:
+    verdict = page_of(Rollouts((rollout(stage=stage),))).verdict
+    assert verdict.startswith({Stage.RUNNING: "Under way"}.get(stage, stage.value.capitalize()))
+
+
+def test_ten_thousand_machines_make_a_page_of_bounded_size() -> None:
+    page = page_of(Rollouts((rollout(count=10_000),)))
+    assert sum(group.count for group in page.groups) == 10_001
+    assert len(html(page)) < 8 << 20
 
 
 def test_findings_are_folded_by_severity_and_only_the_worst_is_open() -> None:
