@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from libswap.elf.dynamic import Tag
+from libswap.elf.link_map import parse_auxv
 from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import Memory, Range
 from libswap.linux.procfs import PROC
 from libswap.live.leading import word
 from libswap.live.library import Library
-from libswap.live.link_map import parse_auxv
 from libswap.live.module import Module
 from libswap.live.reach import reach
 from libswap.live.stacks import Areas

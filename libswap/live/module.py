@@ -10,12 +10,12 @@ from typing import Final, NamedTuple
 
 from libswap.elf.debugfile import with_symbols
 from libswap.elf.image import Image
+from libswap.elf.link_map import LinkMap
 from libswap.errors.base import InvalidElf, SystemRefused
 from libswap.linux.memory import Range
 from libswap.linux.procfs import PROC, Procfs
 from libswap.linux.rooted import Root
 from libswap.live.library import Library
-from libswap.live.link_map import LinkMap
 from libswap.process.maps import Mapping
 
 _CACHED_LIBRARIES: Final = 512

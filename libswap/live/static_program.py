@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from libswap.elf.link_map import AT_BASE, AT_PHDR, LinkMap, parse_auxv
 from libswap.errors.live import LinkMapUnreadable
 from libswap.errors.process import ProcessGone, ProcessUnreadable
 from libswap.linux.memory import ProcessMemory, Range
 from libswap.linux.procfs import PROC
 from libswap.live import registry
 from libswap.live.library import Library
-from libswap.live.link_map import AT_BASE, AT_PHDR, LinkMap, parse_auxv
 from libswap.live.module import FileKey, LibraryCache, Module
 from libswap.live.runtime import Runtime
 from libswap.live.stacks import Areas

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
+from libswap.elf.link_map import parse_auxv, read_loader
 from libswap.errors.process import ProcessGone, ProcessUnreadable
 from libswap.linux.memory import ProcessMemory
 from libswap.linux.procfs import PROC, Procfs
 from libswap.live import registry
-from libswap.live.link_map import parse_auxv, read_loader
 from libswap.live.module import LibraryCache, Module, modules
 from libswap.live.refusal import require_class
 from libswap.live.registry import Place, Record

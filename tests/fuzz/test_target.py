@@ -11,12 +11,12 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from libswap.elf.link_map import AT_BASE, AT_PHDR, AT_PHENT, AT_PHNUM, parse_auxv, read_loader
 from libswap.errors.base import LibswapError
 from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import FakeMemory
 from libswap.live import registry
 from libswap.live.draining.record import DrainRecord, Stage, Then
-from libswap.live.link_map import AT_BASE, AT_PHDR, AT_PHENT, AT_PHNUM, parse_auxv, read_loader
 from libswap.live.patches import (
     ChangeRecord,
     EntryRecord,

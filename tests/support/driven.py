@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from libswap.elf.link_map import Loader, parse_auxv, read_loader
 from libswap.linux.memory import ProcessMemory
 from libswap.linux.procfs import PROC
-from libswap.live.link_map import Loader, parse_auxv, read_loader
 from libswap.live.module import LibraryCache, Module, modules
 from libswap.process.maps import maps_of
 

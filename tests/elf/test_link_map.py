@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from libswap.elf.link_map import parse_auxv, read_loader
 from libswap.errors.live import LinkMapUnreadable
 from libswap.linux.memory import FakeMemory, ProcessMemory
 from libswap.linux.procfs import PROC
-from libswap.live.link_map import parse_auxv, read_loader
 from support.compiler import Compiler
 from support.driven import running
 
