@@ -51,11 +51,11 @@ def owners(paths: Iterable[str]) -> tuple[Owner, ...]:
     wanted = tuple(paths)
     if not wanted:
         return ()
-    if command.find("dpkg-query"):
-        return _dpkg(wanted, _dpkg_state())
-    if command.find("rpm"):
-        return tuple(owner for path in wanted for owner in _rpm(path))
-    return ()
+    found = _dpkg(wanted, _dpkg_state()) if command.find("dpkg-query") else ()
+    if command.find("rpm"):  # a machine may have both programs, and one of the two databases empty
+        known = {owner.path for owner in found}
+        found += tuple(owner for path in wanted if path not in known for owner in _rpm(path))
+    return found
 
 
 def _dpkg_state() -> tuple[int, ...]:

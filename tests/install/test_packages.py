@@ -57,3 +57,24 @@ def test_the_same_question_is_asked_again_once_the_packages_have_changed(
     os.utime(status, ns=(1, 1))
     packages.owners(["/usr/lib/libx.so"])
     assert len(asked) == 2
+
+
+def test_what_the_one_database_does_not_know_the_other_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = {"dpkg-query": b"libx: /usr/lib/libx.so\n", "rpm": b"liby\n"}
+
+    def run(argv: list[str], **_: object) -> Completed:
+        assert argv[0] == "dpkg-query" or argv[-1] == "/opt/liby.so"
+        return Completed(tuple(argv), 0, answers[argv[0]], b"", cut=False)
+
+    monkeypatch.setattr(packages, "_DPKG_FILES", ())
+    monkeypatch.setattr(packages, "_dpkg", packages._dpkg.__wrapped__)
+    monkeypatch.setattr(command, "find", "/usr/bin/{}".format)
+    monkeypatch.setattr(command, "run", run)
+    found = packages.owners(["/usr/lib/libx.so", "/opt/liby.so"])
+    assert [(owner.package, owner.manager) for owner in found] == [
+        ("libx", "dpkg"),
+        ("liby", "rpm"),
+    ]
+    assert found[1].advice == "dnf versionlock add liby"
