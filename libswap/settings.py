@@ -3,6 +3,10 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
+
+HISTORY: Final = "history"
+"""The file of the state directory that lists all operations."""
 
 
 def default_state_dir() -> Path:

@@ -1,6 +1,7 @@
 """The scan of the whole machine, answered without typer, whose start takes as long as the scan."""
 
 import gc
+from importlib import import_module
 from typing import Final
 
 from libswap.cli.session import Session
@@ -15,10 +16,15 @@ def run(words: list[str]) -> int:
     session = Session.of(words)
 
     def act() -> int:
+        from libswap.scan.census import Looking
+
+        looking = Looking()  # its children look while the rest is imported
         from libswap.operations.scan import scan_machine
         from libswap.settings import Settings
 
-        session.reporter.show("scan", scan_machine(Settings()))
+        if words == ["scan"]:
+            import_module("libswap.report.views.scan")
+        session.reporter.show("scan", scan_machine(Settings(), looking))
         return 0
 
     return session.answer(act)

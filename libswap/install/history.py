@@ -12,8 +12,7 @@ from libswap.install.records import Damage, Malformed
 from libswap.install.transaction import Transaction
 from libswap.linux import files
 from libswap.linux.files import Directory
-
-NAME: Final = "history"
+from libswap.settings import HISTORY
 
 _BLOCK: Final = 1 << 16
 """Bytes that are read at once from its end."""
@@ -97,11 +96,11 @@ def record(directory: Directory, operation: Operation) -> None:
 
     A torn line that an earlier crash left at the end is closed by a newline first.
     """
-    if directory.lstat(NAME) is None:
-        os.close(directory.create(NAME))
+    if directory.lstat(HISTORY) is None:
+        os.close(directory.create(HISTORY))
         directory.sync()
     torn = _last_byte(directory) not in (b"", b"\n")
-    append(directory, NAME, b"\n" * torn + records.line(operation))
+    append(directory, HISTORY, b"\n" * torn + records.line(operation))
 
 
 def load(directory: Directory) -> History:
@@ -159,19 +158,22 @@ def kept(directory: Directory) -> Kept:
 
 
 def _lines(directory: Directory) -> Iterator[bytes]:
-    if directory.lstat(NAME) is None:
+    if directory.lstat(HISTORY) is None:
         return
-    with files.refusal("read", directory.join(NAME)), os.fdopen(directory.open(NAME), "rb") as file:
+    with (
+        files.refusal("read", directory.join(HISTORY)),
+        os.fdopen(directory.open(HISTORY), "rb") as file,
+    ):
         yield from file
 
 
 def _newest_first(directory: Directory) -> Iterator[bytes]:
     """The lines from the last to the first, of which mostly a few are wanted."""
-    if directory.lstat(NAME) is None:
+    if directory.lstat(HISTORY) is None:
         return
-    descriptor, rest = directory.open(NAME), b""
+    descriptor, rest = directory.open(HISTORY), b""
     try:
-        with files.refusal("read", directory.join(NAME)):
+        with files.refusal("read", directory.join(HISTORY)):
             left = os.fstat(descriptor).st_size
             while left:
                 size = min(left, _BLOCK)
@@ -195,9 +197,9 @@ def _parsed(line: bytes, kind: type[T]) -> T | None:
 
 
 def _last_byte(directory: Directory) -> bytes:
-    descriptor = directory.open(NAME)
+    descriptor = directory.open(HISTORY)
     try:
-        with files.refusal("read", directory.join(NAME)):
+        with files.refusal("read", directory.join(HISTORY)):
             return os.pread(descriptor, 1, max(os.fstat(descriptor).st_size - 1, 0))
     finally:
         os.close(descriptor)

@@ -9,15 +9,21 @@ from libswap.errors.base import UsageError
 from libswap.errors.process import NobodyMaps
 from libswap.scan.scanner import Scan, scan
 from libswap.scan.superseded import Record
-from libswap.settings import Settings
+from libswap.settings import HISTORY, Settings
 
 if TYPE_CHECKING:
+    from libswap.scan.census import Looking
     from libswap.scan.usage import Usage
 
 
-def scan_machine(settings: Settings) -> Scan:
-    """Every process that still runs a library which was deleted, replaced or overwritten."""
-    found = scan(_records(settings))
+def scan_machine(settings: Settings, looking: "Looking | None" = None) -> Scan:
+    """Every process that still runs a library which was deleted, replaced or overwritten.
+
+    Args:
+        settings: where the history lies.
+        looking: a census that has begun; without it one is begun here.
+    """
+    found = scan(_records(settings), looking=looking)
     if not found.groups:
         return found
     from libswap.operations.moved import without_moved  # noqa: PLC0415  as long as a whole scan
@@ -56,7 +62,7 @@ def scan_files(paths: Sequence[str], settings: Settings) -> "Usage":
 
 def _records(settings: Settings) -> tuple[Record, ...]:
     """What our own history says was replaced; none where there is none, or we may not read it."""
-    if not os.access(settings.state_dir, os.R_OK | os.X_OK):
+    if not os.access(settings.state_dir / HISTORY, os.R_OK):
         return ()
     return tuple(_replaced(settings))
 

@@ -10,7 +10,7 @@ from libswap.linux.procfs import PROC, Procfs, read_all
 from libswap.linux.procmap import FileKey, ProcmapQuery
 from libswap.process.maps import parse
 from libswap.process.namespaces import View
-from libswap.scan.shares import in_shares
+from libswap.scan.shares import Shares
 
 NO_MEMORY = (errno.ENOENT, errno.ESRCH)
 """It ended, is a zombie, or is a thread of the kernel: it maps nothing."""
@@ -60,19 +60,24 @@ _Part: TypeAlias = tuple[_Found, int, list[tuple[int, str, str]]]
 """A part of a census in built-in types: what is mapped, how many were looked at, who was not."""
 
 
-def take_census(procfs: Procfs = PROC) -> Census:
-    """Look at every process; those that end meanwhile are left out."""
-    mapped: dict[View, dict[FileKey, list[int]]] = {}
-    processes, missed = 0, []
-    pids = list(procfs.other_pids())
-    for found, count, some in in_shares(pids, lambda share: _Taker(procfs).look(share)):
-        processes += count
-        missed += [Uninspected(*one) for one in some]
-        for (namespace, root), files in found.items():
-            view = mapped.setdefault(View.read(namespace, root), {})
-            for raw, mappers in files.items():
-                view.setdefault(FileKey.unpack(raw), []).extend(mappers)
-    return Census(mapped, processes, tuple(sorted(missed)))
+class Looking:
+    """A census that has begun, in children of ours where there is much to look at."""
+
+    def __init__(self, procfs: Procfs = PROC) -> None:
+        self._shares = Shares(list(procfs.other_pids()), lambda pids: _Taker(procfs).look(pids))
+
+    def census(self) -> Census:
+        """Look at every process that nobody has; those that end meanwhile are left out."""
+        mapped: dict[View, dict[FileKey, list[int]]] = {}
+        processes, missed = 0, []
+        for found, count, some in self._shares.parts():
+            processes += count
+            missed += [Uninspected(*one) for one in some]
+            for (namespace, root), files in found.items():
+                view = mapped.setdefault(View.read(namespace, root), {})
+                for raw, mappers in files.items():
+                    view.setdefault(FileKey.unpack(raw), []).extend(mappers)
+        return Census(mapped, processes, tuple(sorted(missed)))
 
 
 class _Taker:

@@ -3,7 +3,6 @@
 import math
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -11,7 +10,6 @@ from libswap.errors.process import ProcessGone
 from libswap.linux.files import FileId
 from libswap.linux.procfs import PROC, Procfs
 from libswap.linux.procmap import FileKey
-from libswap.process.identity import TICKS_PER_SECOND, Identity, boot_time, start_time
 from libswap.process.namespaces import View
 from libswap.scan.census import MappedFile
 from libswap.scan.loading import how_loaded
@@ -27,6 +25,7 @@ from libswap.scan.overwritten import (
 )
 from libswap.scan.owner import Registry
 from libswap.scan.stale import Current, Overwritten, Superseded, Verdict, judge
+from libswap.scan.starts import Starts
 from libswap.scan.superseded import Record, by_backup_name, by_record, by_soname
 from libswap.scan.use import Use, User, is_stale
 from libswap.scan.witness import Witness, build_id_of
@@ -62,28 +61,19 @@ class Examiner:
         procfs: where processes are looked at.
         modules: what the dynamic linker reads in their files.
         registry: who they are.
+        starts: since when they are there.
     """
 
     records: tuple[Record, ...] = ()
     procfs: Procfs = PROC
     modules: Modules = field(default_factory=Modules)
     registry: Registry = field(default_factory=Registry)
+    starts: Starts = field(default_factory=Starts)
     _verdicts: dict[MappedFile, Verdict] = field(default_factory=dict)
     _suspicions: dict[MappedFile, Suspicion] = field(default_factory=dict)
     _directories: dict[tuple[View, bytes], float] = field(default_factory=dict)
     _now: dict[MappedFile, FileNow] = field(default_factory=dict)
     _witnesses: dict[int, Witness] = field(default_factory=dict)
-    _starts: dict[int, int] = field(default_factory=dict)
-
-    def identity(self, pid: int) -> Identity:
-        """The process that had this PID when it was first asked about.
-
-        Raises:
-            ProcessGone: it has ended.
-        """
-        if pid not in self._starts:
-            self._starts[pid] = start_time(pid, self.procfs)
-        return Identity(pid, self._starts[pid])
 
     def witness(self, pid: int) -> Witness:
         """The process as a witness, whose mappings are read once."""
@@ -126,22 +116,6 @@ class Examiner:
                 _last_change(verdict.name, lookup),
             )
         return self._suspicions[file]
-
-    def started_before(self, moment: float, pids: Sequence[int]) -> list[int]:
-        """Those of some processes that are older than a moment, the oldest first.
-
-        Args:
-            moment: seconds since the epoch.
-            pids: of the processes; those that have ended are left out.
-        """
-        starts = self._starts
-        for pid in pids:
-            if pid not in starts:
-                with suppress(ProcessGone):
-                    starts[pid] = start_time(pid, self.procfs)
-        limit = (moment - boot_time()) * TICKS_PER_SECOND
-        early = [pid for pid in pids if pid in starts and starts[pid] < limit]
-        return sorted(early, key=starts.__getitem__)
 
     def is_unharmed(self, file: MappedFile, lookup: Lookup, oldest: Sequence[int]) -> bool:
         """Whether the oldest processes that map a file show that only its attributes changed.
@@ -200,7 +174,7 @@ class Examiner:
             ProcessGone: it has ended.
             OSError: likewise, or it has unmapped one of the files.
         """
-        identity = self.identity(pid)
+        identity = self.starts.identity(pid)
         uses = tuple(self._use(key, verdict, lookup, pid) for key, verdict in verdicts)
         return User(self.registry.process(identity), uses)
 
@@ -227,13 +201,13 @@ class Examiner:
 
         What fork(2) handed down lies at the same address in the parent, which started earlier.
         """
-        started = self.identity(pid).started_at()
+        started = self.starts.identity(pid).started_at()
         mappings = self.witness(pid).of(key)
         for parent in self.registry.ancestry(pid):
             try:
                 if parent != pid and self.witness(parent).of(key)[:1] != mappings[:1]:
                     return started
-                started = self.identity(parent).started_at()
+                started = self.starts.identity(parent).started_at()
             except (OSError, ProcessGone):
                 return started
         return started

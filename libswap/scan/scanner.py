@@ -11,9 +11,9 @@ from libswap.process.identity import boot_time
 from libswap.scan.census import (
     NO_MEMORY,
     Census,
+    Looking,
     MappedFile,
     Uninspected,
-    take_census,
     uninspected,
 )
 from libswap.scan.examiner import Examiner
@@ -21,6 +21,7 @@ from libswap.scan.lookup import Lookup, lookup_of
 from libswap.scan.owner import Registry
 from libswap.scan.services import Service
 from libswap.scan.stale import Current, NotLibrary, Undecided, Verdict, is_kernel_memory, is_library
+from libswap.scan.starts import Starts
 from libswap.scan.superseded import Record
 from libswap.scan.use import User
 from libswap.scan.witness import Witness
@@ -57,15 +58,20 @@ class Scan:
     others_hidden: bool
 
 
-def scan(records: Sequence[Record] = (), procfs: Procfs = PROC) -> Scan:
+def scan(
+    records: Sequence[Record] = (), procfs: Procfs = PROC, looking: Looking | None = None
+) -> Scan:
     """Look at every process.
 
     Args:
         records: what a history of installations says was replaced.
         procfs: where processes are looked at.
+        looking: a census of them that has begun.
     """
-    census = take_census(procfs)
-    search = _Search(Examiner(tuple(records), procfs, registry=Registry(procfs)))
+    census = (looking or Looking(procfs)).census()
+    search = _Search(
+        Examiner(tuple(records), procfs, registry=Registry(procfs), starts=Starts(procfs))
+    )
     users = sorted(search.users(census), key=_by_service)
     return Scan(
         groups=tuple(
@@ -152,13 +158,13 @@ class _Search:
         examiner = self._examiner
         verdict = examiner.by_name(file, lookup, witness)
         changed = examiner.unchanged_since(file, verdict, lookup)
-        early = examiner.started_before(changed, pids) if changed > self._boot else []
+        early = examiner.starts.before(changed, pids) if changed > self._boot else []
         if not early:
             return []
         doubt = examiner.suspicion(file, lookup, witness)
         if doubt.superseded is not None:
             return pids
-        early = examiner.started_before(doubt.since, early)
+        early = examiner.starts.before(doubt.since, early)
         return [] if not early or examiner.is_unharmed(file, lookup, early) else pids
 
     def _verdict(self, file: MappedFile, pid: int, lookup: Lookup) -> Verdict | None:

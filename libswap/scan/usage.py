@@ -18,6 +18,7 @@ from libswap.scan.census import NO_MEMORY, MappedFile, Uninspected, other_thread
 from libswap.scan.examiner import Examiner
 from libswap.scan.lookup import Lookup, lookup_of
 from libswap.scan.owner import Registry
+from libswap.scan.starts import Starts
 from libswap.scan.superseded import Record
 from libswap.scan.use import User
 from libswap.scan.witness import mangled
@@ -109,7 +110,7 @@ class _Search:
         self._wanted = wanted
         self._procfs = procfs
         self._needles = tuple({needle for file in wanted for needle in _needles(file)})
-        self._examiner = Examiner(records, procfs, registry=Registry(procfs))
+        self._examiner = Examiner(records, procfs, registry=Registry(procfs), starts=Starts(procfs))
         self._sonames = tuple(_soname(file) for file in wanted)
         self._used: set[str] = set()
 
@@ -142,7 +143,7 @@ class _Search:
     def _users(self, pid: int) -> Iterator[User]:
         """The process as a user of what it maps of the wanted, or nothing."""
         examiner, view = self._examiner, View.of(pid, self._procfs)
-        examiner.identity(pid)  # before anything else is read, so that a reused PID shows
+        examiner.starts.identity(pid)  # before anything else is read, so that a reused PID shows
         with lookup_of(view, [pid], self._procfs) as lookup:
             mapped = {
                 FileKey(m.inode, m.major, m.minor, m.name) for m in examiner.witness(pid).mappings()
