@@ -26,7 +26,13 @@ from libswap.scan.overwritten import (
 from libswap.scan.owner import Registry
 from libswap.scan.stale import Current, Overwritten, Superseded, Verdict, judge
 from libswap.scan.starts import Starts
-from libswap.scan.superseded import Record, by_backup_name, by_record, by_soname
+from libswap.scan.superseded import (
+    Record,
+    by_backup_name,
+    by_loaded_name,
+    by_record,
+    by_soname,
+)
 from libswap.scan.use import Use, User, is_stale
 from libswap.scan.witness import Witness, build_id_of
 
@@ -121,7 +127,7 @@ class Examiner:
         """Whether the oldest processes that map a file show that only its attributes changed.
 
         A write would have moved its modification time, or else left them with relocated words that
-        the file as it is now does not ask for.
+        the file as it is now does not ask for. A new name would have left them with the old one.
 
         Args:
             file: one whose name still leads to it.
@@ -134,6 +140,8 @@ class Examiner:
                 witness, loaded_by = self.witness(pid), self._loaded_by(pid, file.key)
                 now = self._file_now(file, lookup, witness)
                 mappings = witness.of(file.key)
+                if by_loaded_name(self.by_name(file, lookup, witness), witness, file.key, lookup):
+                    return False
             except (OSError, ProcessGone):
                 continue
             if now.status.st_mtime > loaded_by or is_cut_off(now.status, mappings):
@@ -159,10 +167,13 @@ class Examiner:
             return verdict
         suspicion = self.suspicion(file, lookup, witness)
         loaded_by = self._loaded_by(pid, file.key)
+        may_be_other = suspicion.changed > loaded_by - TOLERANCE
         superseded = suspicion.superseded
+        if superseded is None and may_be_other:
+            superseded = by_loaded_name(verdict, witness, file.key, lookup)
         if superseded is not None and superseded.since > loaded_by + GRANULARITY:
             return replace(verdict, state=superseded)
-        if suspicion.changed > loaded_by - TOLERANCE:
+        if may_be_other:
             state = self._overwritten(file, verdict, lookup, witness, loaded_by)
             return verdict if state is None else replace(verdict, state=state)
         return verdict

@@ -1,4 +1,4 @@
-"""Whether a file that still has a name would be loaded again: links that moved, kept old files."""
+"""Whether a file that still has a name would be loaded again: moved links, files that were kept."""
 
 import os
 import re
@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from libswap.linux.files import FileId
+from libswap.linux.procmap import FileKey
 from libswap.scan.lookup import Lookup
 from libswap.scan.modules import Module
 from libswap.scan.stale import Superseded, Verdict
+from libswap.scan.witness import Witness
 
 _BACKUP: Final = re.compile(
     rb"(?:~|\.~[0-9]+~|\.(?:bak|old|orig|save|prev|backup|dpkg-old|rpmsave|rpmorig))\Z"
@@ -53,7 +55,7 @@ def by_soname(verdict: Verdict, module: Module, lookup: Lookup) -> Superseded | 
     if not module.soname or "/" in module.soname:
         return None
     evidence = f"its DT_SONAME {module.soname}, in the same directory, leads to another file"
-    return _by_name(os.fsencode(module.soname), verdict, lookup, evidence)
+    return _by_path(_beside(verdict, os.fsencode(module.soname)), verdict, lookup, evidence)
 
 
 def by_backup_name(verdict: Verdict, lookup: Lookup) -> Superseded | None:
@@ -68,16 +70,42 @@ def by_backup_name(verdict: Verdict, lookup: Lookup) -> Superseded | None:
     if original in (b"", name):
         return None
     evidence = f"by its name it is a backup of {os.fsdecode(original)}, which is another file"
-    return _by_name(original, verdict, lookup, evidence)
+    return _by_path(_beside(verdict, original), verdict, lookup, evidence)
 
 
-def _by_name(name: bytes, verdict: Verdict, lookup: Lookup, evidence: str) -> Superseded | None:
-    """What a name in the file's directory leads to, where that is another file.
+def by_loaded_name(
+    verdict: Verdict, witness: Witness, key: FileKey, lookup: Lookup
+) -> Superseded | None:
+    """The process opened the file by a name that leads to another since: somebody moved it away.
+
+    Args:
+        verdict: a current file.
+        witness: the process.
+        key: the file as the kernel names it.
+        lookup: finds names as the process sees them.
+    """
+    name = witness.loaded_as(key) or ""
+    # A relative name may have meant another directory, and one in /proc another file.
+    if not name.startswith("/") or name.startswith("/proc/"):
+        return None
+    root = lookup.view.root
+    if lookup.view.seen(os.fsdecode(verdict.name)) is None:
+        return None  # it was loaded before the process changed its root
+    evidence = f"it was loaded as {name}, which leads to another file now"
+    path = name if root == "/" else root + name
+    return _by_path(os.fsencode(path), verdict, lookup, evidence)
+
+
+def _beside(verdict: Verdict, name: bytes) -> bytes:
+    return verdict.name.rpartition(b"/")[0] + b"/" + name
+
+
+def _by_path(path: bytes, verdict: Verdict, lookup: Lookup, evidence: str) -> Superseded | None:
+    """What a path leads to, where that is another file.
 
     It does so since the link there was made, or since the file was renamed and another put in its
     place: rename(2) moves the change time too, of both.
     """
-    path = verdict.name.rpartition(b"/")[0] + b"/" + name
     link, leads_to = lookup.status(path, follow=False), lookup.status(path)
     own = lookup.status(verdict.name)
     if (

@@ -5,16 +5,20 @@ import os
 import struct
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from libswap.elf.contents import FileBytes
 from libswap.elf.image import Image
 from libswap.elf.notes import build_id
 from libswap.errors.base import InvalidElf
+from libswap.errors.process import MemoryUnreachable
 from libswap.linux.procfs import PROC, Procfs
 from libswap.linux.procmap import FileKey, ProcmapQuery
 from libswap.linux.rooted import reopen_regular
 from libswap.process.maps import Mapping, parse
+
+if TYPE_CHECKING:
+    from libswap.elf.link_map import LinkMap
 
 PAGE: Final = os.sysconf("SC_PAGESIZE")
 _REFUSED: Final = (errno.EPERM, errno.EACCES)
@@ -35,6 +39,7 @@ class Witness:
     pid: int
     procfs: Procfs = PROC
     _mappings: tuple[Mapping, ...] | None = field(default=None, init=False)
+    _link_maps: "tuple[LinkMap, ...] | None" = field(default=None, init=False)
 
     def mappings(self) -> tuple[Mapping, ...]:
         """Every mapping of the process; raises the kernel's OSError."""
@@ -61,6 +66,30 @@ class Witness:
             and (m.major, m.minor) == (wanted.major, wanted.minor)
             and wanted.name in (mangled(m.name), b"")
         )
+
+    def loaded_as(self, key: FileKey) -> str | None:
+        """By which name the dynamic linker opened a file, as the process itself keeps it (l_name).
+
+        None where the process's memory may not be read, or says nothing of the file.
+        """
+        mappings = self.of(key)
+        names = (
+            one.name
+            for one in self._linked()
+            if any(m.start <= one.dynamic < m.end for m in mappings)
+        )
+        return next(filter(None, names), None)
+
+    def _linked(self) -> "tuple[LinkMap, ...]":
+        from libswap.elf.link_map import parse_auxv, read_loader  # noqa: PLC0415  rarely asked
+        from libswap.errors.live import LinkMapUnreadable  # noqa: PLC0415
+
+        if self._link_maps is None:
+            self._link_maps = ()
+            with suppress(LinkMapUnreadable, OSError):
+                auxv = parse_auxv(self.procfs.read(self.pid, "auxv"))
+                self._link_maps = read_loader(_Memory(self), auxv).maps
+        return self._link_maps
 
     def status(self, mapping: Mapping) -> os.stat_result | None:
         """The mapped inode's own stat, or None where the kernel does not let us have it.
@@ -153,6 +182,20 @@ class Witness:
 
     def _link(self, mapping: Mapping) -> str:
         return self.procfs.path(self.pid, f"map_files/{mapping.start:x}-{mapping.end:x}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """The memory of a witness, as who follows a link map reads it."""
+
+    witness: Witness
+
+    def read(self, address: int, size: int) -> bytes:
+        """See `libswap.linux.memory.Memory.read`."""
+        data = self.witness.memory(address, size)
+        if data is None:
+            raise MemoryUnreachable(self.witness.pid, address, size)
+        return data
 
 
 def image_of(descriptor: int, name: str) -> Image | None:

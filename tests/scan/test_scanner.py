@@ -217,12 +217,17 @@ def test_a_directory_is_not_what_a_backup_was_made_of(
 
 
 def test_a_library_kept_elsewhere_is_found_by_the_record_of_its_replacement(
-    compiler: Compiler, program: Path, newer: Path, tmp_path: Path
+    compiler: Compiler,
+    program: Path,
+    newer: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     built = compiler.library(COUNTER, "-Wl,--build-id=0xaa01")
     library = Path(shutil.copy(built, tmp_path / "plugin.so"))
     kept = tmp_path / "kept"
-    with hold(program, "dlopen", library) as held:
+    monkeypatch.chdir(tmp_path)
+    with hold(program, "dlopen", "./plugin.so") as held:  # a name that says nothing elsewhere
         record = Record(str(library), FileId.of(library.stat()), time.time(), None, "aa01")
         library.rename(kept)
         newer.rename(library)
@@ -230,6 +235,46 @@ def test_a_library_kept_elsewhere_is_found_by_the_record_of_its_replacement(
         assert isinstance(_state(scan([record]), held.pid, kept), Superseded)
         kept.rename(library)
         assert _state(scan([record]), held.pid, library) is None, "it was rolled back"
+
+
+@pytest.mark.ptrace
+def test_a_library_moved_to_any_name_is_found_by_the_name_it_was_loaded_as(
+    compiler: Compiler, program: Path, newer: Path, tmp_path: Path
+) -> None:
+    built = compiler.library(COUNTER, "-Wl,--build-id=0xaa01", soname="libcounter.so.1")
+    real = Path(shutil.copy(built, tmp_path / "libcounter.so.1.0"))
+    library = tmp_path / "libcounter.so.1"
+    library.symlink_to(real.name)
+    elsewhere = tmp_path / "attic" / "whatever.xyz"
+    elsewhere.parent.mkdir()
+    with hold(program, "dlopen", library) as early:
+        real.rename(elsewhere)
+        assert _state(scan(), early.pid, elsewhere) is None, "nothing else has the name"
+        newer.rename(real)
+        with hold(program, "dlopen", elsewhere) as late:
+            found = scan()
+        use = _uses(found, early.pid)[str(elsewhere)]
+        named = users_of([elsewhere]).users
+        elsewhere.rename(real)
+        assert _state(scan(), early.pid, real) is None, "it was put back"
+    assert isinstance(use.state, Superseded)
+    assert (use.state.by, use.stale, use.disk_build_id) == (str(library), True, "aa02")
+    assert _state(found, late.pid, elsewhere) is None, "it was loaded by that name"
+    assert [isinstance(u.uses[0].state, Superseded) for u in named] == [True]
+
+
+@pytest.mark.ptrace
+def test_a_jail_is_asked_for_the_name_that_it_knows(
+    program: Path, library: Path, newer: Path, tmp_path: Path
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("chroot is for root")
+    with hold(program, "chroot", tmp_path, "dlopen", f"/{library.name}") as held:
+        library.rename(tmp_path / "kept")
+        newer.rename(library)
+        use = _uses(scan(), held.pid)["/kept"]
+    assert isinstance(use.state, Superseded)
+    assert use.state.by == f"/{library.name}"
 
 
 @pytest.mark.ptrace
