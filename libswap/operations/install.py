@@ -14,6 +14,7 @@ from libswap.errors.install import Incompatible, SourceChanged
 from libswap.install import linker_cache, notices, packages
 from libswap.install import plan as planning
 from libswap.install.commit import commit
+from libswap.install.content import File
 from libswap.install.history import Operation
 from libswap.install.notices import Notice
 from libswap.install.obstacles import Allowance, Asker, no_space, obstacles, source_obstacles
@@ -142,14 +143,17 @@ def plan(request: Request, settings: Settings) -> Plan:
     comparisons = tuple(_comparisons(pairs, settings))
     _require_compatible(pairs, comparisons, request.allowance)
     changed = {change.path for change in transaction.changes}
+    unchanged = [p.survey for p in pairs if p.survey.target.path not in changed]
     usage = users_of([p.survey.predecessor for p in pairs if p.survey.predecessor is not None])
+    stays = [s.before.inode for s in unchanged if isinstance(s.before, File)]
+    usage = usage.without({inode.id for inode in stays if inode is not None})
     return Plan(
         replace(
             transaction,
             ldconfig=request.ldconfig and needs_ldconfig(transaction),
             affected=affected(usage),
         ),
-        tuple(p.survey.target.path for p in pairs if p.survey.target.path not in changed),
+        tuple(survey.target.path for survey in unchanged),
         comparisons,
         usage,
         _notices([p for p in pairs if p.survey.target.path in changed], asker.uid),

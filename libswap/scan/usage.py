@@ -3,7 +3,7 @@
 import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from libswap.elf.dynamic import read_dynamic
@@ -79,6 +79,11 @@ class Usage:
     unused: tuple[str, ...]
     processes: int
     uninspected: tuple[Uninspected, ...]
+
+    def without(self, files: Collection[FileId]) -> "Usage":
+        """The same, without who maps none but these files, and those are current."""
+        users = (u for u in self.users if any(x.stale or x.file not in files for x in u.uses))
+        return replace(self, users=tuple(users))
 
 
 def users_of(

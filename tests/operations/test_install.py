@@ -30,7 +30,9 @@ from libswap.install.state import locked
 from libswap.install.transaction import Strategy
 from libswap.linux.files import Directory
 from libswap.operations import install
+from libswap.report.views.install import render
 from support.compiler import Compiler, has
+from support.holders import hold, holder
 from support.site import Site, library, untouched
 
 pytestmark = pytest.mark.compiler
@@ -529,3 +531,18 @@ def test_a_read_only_file_system_is_refused(compiler: Compiler, site: Site) -> N
             site.plan(library(compiler, 2), to=site.lib / "libx.so.1")
     finally:
         subprocess.run(["umount", site.lib], check=True)
+
+
+def test_who_runs_already_what_stays_is_not_named_and_who_runs_what_was_there_before_is(
+    compiler: Compiler, site: Site
+) -> None:
+    old, new = library(compiler, 1), library(compiler, 2)
+    real = site.place(old, "libx.so.1")
+    with hold(holder(compiler), "dlopen", real) as early:
+        site.install(new, to=real)
+        with hold(holder(compiler), "dlopen", real):
+            plan = site.plan(new, to=real)
+    assert plan.unchanged == (str(real),)
+    assert [user.process.identity.pid for user in plan.usage.users] == [early.pid]
+    (advice,) = [text for part in render(plan) if "libswap live" in (text := str(part))]
+    assert advice.endswith(f"libswap live {real}")

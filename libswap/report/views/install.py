@@ -39,8 +39,8 @@ def _plan(plan: Plan) -> Iterator[RenderableType]:
         yield from _comparison(comparison)
     yield from usage(plan.usage)
     if plan.usage.users:
-        names = [c.path for c in plan.transaction.changes if isinstance(c.after, File)]
-        line = shell_line(["libswap", "live", *names[:1]])
+        changed = [c.path for c in plan.transaction.changes if isinstance(c.after, File)]
+        line = shell_line(["libswap", "live", *(changed or plan.unchanged)[:1]])
         yield Text(f"  or afterwards, without a restart: {printable(line)}", "dim")
     yield from changes.notices(plan.notices)
     if plan.transaction.ldconfig:
