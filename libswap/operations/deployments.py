@@ -242,17 +242,21 @@ class Round:
         ended: the deployments, in their order.
         waiting: what is not finished, or waits for something: the next time.
         postponed: why a deployment that has begun could not go on; "" where none is left.
+        held: drop directories of which nothing is deployed for now, each with the reason.
+        stopped: those of them that a person must look after.
     """
 
     ended: tuple[Ended, ...]
     waiting: tuple[str, ...]
     postponed: str = ""
+    held: tuple[tuple[str, str], ...] = ()
+    stopped: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """0 where nothing was rejected or left half way; see docs/reference/exit-codes.md."""
+        """0 where nothing was rejected, stopped or left half way; docs/reference/exit-codes.md."""
         bad = any(e.outcome is not Outcome.DEPLOYED for e in self.ended)
-        return NotAllDeployed.exit_code if bad or self.postponed else 0
+        return NotAllDeployed.exit_code if bad or self.stopped or self.postponed else 0
 
 
 @dataclass(frozen=True, slots=True)

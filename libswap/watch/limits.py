@@ -64,7 +64,8 @@ def hold(rule: Rule, past: Past, now: float) -> Hold | None:
         now: seconds since the epoch.
     """
     if rule.limits.failures and past.failures >= rule.limits.failures:
-        reason = f"{past.failures} deployments failed one after the other; it is stopped"
+        many = f"failed deployments one after the other: {past.failures}"
+        reason = f"{many}; it is stopped until --resume, or a reload of the service"
         return Hold(reason, None)
     if hours.is_quiet(rule.quiet, now):
         return Hold("quiet hours", hours.until_end(rule.quiet, now))

@@ -40,8 +40,11 @@ def once(watcher: Watcher) -> Round:
             break
         watcher.conveyor.bell.wait(due)
         hints = {}
-    waiting = (name for names in watcher.waiting().values() for name in names)
-    return Round(tuple(ended), tuple(waiting), watcher.conveyor.postponed)
+    waiting = {path: names for path, names in watcher.waiting().items() if names}
+    held = tuple((path, why) for path, why in watcher.held().items() if path in waiting)
+    stopped = tuple(path for path in watcher.stopped() if path in waiting)
+    names = tuple(name for found in waiting.values() for name in found)
+    return Round(tuple(ended), names, watcher.conveyor.postponed, held, stopped)
 
 
 def preview(configuration: Configuration, settings: Settings, bell: Bell) -> Preview:

@@ -154,7 +154,9 @@ def _verify_ssh(name: str, signature: bytes, descriptor: int, trust: Trust, work
         for path in (signers, mark):
             os.unlink(path)  # noqa: PTH108
     if done.status != 0:
-        raise DropRefused(name, f"its signature is not accepted: {done.complaint}")
+        # Of a key that it does not know, ssh-keygen says nothing on its standard error.
+        said = done.complaint if done.stderr.strip() else "it is of a key that is none of ours"
+        raise DropRefused(name, f"its signature is not accepted: {said}")
 
 
 def _write(path: str, data: bytes) -> None:

@@ -146,6 +146,10 @@ class Watcher:
         held = ((path, self._hold_of(path)) for path in self.stations)
         return tuple(path for path, hold in held if hold is not None and hold.seconds is None)
 
+    def held(self) -> dict[str, str]:
+        """Why nothing is deployed from some directories for now."""
+        return dict(self._held)
+
     def clear_failures(self) -> None:
         """Count failures anew: somebody has looked after them."""
         if self.stopped():

@@ -171,7 +171,8 @@ def test_failures_one_after_the_other_stop_it_until_somebody_looked(drop: Drop) 
     done = drop.once()
     assert ([e.outcome for e in done.ended], len(done.waiting)) == ([Outcome.FAILED] * 2, 1)
     assert any("it is stopped" in h.text for h in drop.happened)
-    assert drop.once().ended == ()
+    again = drop.once()
+    assert (again.ended, again.stopped, again.exit_code) == ((), (str(drop.box),), 116)
     drop.change(health=Health())
     (ended,) = drop.once(clear=True).ended
     assert ended.outcome is Outcome.DEPLOYED
@@ -183,7 +184,9 @@ def test_a_rate_limit_leaves_the_rest_waiting(drop: Drop) -> None:
         drop.put(f"libx.so.1.{version}", version)
     done = drop.once()
     assert (len(done.ended), len(done.waiting)) == (2, 1)
-    assert drop.once().ended == ()
+    again = drop.once()
+    assert (again.ended, again.exit_code) == ((), 0)
+    assert again.held == ((str(drop.box), "2 deployments within an hour"),)
 
 
 def test_two_libswaps_at_once_wait_for_each_other_and_lose_nothing(drop: Drop) -> None:

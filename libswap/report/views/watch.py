@@ -11,6 +11,7 @@ from rich.text import Text
 from libswap.operations.deployments import Ended, Foreseen, Outcome, Preview, Round, Told
 from libswap.report.text import printable
 
+_UNFINISHED = ": not finished, or for something that belongs to it"
 _STYLES = {Outcome.DEPLOYED: "green", Outcome.REJECTED: "yellow", Outcome.FAILED: "red"}
 
 
@@ -21,7 +22,9 @@ def render(result: Round | Preview | Told) -> Iterable[RenderableType]:
             yield from _deployments(result.ended, "There was nothing to deploy.")
             if result.postponed:
                 yield Text(f"Begun, and to be gone on with: {printable(result.postponed)}", "red")
-            yield from _waiting(result.waiting)
+            for path, why in result.held:
+                yield Text(f"{printable(path)}: waits: {printable(why)}", "yellow")
+            yield from _waiting(result.waiting, "" if result.held else _UNFINISHED)
         case Preview():
             yield from _preview(result)
         case Told():
@@ -81,6 +84,6 @@ def _foreseen(one: Foreseen) -> Text:
     )
 
 
-def _waiting(names: Iterable[str]) -> Iterator[RenderableType]:
+def _waiting(names: Iterable[str], why: str = _UNFINISHED) -> Iterator[RenderableType]:
     for name in names:
-        yield Text(printable(f"{name}: waits: not finished, or for something that belongs to it"))
+        yield Text(f"{printable(name)}: waits{why}")
