@@ -10,16 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from libswap.errors.base import LibswapError, SystemRefused
+from libswap.errors.base import LibswapError
 from libswap.errors.install import LockHeld
 from libswap.errors.process import ProcessGone
 from libswap.errors.watch import HealthFailed
-from libswap.install import history
 from libswap.install.history import Operation
 from libswap.install.obstacles import Allowance
-from libswap.install.state import opened
 from libswap.install.transaction import Affected
-from libswap.operations import install, recover, rollback
+from libswap.operations import install, rollback
 from libswap.operations.deployments import (
     Acted,
     Current,
@@ -35,7 +33,7 @@ from libswap.operations.deployments import (
 )
 from libswap.process.identity import Identity
 from libswap.settings import Settings
-from libswap.watch import action, gate, installation, units
+from libswap.watch import action, aside, gate, installation, units
 from libswap.watch.bell import Bell
 from libswap.watch.dropdir import DropDirectory
 from libswap.watch.record import Record
@@ -191,8 +189,11 @@ class _Run:
 
     def _installed(self) -> Operation | None:
         """The installation, if it came to be."""
-        begun = self.last(Installing)
-        return None if begun is None else _done(begun.operation, self.tools.settings)
+        return self._found(self.last(Installing))
+
+    def _found(self, begun: Installing | RollingBack | None) -> Operation | None:
+        """An operation that was begun, if it came to be."""
+        return None if begun is None else installation.found(begun.operation, self.tools.settings)
 
     def _pass_gate(self, acted: Acted, operation: Operation) -> None:
         if not (self.rule.health.command or self.rule.health.alive):
@@ -227,7 +228,7 @@ class _Run:
 
     def _rolled_back(self, done: Installing) -> str:
         begun = self.last(RollingBack)
-        if begun is not None and _done(begun.operation, self.tools.settings) is not None:
+        if begun is not None and self._found(begun) is not None:
             return begun.operation
         plan = rollback.plan(done.operation, self.tools.settings, Allowance())
         self.mark(RollingBack(plan.transaction.id))
@@ -239,13 +240,10 @@ class _Run:
         self, outcome: Outcome, reason: str, remarks: Sequence[str] = (),
         rolled_back: str | None = None,
     ) -> Ending:  # fmt: skip
-        into = self.box.deployed if outcome is Outcome.DEPLOYED else self.box.rejected
-        aside: list[str] = []
-        for drop in self.deployment.drops:
-            aside.append(self.box.free_name(into, drop.name, frozenset(aside)))
+        names = aside.names(self.box, self.deployment, outcome)
         done = self._installed()
         operation = None if done is None else done.transaction.id
-        return Ending(outcome, reason, operation, rolled_back, tuple(aside), tuple(remarks))
+        return Ending(outcome, reason, operation, rolled_back, names, tuple(remarks))
 
     def _closed(self, ending: Ending) -> Ended:
         """Put everything in its place; each step can be repeated."""
@@ -253,27 +251,11 @@ class _Run:
             self.deployment, ending.outcome, ending.reason, ending.operation, ending.rollback,
             time.time(), ending.remarks,
         )  # fmt: skip
-        stuck = self._set_aside(ended, ending.aside)
+        stuck = aside.put(self.box, ended, ending.aside)
         ended = replace(ended, remarks=(*ended.remarks, *stuck), left=bool(stuck))
         self.tools.record.end(ended, again=self.last(Resumed) is not None)
         self.box.prune(self.rule.limits)
         return ended
-
-    def _set_aside(self, ended: Ended, names: Sequence[str]) -> list[str]:
-        """Returns what could not be moved away: immutable, say, or a mount point."""
-        into = self.box.deployed
-        if ended.outcome is not Outcome.DEPLOYED:
-            into = self.box.rejected
-        stuck = []
-        for drop, name in zip(self.deployment.drops, names, strict=True):
-            try:
-                moved = self.box.set_aside(drop, into, name)
-                if moved is not None and into is self.box.rejected:
-                    self.box.write_reason(moved, _reason(ended))
-            except SystemRefused as error:
-                stuck.append(f"it stays in the drop directory: {error.message}")
-        into.sync()
-        return stuck
 
     def _say(self, kind: str, text: str) -> None:
         self.tools.beat()
@@ -286,25 +268,3 @@ def _lives(process: Affected) -> bool:
     except ProcessGone:
         return False
     return True
-
-
-def _done(operation_id: str, settings: Settings) -> Operation | None:
-    """An operation that was carried out; the history knows, once nothing is half done."""
-    if recover.pending(settings) is not None:
-        recover.carry_out(settings)
-    with opened(settings.state_dir) as state:
-        found = history.find(state.directory, operation_id) if state is not None else None
-    return found if found is not None and found.outcome is history.Outcome.DONE else None
-
-
-def _reason(ended: Ended) -> str:
-    lines = [
-        f"{ended.outcome.value}: {ended.reason}",
-        f"deployment: {ended.deployment.id}",
-        f"time: {time.strftime('%Y-%m-%d %H:%M:%S %z', time.localtime(ended.ended))}",
-    ]
-    if ended.operation:
-        lines.append(f"installed as operation {ended.operation}")
-        how = f"operation {ended.rollback}" if ended.rollback else "NOT: see below"
-        lines.append(f"rolled back as {how}")
-    return "\n".join([*lines, *(f"remark: {remark}" for remark in ended.remarks)]) + "\n"

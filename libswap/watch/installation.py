@@ -4,9 +4,13 @@ from collections.abc import Sequence
 
 from libswap.abi.verdict import Verdict
 from libswap.errors.watch import DropRefused
+from libswap.install import history
+from libswap.install.history import Operation
 from libswap.install.obstacles import Allowance
-from libswap.operations import install
+from libswap.install.state import opened
+from libswap.operations import install, recover
 from libswap.operations.deployments import Deployment
+from libswap.settings import Settings
 from libswap.watch.rule import Accept, Rule
 
 
@@ -52,3 +56,12 @@ def require_acceptable(plan: install.Plan, rule: Rule) -> None:
             raise DropRefused(
                 comparison.path, f"the new library is compatible with warnings: {said}"
             )
+
+
+def found(operation_id: str, settings: Settings) -> Operation | None:
+    """An operation, if it came to be; the history knows, once nothing is half done."""
+    if recover.pending(settings) is not None:
+        recover.carry_out(settings)
+    with opened(settings.state_dir) as state:
+        told = None if state is None else history.find(state.directory, operation_id)
+    return told if told is not None and told.outcome is history.Outcome.DONE else None
