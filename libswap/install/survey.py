@@ -164,17 +164,17 @@ def survey_source(path: str) -> Source:
     Raises:
         SourceUnreadable: it is not there, or no file.
         InvalidElf: it is no shared library, or not all of one.
+        SystemRefused: its directory is not where it was a moment ago.
     """
     descriptor = open_source(path)
     try:
         candidate = read_candidate(descriptor, path)
         real = os.path.realpath(path)
+        above = os.path.dirname(real)  # noqa: PTH120  foreign text
+        with files.refusal("look at", above):
+            rights = Rights.of(os.stat(above))  # noqa: PTH116  foreign text
         return Source(
-            real,
-            describe(descriptor, path),
-            candidate,
-            Rights.of(os.fstat(descriptor)),
-            Rights.of(os.stat(os.path.dirname(real))),  # noqa: PTH116, PTH120  foreign text
+            real, describe(descriptor, path), candidate, Rights.of(os.fstat(descriptor)), rights
         )
     finally:
         os.close(descriptor)

@@ -14,6 +14,7 @@ from libswap.elf.image import Image
 from libswap.elf.library import Library
 from libswap.errors.base import ProgramFailed
 from libswap.linux import command, confined
+from libswap.linux.files import refusal
 from libswap.linux.rooted import Root
 from libswap.operations.check.result import SymbolLevelOnly, Types, TypesCompared
 
@@ -83,5 +84,5 @@ def _header_words(headers: str | None) -> Sequence[str]:
 def _debug_info(library: Library) -> Image | None:
     """The file that holds the debug information of a library, maybe the library itself."""
     path = posixpath.abspath(library.name)
-    with Root.open("/") as root:
+    with Root.open("/") as root, refusal("read", path):
         return with_debug_info(Image.open(path), path, [root])
