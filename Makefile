@@ -10,7 +10,7 @@ DEBIAN_TEST := gcc g++ libc6-dev gcc-multilib clang lld musl-tools binutils gdb 
 	dpkg-dev mandoc fish zsh nginx-light memcached openssh-client openssh-server \
 	iproute2 systemd dbus
 
-.PHONY: demo test check lint types layers tests packages docs site dist bench clean
+.PHONY: demo test check lint types layers tests sanity packages docs site dist bench clean
 
 demo: $(VENV)/.run
 	@command -v cc >/dev/null || .ci/packages $(DEBIAN_DEMO) || $(BIN)/pip install -q -e '.[demo]'
@@ -34,6 +34,11 @@ layers: $(VENV)/.installed
 tests: $(VENV)/.installed
 	$(BIN)/pytest --durations=15 -n auto --maxprocesses 4 --dist loadfile -m 'not alone' $(PYTEST_ARGS)
 	$(BIN)/pytest --durations=5 -m alone $(PYTEST_ARGS)
+
+# The Ansible collection by ansible-test and ansible-lint; the first run fetches what they need.
+sanity: $(VENV)/.installed
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[sanity]'
+	VENV=$(VENV) .ci/sanity
 
 packages:
 	@.ci/packages $(DEBIAN_TEST) || echo "tests that need them will be skipped, each with its reason"
