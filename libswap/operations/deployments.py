@@ -228,10 +228,12 @@ class Preview:
     Attributes:
         files: in the order in which they would be taken.
         waiting: what is not finished, or waits for something.
+        held: drop directories of which nothing would be deployed for now, each with the reason.
     """
 
     files: tuple[Foreseen, ...]
     waiting: tuple[str, ...]
+    held: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,15 @@ def tell(settings: Settings, limit: int = 20) -> Told:
         return Told(current(directory), tuple(ended[:limit]), written.count(None), running)
 
 
+def past(settings: Settings) -> list[Ended | Cleared | None]:
+    """What came to its end, as `lines`; nothing where no watcher has ever run."""
+    path = settings.state_dir / DIRECTORY
+    if not path.is_dir():
+        return []
+    with Directory(os.path.realpath(path)) as directory:
+        return lines(directory)
+
+
 def current(directory: Directory) -> Current | None:
     """What is under way; a mark at the end that was torn had not been acted upon.
 

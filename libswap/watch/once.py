@@ -8,10 +8,10 @@ from pathlib import Path
 from libswap.errors.base import LibswapError
 from libswap.errors.watch import DropUnsettled
 from libswap.linux.files import Directory
-from libswap.operations import install
+from libswap.operations import install, ledger
 from libswap.operations.deployments import Ended, Foreseen, Preview, Round
 from libswap.settings import Settings
-from libswap.watch import installation
+from libswap.watch import installation, limits
 from libswap.watch.bell import Bell
 from libswap.watch.dropdir import DropDirectory
 from libswap.watch.rule import Configuration
@@ -54,6 +54,8 @@ def preview(configuration: Configuration, settings: Settings, bell: Bell) -> Pre
     """
     found: list[Foreseen] = []
     waiting: list[str] = []
+    held: list[tuple[str, str]] = []
+    past = ledger.past(settings)
     for rule in configuration.rules:
         box = DropDirectory.glance(rule.directory)
         try:
@@ -64,13 +66,15 @@ def preview(configuration: Configuration, settings: Settings, bell: Bell) -> Pre
                 bell.wait(at - time.monotonic())
                 station.look({}, time.monotonic())
             found += _foreseen(station, settings)
+            hold = limits.hold(rule, limits.past_of(rule.directory, past), time.time())
+            held += [(rule.directory, hold.reason)] if hold is not None else []
             done = {
                 name for each in found for name in each.names if each.directory == rule.directory
             }
             waiting += [name for name in station.waiting() if name not in done]
         finally:
             box.close()
-    return Preview(tuple(found), tuple(waiting))
+    return Preview(tuple(found), tuple(waiting), tuple(held))
 
 
 def _foreseen(station: Station, settings: Settings) -> Iterator[Foreseen]:

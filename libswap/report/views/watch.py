@@ -22,8 +22,7 @@ def render(result: Round | Preview | Told) -> Iterable[RenderableType]:
             yield from _deployments(result.ended, "There was nothing to deploy.")
             if result.postponed:
                 yield Text(f"Begun, and to be gone on with: {printable(result.postponed)}", "red")
-            for path, why in result.held:
-                yield Text(f"{printable(path)}: waits: {printable(why)}", "yellow")
+            yield from _held(result.held)
             yield from _waiting(result.waiting, "" if result.held else _UNFINISHED)
         case Preview():
             yield from _preview(result)
@@ -68,6 +67,7 @@ def _preview(preview: Preview) -> Iterator[RenderableType]:
         yield Text("There is nothing to deploy.")
     for one in preview.files:
         yield _foreseen(one)
+    yield from _held(preview.held)
     yield from _waiting(preview.waiting)
 
 
@@ -82,6 +82,11 @@ def _foreseen(one: Foreseen) -> Text:
     return Text.assemble(
         (f"{names}: ", "bold"), ("deployed", "green"), f" to {targets} ({verdicts})"
     )
+
+
+def _held(held: Iterable[tuple[str, str]]) -> Iterator[RenderableType]:
+    for path, why in held:
+        yield Text(f"{printable(path)}: waits: {printable(why)}", "yellow")
 
 
 def _waiting(names: Iterable[str], why: str = _UNFINISHED) -> Iterator[RenderableType]:
