@@ -8,7 +8,7 @@ DEBIAN_DEMO := gcc libc6-dev
 DEBIAN_TEST := gcc g++ libc6-dev gcc-multilib clang lld musl-tools binutils gdb strace lsof \
 	abigail-tools acl attr libcap2-bin e2fsprogs btrfs-progs xfsprogs mount util-linux \
 	dpkg-dev mandoc fish zsh nginx-light memcached openssh-client openssh-server \
-	iproute2 systemd dbus
+	iproute2 systemd dbus zlib1g-dev
 
 .PHONY: demo test check lint types layers tests sanity packages docs site dist bench clean
 
