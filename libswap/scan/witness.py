@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from libswap.elf.link_map import LinkMap
 
 PAGE: Final = os.sysconf("SC_PAGESIZE")
+_MOST_READS: Final = 1 << 13
+"""Of a link map: enough for two thousand modules, and less than a tenth of a second."""
 _REFUSED: Final = (errno.EPERM, errno.EACCES)
 
 
@@ -184,15 +186,20 @@ class Witness:
         return self.procfs.path(self.pid, f"map_files/{mapping.start:x}-{mapping.end:x}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Memory:
-    """The memory of a witness, as who follows a link map reads it."""
+    """The memory of a witness as who follows a link map reads it, so often and no more.
+
+    A process can make its lists long; each of thousands could take seconds of a scan.
+    """
 
     witness: Witness
+    left: int = _MOST_READS
 
     def read(self, address: int, size: int) -> bytes:
         """See `libswap.linux.memory.Memory.read`."""
-        data = self.witness.memory(address, size)
+        self.left -= 1
+        data = self.witness.memory(address, size) if self.left >= 0 else None
         if data is None:
             raise MemoryUnreachable(self.witness.pid, address, size)
         return data
