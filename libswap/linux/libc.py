@@ -2,12 +2,12 @@
 
 import ctypes
 import os
-from ctypes import POINTER, c_char_p, c_int, c_long, c_size_t, c_ssize_t, c_uint, c_ulong, c_void_p
+from ctypes import POINTER, c_char_p, c_int, c_long, c_size_t, c_uint, c_void_p
 from typing import Any, Final, TypeAlias
 
 
 class IoVec(ctypes.Structure):
-    """`struct iovec` (readv(2))."""
+    """`struct iovec` (ptrace(2), PTRACE_GETREGSET)."""
 
     _fields_ = (("base", c_void_p), ("length", c_size_t))
 
@@ -18,10 +18,6 @@ _Signature: TypeAlias = tuple[Any, tuple[Any, ...]]
 _SIGNATURES: Final[dict[str, _Signature]] = {
     "renameat2": (c_int, (c_int, c_char_p, c_int, c_char_p, c_uint)),
     "statx": (c_int, (c_int, c_char_p, c_int, c_uint, c_void_p)),
-    "process_vm_readv": (
-        c_ssize_t,
-        (c_int, POINTER(IoVec), c_ulong, POINTER(IoVec), c_ulong, c_ulong),
-    ),
     "ptrace": (c_long, (c_long, c_int, c_void_p, c_void_p)),
     "waitpid": (c_int, (c_int, POINTER(c_int), c_int)),
     # openat2(2), which glibc does not wrap
@@ -39,7 +35,6 @@ def _function(name: str) -> Any:  # noqa: ANN401  a ctypes function has no bette
 
 renameat2 = _function("renameat2")
 statx = _function("statx")
-process_vm_readv = _function("process_vm_readv")
 ptrace = _function("ptrace")
 waitpid = _function("waitpid")
 syscall = _function("syscall")

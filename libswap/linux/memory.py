@@ -1,16 +1,17 @@
-"""The memory of another process: vectored reads, and writes that reach read-only pages too."""
+"""The memory of another process: reads that wait for nobody, writes to read-only pages too.
 
-import ctypes
+All of it goes through /proc/PID/mem. process_vm_readv(2) is as fast, but waits for the owner of a
+userfaultfd(2) where a page is missing, and only SIGKILL ends that; here the read fails instead.
+"""
+
 import errno
 import os
 from collections.abc import Sequence
-from ctypes import c_char
 from typing import Final, NamedTuple, Protocol, Self
 
 from libswap.errors.process import MemoryUnreachable, ProcessGone
-from libswap.linux import death, libc
+from libswap.linux import death
 
-_IOV_MAX: Final = 1024
 _PAGE: Final = 4096
 _END: Final = 1 << 63
 _MOST: Final = 1 << 30
@@ -88,16 +89,8 @@ class ProcessMemory:
         return data.split(b"\0", 1)[0]
 
     def read_many(self, ranges: Sequence[Range]) -> list[bytes]:
-        """Several ranges with few system calls (process_vm_readv(2)).
-
-        Raises:
-            MemoryUnreachable: part of one is not mapped readable.
-            ProcessGone: the process ended.
-        """
-        pieces: list[bytes] = []
-        for first in range(0, len(ranges), _IOV_MAX):
-            pieces += self._readv(ranges[first : first + _IOV_MAX])
-        return pieces
+        """Several ranges, each as `read` does."""
+        return [self.read(r.start, r.end - r.start) for r in ranges]
 
     def write(self, address: int, data: bytes) -> None:
         """Write through any protection: read-only private pages become copies of their own.
@@ -130,19 +123,6 @@ class ProcessMemory:
             raise ProcessGone(self.tid)
         return data
 
-    def _readv(self, ranges: Sequence[Range]) -> list[bytes]:
-        sizes = [r.end - r.start for r in ranges]
-        total = sum(sizes)
-        buffer = (c_char * total)()
-        local = libc.IoVec(ctypes.addressof(buffer), total)
-        remote = (libc.IoVec * len(ranges))(
-            *(libc.IoVec(r.start, s) for r, s in zip(ranges, sizes, strict=True))
-        )
-        count = libc.process_vm_readv(self.tid, ctypes.byref(local), 1, remote, len(ranges), 0)
-        if count != total:
-            return [self.read(r.start, s) for r, s in zip(ranges, sizes, strict=True)]
-        return _split(memoryview(buffer), sizes)
-
     def _translated(self, error: OSError, address: int, size: int) -> Exception:
         if error.errno in (errno.ESRCH, errno.EBADF):
             return ProcessGone(self.tid)
@@ -172,12 +152,3 @@ class FakeMemory:
             if at <= address and address + size <= at + len(data):
                 return at, data
         raise MemoryUnreachable(0, address, size)
-
-
-def _split(data: memoryview, sizes: Sequence[int]) -> list[bytes]:
-    pieces = []
-    at = 0
-    for size in sizes:
-        pieces.append(bytes(data[at : at + size]))
-        at += size
-    return pieces

@@ -168,6 +168,46 @@ def test_a_record_behind_userfaultfd_is_not_waited_for(stage: Stage, tmp_path: P
         assert found["trouble"].endswith("it cannot be read")
 
 
+STACK = """
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+enum { USED = 1 << 18, SIZE = 1 << 20 };
+static int guard, guarded;
+static struct uffdio_register whole = {.mode = UFFDIO_REGISTER_MODE_MISSING};
+static void *stay(void *p) { for (;;) pause(); return p; }
+static void stand(void) {  /* a thread on the lower part of a stack whose upper part is guarded */
+    struct uffdio_api api = {.api = UFFD_API};
+    char *stack = mmap(0, SIZE, 3, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memset(stack, 0, USED);
+    whole.range.start = (uintptr_t)stack, whole.range.len = SIZE;
+    guard = syscall(SYS_userfaultfd, 0);
+    pthread_attr_t how; pthread_t made;
+    guarded = !ioctl(guard, UFFDIO_API, &api) && !ioctl(guard, UFFDIO_REGISTER, &whole);
+    if (pthread_attr_init(&how) || pthread_attr_setstack(&how, stack, USED)
+        || pthread_create(&made, &how, stay, 0)) _exit(9);
+}
+"""
+
+
+@processes("a stack behind userfaultfd", live="refused while it is: CommitBlocked")
+@pytest.mark.root
+def test_a_stack_behind_userfaultfd_is_not_waited_for(stage: Stage) -> None:
+    orders = (
+        'if (!strcmp(line, "guarded")) { answer(guarded); continue; }'
+        ' if (!strcmp(line, "let go")) ioctl(guard, UFFDIO_UNREGISTER, &whole.range)'
+    )
+    with stage.running(made(stage, "stand()", STACK, orders)) as target:
+        if target.ask("guarded") != "1":
+            pytest.skip("userfaultfd(2) is refused here")
+        assert target.ask() == "11"
+        stage.install(stage.build(LIBRARY, version=2))
+        assert stage.refused(target, wait=0.3).error == "CommitBlocked"
+        assert target.ask("let go") == "21"
+        stage.moved(target)
+        assert target.ask() == "32"
+
+
 CHAIN = (
     "for (int i = 0; i < 600; i++) { if (i == 1) ready(); usleep(2000); pid_t c = fork();"
     " if (c) _exit(c < 0); } _exit(0)"
