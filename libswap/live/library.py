@@ -95,6 +95,12 @@ class Library:
         }
 
     @cached_property
+    def offered(self) -> dict[str, int]:
+        """The exported functions by their bare names; of several versions the default one."""
+        ranked = sorted(self.exported.items(), key=lambda one: one[1].default)
+        return {name.name: symbol.value for name, symbol in ranked if symbol.is_function}
+
+    @cached_property
     def internal(self) -> dict[Name, Symbol]:
         """Functions and objects that only .symtab names, each under a name that is its own."""
         return {name: found[0] for name, found in self._internal.items() if len(found) == 1}

@@ -125,10 +125,8 @@ def _address(modules: Sequence[Module], name: str) -> int:
     for module in modules:
         if module.library is None or not is_c_library(module) or module.link.namespace:
             continue
-        found = [s for n, s in module.library.exported.items() if n.name == name and s.is_function]
-        found.sort(key=lambda s: not s.default)
-        if found:
-            return module.base + found[0].value
+        if name in module.library.offered:
+            return module.base + module.library.offered[name]
     return 0
 
 
@@ -136,7 +134,7 @@ def _avoid(modules: Sequence[Module]) -> Iterator[Range]:
     for module in modules:
         if module.library is None:
             continue
-        named = {n.name: s.value for n, s in module.library.exported.items() if s.is_function}
+        named = module.library.offered
         if is_loader(module):  # before 2.32 it has a malloc of its own, for itself
             for code in code_ranges(module.library):
                 yield Range(module.base + code.start, module.base + code.end)
