@@ -1,9 +1,10 @@
-"""Frozen facts read from JSON that a stranger may have written: every value of its kind, or none.
+"""Frozen facts as JSON, and read from JSON that a stranger may have written: all of it, or none.
 
 What a record says is shown to people, added to addresses and packed into words; a text where a
 number should be, or a number that fits no word, must be found here and not there.
 """
 
+import json
 import types
 import typing
 from collections.abc import Callable
@@ -21,6 +22,20 @@ Reader: TypeAlias = Callable[[Any], Any]
 _WORD: Final = 1 << 64
 _LATEST: Final = float(1 << 36)
 """Seconds since the epoch that a calendar knows: some two thousand years."""
+
+
+def written(value: object) -> str:
+    """A fact as JSON that `read` understands; `dataclasses.asdict` takes five times as long."""
+    return json.dumps(value, default=_members, separators=(",", ":"))
+
+
+def _members(fact: object) -> dict[str, object]:
+    return {name: getattr(fact, name) for name in _names(typing.cast("Any", type(fact)))}
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:  # noqa: ANN401  the class of a fact
+    return tuple(f.name for f in fields(kind))
 
 
 def read(found: object, expected: type[T]) -> T:

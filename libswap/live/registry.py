@@ -10,7 +10,9 @@ import json
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, Self
 
 from libswap.errors.live import RecordDamaged
@@ -238,11 +240,12 @@ def blank(address: int, size: int) -> tuple[Place, Write]:
 
 def encode(record: Record) -> bytes:
     """As it lies in memory."""
-    return zlib.compress(json.dumps(asdict(record), separators=(",", ":")).encode())
+    return zlib.compress(facts.written(record).encode())
 
 
+@lru_cache(maxsize=2)
 def decode(payload: bytes) -> Record:
-    """The inverse of `encode`.
+    """The inverse of `encode`; one process's record is read several times in a run.
 
     Raises:
         ValueError: it is something else.
@@ -287,26 +290,21 @@ def _whole(memory: Memory, mapping: Mapping, pid: int) -> Place | None:
     if not _HEADER.size + 2 * _HALF.size <= size <= min(_MOST, mapping.end - mapping.start):
         raise RecordDamaged(pid, f"it claims {size} bytes")
     halves = [h for i in range(2) if (h := _half(memory, mapping.start, size, i)) is not None]
-    if not halves:
-        if not any(_started(memory, mapping.start, size, i) for i in range(2)):
-            return Place(mapping.start, size, 0, Record())
+    for number, payload in sorted(halves, reverse=True):
+        with suppress(ValueError):
+            return Place(mapping.start, size, number, decode(payload))
+    if any(_started(memory, mapping.start, size, i) for i in range(2)):
         raise RecordDamaged(pid, "neither half has a right checksum")
-    number, record = max(halves, key=lambda h: h[0])
-    return Place(mapping.start, size, number, record)
+    return Place(mapping.start, size, 0, Record())
 
 
-def _half(memory: Memory, address: int, size: int, index: int) -> tuple[int, Record] | None:
+def _half(memory: Memory, address: int, size: int, index: int) -> tuple[int, bytes] | None:
     at = address + _HEADER.size + index * half_size(size)
     number, length, checksum = _HALF.unpack(memory.read(at, _HALF.size))
     if not number or length > half_size(size) - _HALF.size:
         return None
     payload = memory.read(at + _HALF.size, length)
-    if _checksum(number, payload) != checksum:
-        return None
-    try:
-        return number, decode(payload)
-    except ValueError:
-        return None
+    return (number, payload) if _checksum(number, payload) == checksum else None
 
 
 def _started(memory: Memory, address: int, size: int, index: int) -> bool:

@@ -1,11 +1,10 @@
 """Move the processes that use a library onto the file that its name leads to now."""
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -22,6 +21,7 @@ from libswap.linux.command import run
 from libswap.linux.files import refusal
 from libswap.linux.rooted import Root
 from libswap.linux.tracer import traced
+from libswap.live import facts
 from libswap.live import swap as live
 from libswap.live.copies import path_of
 from libswap.live.draining.end import refuse_beside
@@ -389,7 +389,7 @@ def keep_record(state_dir: Path | None, subject: Subject) -> None:
     with suppress(OSError):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = file.with_suffix(".new")
-        fresh.write_text(json.dumps(asdict(subject.place.record)))
+        fresh.write_text(facts.written(subject.place.record))
         fresh.replace(file)
 
 

@@ -2,13 +2,13 @@
 
 import json
 import zlib
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from libswap.errors.live import RecordDamaged
 from libswap.linux.memory import FakeMemory
-from libswap.live import registry
+from libswap.live import facts, registry
 from libswap.live.registry import CopyRecord, Event, Family, GateRecord, Pending, Place, Record
 from libswap.process.maps import Mapping
 
@@ -51,6 +51,10 @@ def test_what_is_written_is_found() -> None:
     assert found(memory) == place
     assert place.record == FULL
     assert registry.decode(registry.encode(FULL)) == FULL
+
+
+def test_the_text_is_that_of_dataclasses() -> None:
+    assert json.loads(facts.written(FULL)) == json.loads(json.dumps(asdict(FULL)))
 
 
 def test_a_process_that_was_never_changed_has_none() -> None:
