@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from libswap.cli.live import AcceptUnknown, Rehearse, Relaxed, StateMode, Unload
+from libswap.cli.live import (
+    AcceptUnknown,
+    Drain,
+    DrainLimit,
+    Handles,
+    Rehearse,
+    Relaxed,
+    StateMode,
+    Then,
+    ThenWhat,
+    Unload,
+    drain_options,
+)
 from libswap.cli.options import DryRun, Json, StateDir, Yes
 from libswap.cli.page import Html, paged
 from libswap.cli.session import reporter_of
@@ -73,6 +85,10 @@ def command(
     relaxed: Relaxed = False,
     rehearse: Rehearse = False,
     unload: Unload = False,
+    drain: Drain = False,
+    handles: Handles = None,
+    limit: DrainLimit = 0.0,
+    then: ThenWhat = Then.KEEP,
     accept_unknown: AcceptUnknown = False,
     state: Annotated[
         StateMode, typer.Option(help="With --live: as of libswap live.")
@@ -113,11 +129,11 @@ def command(
     from libswap.operations import install
     from libswap.operations.install_live import Live
 
-    of_live = (relaxed, accept_unknown, rehearse, unload, check, state is not StateMode.AUTO)
+    of_live = (relaxed, accept_unknown, rehearse, unload, drain, check, state is not StateMode.AUTO)
     if not live and any(of_live):
         raise UsageError(
-            "--relaxed, --accept-unknown, --rehearse, --unload, --state and --check belong to"
-            " --live"
+            "--relaxed, --accept-unknown, --rehearse, --unload, --drain, --state and --check belong"
+            " to --live"
         )
     settings = settings_of(state_dir, wait=wait)
     sources, destination = install.sources_and_destination(paths, into)
@@ -138,7 +154,10 @@ def command(
         accept_unknown=accept_unknown,
         wait=_SAFE_MOMENT if wait is None else wait,
     )
-    how = Live(options, tuple(shlex.split(check)), rehearse=rehearse, unload=unload)
+    how = Live(
+        options, tuple(shlex.split(check)), rehearse=rehearse, unload=unload,
+        drain=drain_options(drain, handles, limit, then, rehearse=rehearse),
+    )  # fmt: skip
     with paged(reporter_of(context), html) as reporter:
         if live:
             _install_live(reporter, request, settings, how, dry_run=dry_run, yes=yes)

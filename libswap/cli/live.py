@@ -13,6 +13,7 @@ from libswap.cli.page import Html, paged
 from libswap.cli.session import reporter_of
 
 if TYPE_CHECKING:
+    from libswap.operations.draining import DrainOptions
     from libswap.operations.moves import Report
     from libswap.operations.swap import Request
     from libswap.report.reporter import Reporter
@@ -65,6 +66,51 @@ AcceptUnknown = Annotated[
         help="Go on where it is not known whether objects that the old library made survive.",
     ),
 ]
+Drain = Annotated[
+    bool,
+    typer.Option(
+        "--drain",
+        help="Leave objects that the old code made to it; what is made from now on is the new"
+        " code's. libswap live --settle ends it when the last old object is gone.",
+    ),
+]
+Handles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--handles", metavar="FILE", help="A description of the library's objects.", dir_okay=False
+    ),
+]
+DrainLimit = Annotated[
+    float,
+    typer.Option("--drain-limit", min=0, metavar="SECONDS", help="How long a drain may take."),
+]
+ThenWhat = Annotated[
+    Then, typer.Option("--then", help="What --settle does with a drain whose time is up.")
+]
+
+
+def drain_options(
+    drain: bool,
+    handles: list[Path] | None,
+    limit: float,
+    then: Then,
+    *,
+    rehearse: bool,
+) -> "DrainOptions | None":
+    """What --drain and the options that belong to it come to; None without it.
+
+    Raises:
+        UsageError: they do not go together.
+    """
+    from libswap.errors.base import UsageError
+    from libswap.live.draining.record import Then as DrainThen
+    from libswap.operations.draining import DrainOptions
+
+    if drain and rehearse:
+        raise UsageError("--drain cannot be rehearsed: a copy of the process ends with its objects")
+    if not drain and (limit or handles or then is not Then.KEEP):
+        raise UsageError("--handles, --drain-limit and --then belong to --drain")
+    return DrainOptions(tuple(handles or ()), limit, DrainThen(then.value)) if drain else None
 
 
 def command(
@@ -112,30 +158,10 @@ def command(
     ] = "",
     rehearse: Rehearse = False,
     unload: Unload = False,
-    drain: Annotated[
-        bool,
-        typer.Option(
-            "--drain",
-            help="Leave objects that the old code made to it; what is made from now on is the new"
-            " code's. Ends with --settle when the last old object is gone.",
-        ),
-    ] = False,
-    handles: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--handles",
-            metavar="FILE",
-            help="A description of the library's objects.",
-            dir_okay=False,
-        ),
-    ] = None,
-    limit: Annotated[
-        float,
-        typer.Option("--drain-limit", min=0, metavar="SECONDS", help="How long a drain may take."),
-    ] = 0.0,
-    then: Annotated[
-        Then, typer.Option("--then", help="What --settle does with a drain whose time is up.")
-    ] = Then.KEEP,
+    drain: Drain = False,
+    handles: Handles = None,
+    limit: DrainLimit = 0.0,
+    then: ThenWhat = Then.KEEP,
     settle: Annotated[
         bool,
         typer.Option(
@@ -157,9 +183,7 @@ def command(
     in a stop of well under a millisecond, or left as it is with the reason.
     """
     from libswap.errors.base import UsageError
-    from libswap.live.draining.record import Then as DrainThen
     from libswap.live.outlook import Options
-    from libswap.operations.draining import DrainOptions
     from libswap.operations.swap import Request
     from libswap.settings import default_state_dir
 
@@ -169,10 +193,7 @@ def command(
         raise UsageError("--new must be said once for each library, or not at all")
     if settle and (drain or new or dry_run or check):
         raise UsageError("--settle goes with --pid, --wait, --unload and --force alone")
-    if drain and rehearse:
-        raise UsageError("--drain cannot be rehearsed: a copy of the process ends with its objects")
-    if not drain and (limit or handles or then is not Then.KEEP):
-        raise UsageError("--handles, --drain-limit and --then belong to --drain")
+    draining = drain_options(drain, handles, limit, then, rehearse=rehearse)
     options = Options(
         state=state.value, relaxed=relaxed, force=force, accept_unknown=accept_unknown, wait=wait
     )
@@ -184,13 +205,12 @@ def command(
             report = settle_drains(libraries, tuple(pid or ()), options, unload=unload)
             reporter.show("live", report, exit_code=report.exit_code)
         raise typer.Exit(report.exit_code)
-    drain_options = DrainOptions(tuple(handles or ()), limit, DrainThen(then.value))
     kept = state_dir or default_state_dir()
     files: list[Path | None] = [*new] if new else [None] * len(libraries)
     (library, file), *more = zip(libraries, files, strict=True)
     request = Request(
         library, file, tuple(pid or ()), options, dry_run, tuple(shlex.split(check)), kept,
-        more=tuple(more), unload=unload, rehearse=rehearse, drain=drain_options if drain else None,
+        more=tuple(more), unload=unload, rehearse=rehearse, drain=draining,
     )  # fmt: skip
     with paged(reporter_of(context), html, lambda: names) as reporter:
         report = _moved(request, reporter, ", ".join(names))

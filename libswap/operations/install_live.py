@@ -11,6 +11,7 @@ from libswap.errors.live import CheckFailed
 from libswap.install.obstacles import Allowance
 from libswap.live.outlook import Options
 from libswap.operations import install, rollback
+from libswap.operations.draining import DrainBegun, DrainOptions
 from libswap.operations.install import Installed
 from libswap.operations.moves import Moved, MovedBack, ProcessResult, Report
 from libswap.operations.revert import revert
@@ -20,6 +21,7 @@ from libswap.operations.swap import Progress, Request, swap_library
 from libswap.settings import Settings
 
 _MOST_ROUNDS: Final = 50
+_STANDING: Final = ("switched", "draining", "done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +33,14 @@ class Live:
         check: a command that must succeed after each process, else everything is taken back.
         rehearse: move a copy of each process first, and the process itself only if that works.
         unload: unload copies that are not in use and that nothing can reach any more.
+        drain: leave old objects to the old copy, and let the new one make all others.
     """
 
     options: Options = field(default_factory=Options)
     check: tuple[str, ...] = ()
     rehearse: bool = False
     unload: bool = False
+    drain: DrainOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,8 @@ def carry_out(
     if not failure:
         return done
     rolled_back, trouble = _files_back(installed, settings, allowance)
-    ids = {r.outcome.id for r in report.processes if isinstance(r.outcome, Moved | MovedBack)}
+    outcomes = (r.outcome for r in report.processes)
+    ids = {o.id for o in outcomes if isinstance(o, Moved | MovedBack | DrainBegun)}
     taken_back = tuple(processes_back(ids, live.options))
     return replace(
         done, failure=failure, taken_back=taken_back, rolled_back=rolled_back, trouble=trouble
@@ -134,7 +139,7 @@ def _request(names: Sequence[tuple[str, str]], live: Live) -> Request:
     (library, new), *more = [(Path(a), Path(b)) for a, b in names]
     return Request(
         library, new, options=live.options, check=live.check, more=tuple(more),
-        stop_when_checked=True, rehearse=live.rehearse, unload=live.unload,
+        stop_when_checked=True, rehearse=live.rehearse, unload=live.unload, drain=live.drain,
     )  # fmt: skip
 
 
@@ -172,5 +177,5 @@ def _carriers(ids: AbstractSet[str]) -> Iterator[tuple[int, str]]:
     for process in status().processes:
         undone = {e.what.removeprefix("revert ") for e in process.events}
         for event in reversed(process.events):
-            if event.id in ids and event.id not in undone and event.state in ("switched", "done"):
+            if event.id in ids and event.id not in undone and event.state in _STANDING:
                 yield process.pid, event.id

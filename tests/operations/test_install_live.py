@@ -7,7 +7,7 @@ from libswap.cli.app import run
 from libswap.errors.base import UsageError
 from libswap.errors.live import CheckFailed, CommitBlocked
 from libswap.operations.status import status
-from support.compiler import Compiler
+from support.compiler import FIXTURES, Compiler
 from support.site import Site, untouched
 from support.swapping import Stage
 
@@ -66,6 +66,33 @@ def test_the_moves_can_be_rehearsed_and_clean_up(
         first, second = process["copies"]
         assert first["reasons"] == ["the program loaded it, and holds it"]
         assert second["build_id"] != first["build_id"]
+
+
+def test_old_objects_can_be_left_to_the_old_code(
+    site: Site, compiler: Compiler, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.lib.mkdir()
+    here, stage = FIXTURES / "drain", Stage(compiler, site.lib / "libobjects.so")
+    old, new = (stage.build("drain/objects.c", version=v) for v in (1, 2))
+    stage.install(old)
+    include = (f"-I{here}", "-pthread", "-include", str(stage.header))
+    with stage.running(stage.program("drain/user.c", *include)) as target:
+        assert target.ask("new 0 10") == "1"
+        words = ("install", new, stage.place, "--live", "--yes", "--json", "--drain")
+        chosen = ("--handles", here / "objects.toml", "--drain-limit", 3600, "--then", "revert")
+        assert libswap(site, *words, *chosen, "--check", "false") == CheckFailed.exit_code
+        assert target.ask("version") == "1"
+        assert stage.place.read_bytes() == old.read_bytes()
+        capsys.readouterr()
+        assert libswap(site, *words, *chosen) == 0
+        (process,) = json.loads(capsys.readouterr().out)["result"]["processes"]
+        assert process["outcome"]["kind"] == "DrainBegun"
+        found = [target.ask(q) for q in ("version", "step 0", "new 1 10", "step 1", "free 0")]
+        assert found == ["2", "11", "1", "12", "0"]
+        assert libswap(site, "live", stage.place, "--settle") == 0
+    assert libswap(site, "install", new, stage.place, "--drain") == UsageError.exit_code
+    assert libswap(site, *words, "--rehearse") == UsageError.exit_code
+    assert libswap(site, *words[:-1], *chosen) == UsageError.exit_code
 
 
 def test_the_dry_run_shows_every_process_and_touches_nothing(
