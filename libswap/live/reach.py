@@ -25,8 +25,10 @@ _PAGE: Final = 4096
 _HERE: Final = 0b11 << 62
 """A page is present, or swapped out (Documentation/admin-guide/mm/pagemap.rst)."""
 _CALL_BEFORE: Final = re.compile(
-    rb"(?s).*(?:\xe8....|\xff[\x10-\x17]|\xff[\xd0-\xd7]|\xff[\x50-\x57].|\xff[\x90-\x97]....)$"
+    rb"(?s).*(?:\xe8.{4}|\xff(?:[\x10-\x13\x16\x17\xd0-\xd7]|\x14.|\x14.{5}|\x15.{4}"
+    rb"|[\x50-\x53\x55-\x57].|\x54..|[\x90-\x93\x95-\x97].{4}|\x94.{5}))\Z"
 )
+"""CALL rel32, and CALL r/m64 in all forms of ModRM, SIB and displacement (Intel SDM, volume 2)."""
 
 
 @dataclass(frozen=True, slots=True)
