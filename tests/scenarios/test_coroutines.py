@@ -22,12 +22,14 @@ __attribute__((noinline)) int inside(void (*yield)(void), int a, int b) {
     return before * 10 + VERSION + next() * 1000;
 }
 """
+AWAY = "void away(void);\n"
 PROGRAM = """
 #include <ucontext.h>
 int next(void), inside(void (*)(void), int, int);
 static ucontext_t home, coroutine[8];
 static int now; static int result[8];
 static void yield(void) { swapcontext(&coroutine[now], &home); }
+void away(void) { yield(); }
 static void body(void) { result[now] = inside(yield, 7, 3); }
 int main(void) {
     next();
@@ -54,15 +56,20 @@ int main(void) {
     ("coroutines on small heap stacks",),
     live="refused: asleep-in-old-code; works with --relaxed",
 )
+@pytest.mark.parametrize("left", ["through a pointer", "through a slot", "through a stub"])
 def test_a_coroutine_inside_an_old_function_goes_on_in_it(
-    compiler: Compiler, tmp_path: Path
+    compiler: Compiler, tmp_path: Path, left: str
 ) -> None:
     stage = Stage(compiler, tmp_path / "libscene.so")
-    stage.install(stage.build(LIBRARY, version=1))
-    made = stage.program(PROGRAM, "-include", str(stage.header))
+    flags = ("-fno-plt",) if left == "through a slot" else ()
+    library = (
+        LIBRARY if left == "through a pointer" else AWAY + LIBRARY.replace("yield();", "away();")
+    )
+    stage.install(stage.build(library, *flags, version=1))
+    made = stage.program(PROGRAM, "-include", str(stage.header), "-rdynamic")
     with stage.running(made) as target:
         assert target.ask() == "21"
-        stage.install(stage.build(LIBRARY, version=2))
+        stage.install(stage.build(library, *flags, version=2))
         assert "asleep-in-old-code" in stage.refused(target).reason
         stage.moved(target, relaxed=True)
         assert target.ask() == "32"
