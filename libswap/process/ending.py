@@ -21,12 +21,14 @@ _FLAGS: Final = 6
 def while_it_lives(identity: Identity) -> Iterator[None]:
     """Of a process that has ended, whatever went wrong in the block means that.
 
+    A file of it in /proc that is no longer there is what went wrong most often.
+
     Raises:
         ProcessGone: it ended.
     """
     try:
         yield
-    except LibswapError as error:
+    except (LibswapError, FileNotFoundError, ProcessLookupError) as error:
         if is_ending(identity):
             raise ProcessGone(identity.pid) from error
         raise
