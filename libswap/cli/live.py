@@ -143,8 +143,9 @@ def command(
     state: Annotated[
         StateMode,
         typer.Option(
-            help="The library's own data: auto carries what has a name and refuses to lose the "
-            "rest; carry also moves nameless data of the same layout; fresh begins anew."
+            help="The library's own data: auto carries what has a name, or whose place the machine "
+            "code proves, and refuses to lose the rest; carry moves all of it where both files lay "
+            "it out alike; fresh begins anew."
         ),
     ] = StateMode.AUTO,
     check: Annotated[

@@ -22,7 +22,7 @@ def command(
     relaxed: Relaxed = False,
     force: Force = False,
     dry_run: DryRun = False,
-    state_dir: StateDir = None,  # noqa: ARG001  the record lies in the process
+    state_dir: StateDir = None,
     as_json: Json = False,  # noqa: ARG001  the session's
 ) -> None:
     """Move running processes back to the library that they used before.
@@ -31,9 +31,12 @@ def command(
     """
     from libswap.live.outlook import Options
     from libswap.operations.revert import revert
+    from libswap.settings import default_state_dir
 
     reporter = reporter_of(context)
     options = Options(relaxed=relaxed, force=force, wait=wait)
-    report = revert(pids, swap, options, dry_run=dry_run)
+    report = revert(
+        pids, swap, options, dry_run=dry_run, state_dir=state_dir or default_state_dir()
+    )
     reporter.show("revert", report, exit_code=report.exit_code)
     raise typer.Exit(report.exit_code)

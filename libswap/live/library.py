@@ -19,6 +19,7 @@ from libswap.elf.symbols import (
     dynamic_symbols,
     static_symbols,
 )
+from libswap.live.nameless import NOTHING, Finder, Nameless
 
 _CLONE: Final = re.compile(r"\.(?:constprop|isra|part|cold|lto_priv|localalias)\b")
 """What gcc puts behind the name of a function that it made out of another one."""
@@ -43,10 +44,25 @@ class Name(NamedTuple):
 class Library:
     """An ELF file with a dynamic section."""
 
-    def __init__(self, image: Image, debug: Image | None = None) -> None:
-        """Take the file, and the file with its symbols where they were split off."""
+    def __init__(
+        self, image: Image, debug: Image | None = None, finder: Finder | None = None
+    ) -> None:
+        """Take the file.
+
+        Args:
+            image: of the file.
+            debug: of the file with its symbols, where they were split off.
+            finder: finds what it has in common with another file that no symbol names.
+        """
         self.image = image
         self._debug = debug
+        self._finder = finder
+
+    def nameless(self, new: "Library") -> Nameless:
+        """What it and another file have in common that no symbol names."""
+        if self._finder is None or (self.statics and new.statics):
+            return NOTHING
+        return self._finder(self, new)
 
     @property
     def symbol_file(self) -> Image | None:

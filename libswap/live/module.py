@@ -16,6 +16,7 @@ from libswap.linux.memory import Range
 from libswap.linux.procfs import PROC, Procfs
 from libswap.linux.rooted import Root
 from libswap.live.library import Library
+from libswap.live.nameless import Finder
 from libswap.process.maps import Mapping
 
 _CACHED_LIBRARIES: Final = 512
@@ -70,9 +71,15 @@ Opener = Callable[[Mapping], Library]
 class LibraryCache:
     """Facts of files by what the file is, shared by all processes of one run."""
 
-    def __init__(self, roots: Sequence[Root] = ()) -> None:
-        """Begin empty; symbols that were split off are looked for below `roots`."""
+    def __init__(self, roots: Sequence[Root] = (), finder: Finder | None = None) -> None:
+        """Begin empty.
+
+        Args:
+            roots: below which symbols that were split off are looked for.
+            finder: what finds the counterparts of things without names.
+        """
         self._roots = roots
+        self._finder = finder
         self._known: dict[tuple[int, int, int, int], Library] = {}
 
     def open(self, path: str) -> Library:
@@ -91,7 +98,7 @@ class LibraryCache:
                 self._known.pop(next(iter(self._known)))
             image = Image.open(path)
             debug = with_symbols(image, os.path.realpath(path), self._roots)
-            self._known[key] = Library(image, debug)
+            self._known[key] = Library(image, debug, self._finder)
         return self._known[key]
 
     def opener(self, pid: int, procfs: Procfs = PROC) -> Opener:

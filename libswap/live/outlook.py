@@ -9,7 +9,7 @@ from typing import Final
 from libswap.errors.live import NotSwappable
 from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import Memory, Range
-from libswap.live import gate, state
+from libswap.live import gate
 from libswap.live.copies import path_of
 from libswap.live.entries import Entries
 from libswap.live.findings import Finding, Severity, note, refuse, risk
@@ -23,6 +23,7 @@ from libswap.live.redirect import Redirects, code_ranges, redirects
 from libswap.live.runtime import is_c_library
 from libswap.live.stacks import Areas, Hit
 from libswap.live.subject import Subject
+from libswap.live.survey import Survey, survey_of
 
 _SHOWN: Final = 6
 _EF_CXA: Final = 4
@@ -50,6 +51,23 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class Proven:
+    """What no symbol names, and goes along because the machine code proves what it is.
+
+    Attributes:
+        stretches: pieces of data.
+        bytes: of them.
+        witnesses: instructions and pointers that name them and are the same in both files.
+        functions: that get a jump at their entry.
+    """
+
+    stretches: int = 0
+    bytes: int = 0
+    witnesses: int = 0
+    functions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Outlook:
     """The plan for one process.
 
@@ -62,6 +80,7 @@ class Outlook:
         state: names of the objects that are carried over.
         pointers: how many words elsewhere point to them, and will follow.
         findings: what stands in the way, or should be known.
+        proven: what of all this has no name.
     """
 
     library: str
@@ -72,6 +91,7 @@ class Outlook:
     state: tuple[str, ...]
     pointers: int
     findings: tuple[Finding, ...]
+    proven: Proven = Proven()
 
     def stoppers(self, *, force: bool) -> tuple[Finding, ...]:
         """The findings that stop it."""
@@ -100,7 +120,7 @@ class Work:
     library: Library
     pairing: Pairing
     redirects: Redirects
-    survey: state.Survey
+    survey: Survey
     elsewhere: frozenset[str]
     outlook: Outlook
     options: Options
@@ -140,7 +160,7 @@ def look(subject: Subject, source: Module, library: Library, options: Options) -
     _check(source, library)
     pairing, found = pairing_of(source.facts, library), redirects_of(source.facts, library)
     elsewhere = _elsewhere(subject, source)
-    survey = state.survey(subject.memory, source, library, pairing, options.state)
+    survey = survey_of(subject.memory, source, library, pairing, options.state)
     found_words = words_into(subject, source, survey.pairs)
     findings = (
         *pairing.findings,
@@ -151,6 +171,7 @@ def look(subject: Subject, source: Module, library: Library, options: Options) -
         *_patched(subject, source),
         *_resized_elsewhere(subject, source, library, elsewhere),
         *_old_code_stays(found.kept),
+        *_state_of_old_code(found.kept, pairing, survey.pairs),
         *_asleep(subject, source, found_words, options),
     )
     outlook = Outlook(
@@ -162,6 +183,7 @@ def look(subject: Subject, source: Module, library: Library, options: Options) -
         state=tuple(p.name for p in survey.pairs),
         pointers=len(into_data(subject.memory, source, found_words)),
         findings=findings,
+        proven=_proven(pairing, found, survey.pairs),
     )
     return Work(subject, source, library, pairing, found, survey, elsewhere, outlook, options)
 
@@ -346,6 +368,28 @@ def _old_code_stays(kept: Sequence[tuple[int, str]]) -> Iterator[Finding]:
         names = ", ".join(label for _, label in kept[:_SHOWN])
         more = f" and {len(kept) - _SHOWN} more" if len(kept) > _SHOWN else ""
         yield note("old-code-stays", names + more, "a pointer saved before goes on to reach it")
+
+
+def _state_of_old_code(
+    kept: Sequence[tuple[int, str]], pairing: Pairing, carried: Sequence[ObjectPair]
+) -> Iterator[Finding]:
+    """Old code that goes on would work on data that the new code has then."""
+    names = [label for at, label in kept if at in pairing.nameless.users]
+    if names and {p.old for p in carried} & {s.old for s in pairing.nameless.stretches}:
+        shown = ", ".join(names[:_SHOWN]) + (" ..." if len(names) > _SHOWN else "")
+        detail = "a saved pointer may still reach it, and it uses data that goes to the new library"
+        yield risk(
+            "state-of-old-code", shown, detail, "install the library's debug symbols (-dbgsym)"
+        )
+
+
+def _proven(pairing: Pairing, found: Redirects, carried: Sequence[ObjectPair]) -> Proven:
+    places = {p.old for p in carried}
+    stretches = [s for s in pairing.nameless.stretches if s.old in places]
+    return Proven(
+        len(stretches), sum(s.size for s in stretches), sum(s.witnesses for s in stretches),
+        sum(r.old in pairing.unnamed for r in found.redirects),
+    )  # fmt: skip
 
 
 def _reached(subject: Subject, source: Module) -> dict[str, int]:

@@ -10,6 +10,7 @@ from libswap.elf.symbols import Binding, Symbol, SymbolType
 from libswap.linux.memory import Range
 from libswap.live.findings import Finding, note, refuse, risk
 from libswap.live.library import Library, Name
+from libswap.live.nameless import NOTHING, Nameless, Stretch
 from libswap.live.writable import writable_ranges
 
 _NUMBERED: Final = re.compile(r"^(.+)\.\d+$")
@@ -55,6 +56,8 @@ class Pairing:
         gone: exported by the old library and not by the new one.
         unpaired: writable objects of the old library without a counterpart of the same size.
         findings: what the files alone tell.
+        nameless: what the code tells of things without names.
+        unnamed: entries in the old file of functions that are paired by that.
     """
 
     functions: Mapping[int, int]
@@ -64,21 +67,35 @@ class Pairing:
     gone: tuple[Name, ...]
     unpaired: tuple[tuple[str, Range], ...]
     findings: tuple[Finding, ...]
+    nameless: Nameless = NOTHING
+    unnamed: frozenset[int] = frozenset()
 
 
 def pair(old: Library, new: Library) -> Pairing:
     """Compare two versions of a library."""
     functions, folded = _functions(old, new)
     objects, unpaired, object_findings = _objects(old, new)
+    nameless = old.nameless(new)
+    known = {s.value for s in old.exported.values()}, {s.value for s in new.exported.values()}
+    more = {
+        a: b for a, b in nameless.functions.items() if a not in known[0] and b not in known[1]
+    }  # fmt: skip
     return Pairing(
-        functions=functions,
-        labels={s.value: str(n) for n, s in reversed(old.functions.items())},
-        objects=objects,
+        functions={**more, **functions},
+        labels={**{a: f"the function at {a:#x}" for a in more},
+                **{s.value: str(n) for n, s in reversed(old.functions.items())}},
+        objects=(*objects, *map(_stretch, nameless.stretches)),
         forwards=tuple(_forwards(old, new)),
         gone=tuple(n for n in old.exported if _counterpart(n, new.exported) is None),
         unpaired=unpaired,
         findings=(*folded, *object_findings, *_thread_locals(old, new)),
+        nameless=nameless,
+        unnamed=frozenset(more.keys() - functions.keys()),
     )  # fmt: skip
+
+
+def _stretch(found: Stretch) -> ObjectPair:
+    return ObjectPair(f"data at {found.old:#x}", found.old, found.new, found.size)
 
 
 def _counterpart(name: Name, exported: Mapping[Name, Symbol]) -> Symbol | None:

@@ -87,6 +87,10 @@ class Preparation:
             self.subject.memory, self.turns(), exchanges, self.followers(self.exchanged())
         )
         forbidden = tuple(f for m in self.members for f in m.forbidden())
+        still = tuple(
+            Write(at, content, content) for m in self.members for at, content in m.work.survey.still
+        )
+        phases = (still, *phases) if still else phases
         return Prepared(phases, forbidden, (records.begin,), (records.done,), (records.abandon,))
 
     def turns(self) -> list[plan.Turn]:

@@ -14,156 +14,13 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from libswap.linux.memory import Memory, Range
-from libswap.live.findings import Finding, note, risk
-from libswap.live.library import Library
 from libswap.live.module import Module
 from libswap.live.pairing import ObjectPair, Pairing
 from libswap.live.stacks import Hit
 from libswap.live.transaction import Copy, Write
-from libswap.live.writable import Initial, initial, writable_ranges
+from libswap.live.writable import first_value, initial, writable_ranges
 
 _WORD: Final = 8
-_SHOWN: Final = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """What there is to carry, seen before anything is touched.
-
-    Attributes:
-        pairs: the objects to exchange.
-        unnamed: bytes without a name that no longer have the value they began with.
-        findings: what stands in the way.
-    """
-
-    pairs: tuple[ObjectPair, ...]
-    unnamed: int
-    findings: tuple[Finding, ...]
-
-
-def survey(
-    memory: Memory,
-    old: Module,
-    new: Library,
-    pairing: Pairing,
-    mode: str,
-) -> Survey:
-    """Look at the old library's data as it is now.
-
-    Args:
-        memory: of the process.
-        old: the copy in use.
-        new: the file to be used.
-        pairing: of both files.
-        mode: "auto", "carry" or "fresh".
-    """
-    if mode == "fresh":
-        detail = "begins anew, as asked"
-        return Survey((), 0, (note("state-fresh", old.path, detail),))
-    if mode == "carry" and not old.facts.statics and alike(old.facts, new):
-        return Survey(_whole(old.facts, new), 0, (_whole_note(old),))
-    named = [Range(p.old, p.old + p.size) for p in pairing.objects]
-    lost, unnamed = _changed(memory, old, pairing, named)
-    findings: list[Finding] = []
-    if lost:
-        shown = ", ".join(lost[:_SHOWN]) + (" ..." if len(lost) > _SHOWN else "")
-        findings.append(risk("state-gone", shown, "in use, and the new library has no such object"))
-    if unnamed:
-        findings.append(_unnamed(unnamed))
-    return Survey(pairing.objects, unnamed, tuple(findings))
-
-
-def alike(old: Library, new: Library) -> bool:
-    """Whether the writable data of two files has the same layout, as far as the files tell.
-
-    That is: ranges of the same size, the same places that the dynamic linker fills in, and the same
-    exported objects at the same places. Nameless objects may still have changed places or meaning.
-    """
-    return _layout(old) == _layout(new)
-
-
-def _layout(library: Library) -> list[tuple[int, frozenset[int], frozenset[tuple[str, int, int]]]]:
-    return [
-        (
-            r.size,
-            frozenset(x.offset - r.start for x in library.relocations if x.offset in r),
-            frozenset((str(n), s.value - r.start, s.size) for n, s in library.objects.items()
-                      if s.value in r),
-        )
-        for r in writable_ranges(library)
-    ]  # fmt: skip
-
-
-def _whole(old: Library, new: Library) -> tuple[ObjectPair, ...]:
-    return tuple(
-        ObjectPair(f"all data at {a.start:#x}", a.start, b.start, a.size)
-        for a, b in zip(writable_ranges(old), writable_ranges(new), strict=True)
-    )
-
-
-def _whole_note(old: Module) -> Finding:
-    detail = "carried as a whole: the layout is alike, but no names prove it"
-    return note("state-as-a-whole", old.path, detail)
-
-
-def _unnamed(count: int) -> Finding:
-    return risk(
-        "state-without-names",
-        f"{count} bytes",
-        "data of the old library that changed since it was loaded and that no symbol names,"
-        " so that it cannot be carried over",
-        "install the library's debug symbols (-dbgsym), say --state carry if both builds lay out"
-        " their data alike, --state fresh if the library may begin anew, or restart the process",
-    )
-
-
-def changed(memory: Memory, old: Module) -> tuple[str, ...]:
-    """Names of a library's own data that no longer have the value that they began with."""
-    objects = sorted((s.value, s.value + s.size, str(n)) for n, s in old.facts.objects.items())
-    names: dict[str, None] = {}
-    for place in writable_ranges(old.facts):
-        begin = initial(old.facts, place, old.base)
-        for at in _differing(begin, memory.read(old.base + place.start, place.size)):
-            where = place.start + at
-            index = bisect_right(objects, (where, 1 << 64, "")) - 1
-            known = index >= 0 and where < objects[index][1]
-            names[objects[index][2] if known else "data without a name"] = None
-    return tuple(names)
-
-
-def _changed(
-    memory: Memory, old: Module, pairing: Pairing, named: Sequence[Range]
-) -> tuple[list[str], int]:
-    """Names of changed objects without a counterpart, and the number of changed nameless bytes."""
-    lost: list[str] = []
-    unnamed = 0
-    for place in writable_ranges(old.facts):
-        begin = initial(old.facts, place, old.base)
-        now = memory.read(old.base + place.start, place.size)
-        changed = _differing(begin, now)
-        lost += [
-            name for name, r in pairing.unpaired
-            if any(place.start + at in r for at in changed)
-        ]  # fmt: skip
-        covered = sorted([*named, *(r for _, r in pairing.unpaired)])
-        unnamed += sum(not _inside(covered, place.start + at) for at in changed)
-    return lost, unnamed
-
-
-def _differing(begin: Initial, now: bytes) -> list[int]:
-    """Offsets of bytes that changed; words whose first value is not known count as unchanged."""
-    if begin.contents == now:
-        return []
-    words = {at + i for at in begin.unknown for i in range(_WORD)}
-    return [
-        i for i, (a, b) in enumerate(zip(begin.contents, now, strict=True))
-        if a != b and i not in words
-    ]  # fmt: skip
-
-
-def _inside(ranges: Sequence[Range], address: int) -> bool:
-    index = bisect_right(ranges, (address, 1 << 64)) - 1
-    return index >= 0 and address in ranges[index]
 
 
 class Translation:
@@ -313,7 +170,7 @@ def exchanges(memory: Memory, part: Carried, both: "Translations") -> tuple[Exch
     old = part.old
     firsts = [(initial(old.facts, r, old.base)) for r in writable_ranges(old.facts)]
     return tuple(
-        Exchange((place, to), _first_value(firsts, pair),
+        Exchange((place, to), first_value(firsts, pair.old, pair.size),
                  part.fresh.get(to) or memory.read(to, place.size), both.forward, both.back)
         for pair, (place, to) in zip(part.pairs, part.objects, strict=True)
     )  # fmt: skip
@@ -344,13 +201,3 @@ def follow(words: Iterable[Hit], translation: Translation) -> tuple[Copy, ...]:
     return tuple(
         Copy(hit.at, hit.at, _WORD, partial(translation.data, address=hit.at)) for hit in words
     )
-
-
-def _first_value(firsts: Sequence[Initial], pair: ObjectPair) -> list[bytes | None]:
-    for begin in firsts:
-        if begin.place.start <= pair.old and pair.old + pair.size <= begin.place.end:
-            at = pair.old - begin.place.start
-            if any(at <= u < at + pair.size for u in begin.unknown):
-                return []
-            return [begin.contents[at : at + pair.size]]
-    return []

@@ -1,6 +1,7 @@
 """Where a library keeps what it may change while it runs, and what is there when it starts."""
 
 import struct
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,9 +40,20 @@ def writable_ranges(library: Library) -> tuple[Range, ...]:
         for s in library.image.loads
         if s.flags & SegmentFlags.W and s.memsz
     ]
-    for hole in taken:
+    return without(ranges, taken)
+
+
+def nameless_ranges(library: Library) -> tuple[Range, ...]:
+    """What of that no symbol names."""
+    named = [Range(s.value, s.value + s.size) for s in library.objects.values() if s.size]
+    return without(writable_ranges(library), named)
+
+
+def without(ranges: Iterable[Range], holes: Iterable[Range]) -> tuple[Range, ...]:
+    """What is left of ranges, by ascending address."""
+    for hole in _merged(holes):
         ranges = [piece for whole in ranges for piece in _without(whole, hole)]
-    return tuple(ranges)
+    return tuple(sorted(ranges))
 
 
 def initial(library: Library, place: Range, base: int) -> Initial:
@@ -66,6 +78,17 @@ def initial(library: Library, place: Range, base: int) -> Initial:
     return Initial(place, bytes(contents), frozenset(unknown))
 
 
+def first_value(firsts: Sequence[Initial], start: int, size: int) -> list[bytes | None]:
+    """The bytes that an object begins with; none where that is not known."""
+    for begin in firsts:
+        if begin.place.start <= start and start + size <= begin.place.end:
+            at = start - begin.place.start
+            if any(at <= u < at + size for u in begin.unknown):
+                return []
+            return [begin.contents[at : at + size]]
+    return []
+
+
 def _slot_ranges(library: Library) -> list[Range]:
     """The slots of lazy binding, which lie outside RELRO where binding is lazy."""
     places = [r.offset for r in library.relocations if r.lazy]
@@ -85,7 +108,7 @@ def _slot_ranges(library: Library) -> list[Range]:
     return _merged(found)
 
 
-def _merged(ranges: list[Range]) -> list[Range]:
+def _merged(ranges: Iterable[Range]) -> list[Range]:
     merged: list[Range] = []
     for piece in sorted(ranges):
         if merged and piece.start <= merged[-1].end:

@@ -21,6 +21,7 @@ from libswap.operations.patch_plan import Plan
 from libswap.operations.patch_processes import processes_of
 from libswap.operations.patch_show import show
 from libswap.operations.patch_switch import finish
+from libswap.operations.survival.nameless import finder
 from libswap.patch.patch import Patch
 from libswap.process.identity import Identity
 
@@ -79,7 +80,7 @@ def apply(
     """
     shown = show(path)
     with Root.open("/") as here:
-        cache = LibraryCache((here,))
+        cache = LibraryCache((here,), finder())
         found = [Identity.of(p) for p in pids] or processes_of(shown.patch.pin, program)
         one = partial(
             _one, patch=shown.patch, checksum=shown.identity, options=options, cache=cache

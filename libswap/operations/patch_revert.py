@@ -27,6 +27,7 @@ from libswap.operations.patch_entries import (
     visiting,
 )
 from libswap.operations.patch_switch import finish, switched
+from libswap.operations.survival.nameless import finder
 from libswap.process.identity import Identity
 
 
@@ -79,7 +80,7 @@ def revert(pids: Sequence[int], wanted: str, options: Options) -> Report:
         options: how.
     """
     with Root.open("/") as here:
-        cache = LibraryCache((here,))
+        cache = LibraryCache((here,), finder())
         one = partial(_one, wanted=wanted, options=options, cache=cache)
         return Report(tuple(traced(partial(one, pid)) for pid in pids))
 

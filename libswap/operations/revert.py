@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from libswap.errors.base import LibswapError
@@ -33,6 +34,7 @@ from libswap.operations.moves import (
     as_refused,
     process_name,
 )
+from libswap.operations.survival.nameless import finder
 from libswap.operations.swap import move_back, moved, while_it_changes
 from libswap.process.ending import while_it_lives
 from libswap.process.identity import Identity
@@ -58,10 +60,21 @@ class Report:
         return codes.pop() if len(codes) == 1 and not done else NotAllMoved.exit_code
 
 
-def revert(pids: Sequence[int], id_: str, options: Options, *, dry_run: bool = False) -> Report:
-    """Take back the last swap of each process, or the one that is named."""
+def revert(
+    pids: Sequence[int], id_: str, options: Options, *, dry_run: bool = False,
+    state_dir: Path | None = None,
+) -> Report:  # fmt: skip
+    """Take back the last swap of each process, or the one that is named.
+
+    Args:
+        pids: the processes.
+        id_: of the swap; "" for the last one.
+        options: how.
+        dry_run: make the plans and change nothing.
+        state_dir: where results of reading code are kept; None for nowhere.
+    """
     with Root.open("/") as here:
-        cache = LibraryCache((here,))
+        cache = LibraryCache((here,), finder(state_dir))
         one = partial(_one, id_=id_, options=options, cache=cache, dry_run=dry_run)
         return Report(tuple(result for pid in pids for result in traced(partial(one, pid))))
 

@@ -19,6 +19,7 @@ from libswap.live.subject import Subject
 from libswap.live.unloading import unload_unused
 from libswap.operations import draining
 from libswap.operations.moves import Asked, ProcessResult, Report, Skipped, as_refused, process_name
+from libswap.operations.survival.nameless import finder
 from libswap.process.ending import while_it_lives
 from libswap.process.identity import Identity
 
@@ -35,7 +36,7 @@ def settle(
         unload: then unload copies that nothing can reach any more.
     """
     with Root.open("/") as here:
-        cache = LibraryCache((here,))
+        cache = LibraryCache((here,), finder())
         wanted = frozenset(str(library.resolve()) for library in libraries)
         found: list[ProcessResult] = []
         for pid in pids or list(carriers()):

@@ -52,6 +52,7 @@ from libswap.operations.moves import (
     process_name,
 )
 from libswap.operations.survival import Verdict
+from libswap.operations.survival.nameless import finder
 from libswap.process.ending import while_it_lives
 from libswap.process.identity import Identity
 from libswap.scan.usage import users_of
@@ -109,7 +110,7 @@ def swap_library(request: Request, progress: Progress = lambda *_: None) -> Repo
         SystemRefused: it cannot be opened.
     """
     with Root.open("/") as here:
-        cache = LibraryCache((here,))
+        cache = LibraryCache((here,), finder(request.state_dir))
         aims = []
         for library, new in ((request.library, request.new), *request.more):
             file = Path(os.path.realpath(new or library))

@@ -15,6 +15,7 @@ from libswap.live.subject import Subject
 from libswap.operations import draining
 from libswap.operations.moves import process_name
 from libswap.operations.status import ProcessStatus, Status, found_in
+from libswap.operations.survival.nameless import finder
 from libswap.process.identity import Identity
 
 
@@ -28,7 +29,7 @@ def finish(pids: Sequence[int] = (), options: Options | None = None) -> Status:
     Returns:
         What each carries then, and why where it could not be done.
     """
-    one = partial(_one, cache=LibraryCache(), options=options or Options())
+    one = partial(_one, cache=LibraryCache(finder=finder()), options=options or Options())
     return Status(tuple(traced(partial(one, pid)) for pid in pids or tuple(carriers())))
 
 

@@ -68,9 +68,18 @@ class Profile:
     cases: tuple[int, ...]
 
 
-def profile(code: Code, function: Function, found: Sequence[Step]) -> Profile:
-    """Run over the steps of a function."""
-    run = _Run(code, function)
+def profile(
+    code: Code, function: Function, found: Sequence[Step], *, fixed: bool = False
+) -> Profile:
+    """Run over the steps of a function.
+
+    Args:
+        code: the file.
+        function: one of it.
+        found: its steps.
+        fixed: tell the places of the library's own data apart: their offsets are addresses.
+    """
+    run = _Run(code, function, fixed=fixed)
     run.all(found)
     return Profile(
         frozenset(run.accesses), tuple(run.trace), tuple(run.calls), tuple(sorted(run.hooks)),
@@ -79,8 +88,9 @@ def profile(code: Code, function: Function, found: Sequence[Step]) -> Profile:
 
 
 class _Run:
-    def __init__(self, code: Code, function: Function) -> None:
+    def __init__(self, code: Code, function: Function, *, fixed: bool) -> None:
         self.code = code
+        self.fixed = fixed
         self.function = function
         self.accesses: set[Access] = set()
         self.trace: list[Access | None] = []
@@ -153,8 +163,8 @@ class _Run:
         self.registers[step.target] = self._loaded(step)
 
     def _address(self, step: Step) -> None:
-        fixed = step.base == RIP
-        self.registers[step.target] = (STATIC, 0) if fixed else self._place(step)
+        at = (STATIC, step.offset if self.fixed else 0)
+        self.registers[step.target] = at if step.base == RIP else self._place(step)
 
     def _constant(self, step: Step) -> None:
         self.registers[step.target] = (NUMBER, step.constant or 0)

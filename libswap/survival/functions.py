@@ -98,13 +98,13 @@ class Pairs:
         return True
 
     def _by_name(self) -> list[tuple[int, int]]:
-        old, new = (_names(b.code) for b in (self.old, self.new))
+        old, new = (names(b.code) for b in (self.old, self.new))
         found = [(f.start, new[n].start) for n, f in old.items() if n in new]
         return [pair for pair in found if self._take(*pair)]
 
     def _by_code(self) -> list[tuple[int, int]]:
         """Code that occurs once in each file."""
-        old, new = (_unique(b) for b in (self.old, self.new))
+        old, new = (unique(b) for b in (self.old, self.new))
         found = [(at, new[code]) for code, at in old.items() if code in new]
         return [pair for pair in found if self._take(*pair)]
 
@@ -146,7 +146,7 @@ class Pairs:
         return self.functions.get(one.start, other.start) != other.start
 
 
-def _names(code: Code) -> dict[str, Function]:
+def names(code: Code) -> dict[str, Function]:
     """Functions by a name that only one has."""
     found: dict[str, list[Function]] = defaultdict(list)
     for name, function in code.own.items():
@@ -157,12 +157,13 @@ def _names(code: Code) -> dict[str, Function]:
     return {n: f[0] for n, f in found.items() if len(f) == 1}
 
 
-def _unique(bodies: Bodies) -> dict[tuple[int, ...], int]:
+def unique(bodies: Bodies, shortest: int = _SHORT) -> dict[tuple[int, ...], int]:
+    """Code that occurs once, of at least so many steps -> where."""
     found: dict[tuple[int, ...], int] = {}
     twice: set[tuple[int, ...]] = set()
     for function in bodies.code.functions:
         code = bodies.of(function).exact
-        if len(code) < _SHORT:
+        if len(code) < shortest:
             continue
         if code in found:
             twice.add(code)

@@ -12,7 +12,7 @@ from typing import Final
 
 from libswap.live.module import LibraryCache
 from libswap.live.outlook import Options
-from libswap.live.state import alike
+from libswap.live.survey import alike
 from libswap.operations.moves import Moved, Refused
 from libswap.operations.swap import Request, swap_library
 from support.compiler import FIXTURES
@@ -49,31 +49,32 @@ class Encounter:
     told: str
 
 
-def encounter(driver: str, old: Path, new: Path, work: Path) -> Encounter:
+def encounter(name: str, old: Path, new: Path, work: Path) -> Encounter:
     """Make and use objects with `old`, move the process to `new`, use and destroy them there."""
     library = work / "lib" / _soname(old)
-    program = _driver(driver, old, library, work)
+    program = driver(name, old, library, work)
     for one in (old, new):
-        _install(one, library)
+        install(one, library)
         told = _alone(program)
         if told != "done":
             return Encounter(Truth.UNUSABLE, f"{one.name} alone: {told}")
-    _install(old, library)
+    install(old, library)
     with _running([program], **_CHECKED) as target:
         if target.line(seconds=_SECONDS) != "ready":
             return Encounter(Truth.UNUSABLE, "not ready")
-        _install(new, library)
+        install(new, library)
         outcome = _moved(target.pid, old, library)
         if not isinstance(outcome, Moved):
             told = f"{outcome.error}: {outcome.reason}" if isinstance(outcome, Refused) else ""
             return Encounter(Truth.UNUSABLE, told or type(outcome).__name__)
-        told = _answer(target)
+        told = answer(target)
         return Encounter(Truth.SAFE if told == "done" else Truth.UNSAFE, told)
 
 
-def _driver(name: str, old: Path, library: Path, work: Path) -> Path:
+def driver(name: str, old: Path, library: Path, work: Path) -> Path:
+    """A program of fixtures/survival, linked to a library that is put in its place."""
     library.parent.mkdir(parents=True, exist_ok=True)
-    _install(old, library)
+    install(old, library)
     program = work / name
     source = FIXTURES / "survival" / f"{name}.c"
     linked = [str(library), f"-Wl,-rpath,{library.parent}", "-Wl,--allow-shlib-undefined"]
@@ -82,7 +83,8 @@ def _driver(name: str, old: Path, library: Path, work: Path) -> Path:
     return program
 
 
-def _install(build: Path, library: Path) -> None:
+def install(build: Path, library: Path) -> None:
+    """Give the library's name to a build."""
     fresh = library.with_name("fresh")
     shutil.copy(build, fresh)
     fresh.rename(library)
@@ -95,10 +97,11 @@ def _alone(program: Path) -> str:
             first = target.line(seconds=_SECONDS)
         except AssertionError as error:
             return str(error)
-        return _answer(target) if first == "ready" else first
+        return answer(target) if first == "ready" else first
 
 
-def _answer(target: Target) -> str:
+def answer(target: Target) -> str:
+    """What a driver says when it has gone on, or how it ended."""
     try:
         return target.ask(seconds=_SECONDS)
     except (AssertionError, OSError) as error:
@@ -112,6 +115,13 @@ def _moved(pid: int, old: Path, library: Path) -> object:
     options = Options(force=True, state="carry" if whole else "auto")
     report = swap_library(Request(library, pids=(pid,), options=options))
     return report.processes[0].outcome
+
+
+@contextlib.contextmanager
+def started(program: Path) -> Iterator[Target]:
+    """A driver, on a heap that notices faults."""
+    with _running([program], **_CHECKED) as target:
+        yield target
 
 
 @contextlib.contextmanager

@@ -9,8 +9,11 @@ import pytest
 from libswap.elf.frames import frames
 from libswap.elf.image import Image
 from libswap.errors.base import InvalidElf
+from libswap.live.library import Library
+from libswap.live.writable import nameless_ranges
 from libswap.survival.accesses import profile
 from libswap.survival.code import Code
+from libswap.survival.counterparts import counterparts
 from libswap.survival.examination import Source, examine
 from libswap.survival.steps import Steps
 from support.compiler import Compiler
@@ -39,6 +42,27 @@ def test_a_damaged_file_is_refused_or_examined_and_nothing_else(compiler: Compil
         except InvalidElf:
             continue
         assert time.process_time() - begun < 100
+
+
+def test_a_damaged_file_never_makes_data_be_carried_out_of_the_data(compiler: Compiler) -> None:
+    old = library(compiler, "-s")
+    places = nameless_ranges(Library(image(old)))
+    chance = random.Random(7)
+    for _ in range(60):
+        data = bytearray(old)
+        for _ in range(chance.choice((1, 8, 64))):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        try:
+            other = Library(image(bytes(data)))
+            there = nameless_ranges(other)
+            found = counterparts(
+                Source(image(old)), Source(other.image), places, there, seconds=5
+            )  # fmt: skip
+        except InvalidElf:
+            continue
+        for s in found.stretches:
+            assert any(s.old in r and s.old + s.size <= r.end for r in places)
+            assert any(s.new in r and s.new + s.size <= r.end for r in there)
 
 
 def test_unwind_tables_that_lie_give_fewer_functions(compiler: Compiler) -> None:

@@ -13,8 +13,8 @@ from libswap.live.module import Module
 from libswap.live.outlook import Options, redirects_of
 from libswap.live.plan import hooked
 from libswap.live.redirect import Redirect, Redirects
-from libswap.live.state import changed
 from libswap.live.subject import Subject
+from libswap.live.survey import changed
 
 _SHOWN: Final = 6
 _CLEAR: Final = "a restart of the process"

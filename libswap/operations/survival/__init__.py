@@ -67,14 +67,15 @@ def survival_of_objects(old: Library, new: Library, state_dir: Path | None = Non
 
 def _examined(old: Library, new: Library, state_dir: Path | None) -> Examined:
     one, other = (Source(library.image, library.symbol_file) for library in (old, new))
-    known = kept.find(state_dir, one, other)
+    known = kept.find(state_dir, one, other, Examined)
     if known is not None:
         return known
     try:
         found = examine(one, other, seconds=Settings().survival_time)
     except MissingTool:
         return Examined(identical=False)
-    kept.keep(state_dir, one, other, found)
+    if found.compared is not None and not found.compared.unseen:
+        kept.keep(state_dir, one, other, found)
     return found
 
 

@@ -9,7 +9,7 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from libswap import __version__
 from libswap.elf.notes import build_id
@@ -18,8 +18,10 @@ from libswap.install import records
 from libswap.install.records import Malformed
 from libswap.linux import files
 from libswap.linux.files import Directory
-from libswap.survival.examination import Examined, Source
+from libswap.survival.examination import Source
 from libswap.survival.identity import loaded
+
+T = TypeVar("T")
 
 _DIRECTORY: Final = "survival"
 _FORMAT: Final = 3
@@ -28,7 +30,7 @@ _LARGEST: Final = 1 << 22
 _MOST: Final = 200
 
 
-def find(state_dir: Path | None, old: Source, new: Source) -> Examined | None:
+def find(state_dir: Path | None, old: Source, new: Source, kind: type[T]) -> T | None:
     """What was found before, None where nothing is kept that can be trusted."""
     if state_dir is None:
         return None
@@ -36,23 +38,23 @@ def find(state_dir: Path | None, old: Source, new: Source) -> Examined | None:
     with suppress(OSError, LibswapError, Malformed), Directory(str(place)) as directory:
         if not _trusted(directory.status):
             return None
-        descriptor = directory.open(_name(old, new))
+        descriptor = directory.open(_name(old, new, kind))
         try:
             if not _trusted(os.fstat(descriptor)) or os.fstat(descriptor).st_size > _LARGEST:
                 return None
             text = next(records.lines(os.read(descriptor, _LARGEST)), None)
         finally:
             os.close(descriptor)
-        return records.parse(text, Examined) if isinstance(text, bytes) else None
+        return records.parse(text, kind) if isinstance(text, bytes) else None
     return None
 
 
-def keep(state_dir: Path | None, old: Source, new: Source, found: Examined) -> None:
-    """Keep a result that is whole, and for which there is room."""
-    if state_dir is None or found.compared is None or found.compared.unseen:
+def keep(state_dir: Path | None, old: Source, new: Source, found: object) -> None:
+    """Keep a result, if there is room."""
+    if state_dir is None:
         return
     place = state_dir / _DIRECTORY
-    name = _name(old, new)
+    name = _name(old, new, type(found))
     with suppress(OSError, LibswapError):
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         with Directory(str(place)) as directory:
@@ -80,8 +82,8 @@ def _forget(directory: Directory) -> None:
         directory.unlink(name)
 
 
-def _name(old: Source, new: Source) -> str:
-    digest = hashlib.sha256(f"{_FORMAT} {__version__}".encode())
+def _name(old: Source, new: Source, kind: type[object]) -> str:
+    digest = hashlib.sha256(f"{_FORMAT} {__version__} {kind.__name__}".encode())
     for source in (old, new):
         digest.update(loaded(source.image))
         symbols = source.symbols

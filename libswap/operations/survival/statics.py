@@ -7,8 +7,9 @@ from libswap.errors.base import MissingTool
 from libswap.linux.memory import Range
 from libswap.live.findings import Severity
 from libswap.live.library import Library
+from libswap.live.nameless import Nameless
 from libswap.live.pairing import pair
-from libswap.live.state import alike
+from libswap.live.survey import alike
 from libswap.live.writable import writable_ranges
 from libswap.survival.code import Code, Function
 from libswap.survival.evidence import Evidence, Weight
@@ -31,10 +32,15 @@ def static_data(old: Library, new: Library) -> Iterator[Evidence]:
     if gone:
         shown = ", ".join(gone[:_SHOWN]) + (" …" if len(gone) > _SHOWN else "")
         yield Evidence("static-data", Weight.DOUBT, shown, "in use perhaps", "no such object")
-    carried = sum(o.size for o in pairing.objects)
-    if pairing.objects:
-        what = f"{len(pairing.objects)} named objects, {carried} bytes"
+    known = pairing.nameless
+    proven = {s.old for s in known.stretches}
+    objects = [o for o in pairing.objects if o.old not in proven]
+    if objects:
+        what = f"{len(objects)} named objects, {sum(o.size for o in objects)} bytes"
         yield Evidence("static-data", Weight.NOTE, "carried over", what, "the same names and sizes")
+    if known.stretches or known.doubts:
+        yield from _by_code(known)
+        return
     named = [
         *(Range(o.old, o.old + o.size) for o in pairing.objects),
         *(r for _, r in pairing.unpaired),
@@ -42,6 +48,22 @@ def static_data(old: Library, new: Library) -> Iterator[Evidence]:
     nameless = _nameless(old, named)
     if nameless > _OF_THE_TOOLCHAIN:
         yield _without_names(old, new, nameless)
+
+
+def _by_code(known: Nameless) -> Iterator[Evidence]:
+    """What the machine code tells of data without names."""
+    if known.stretches:
+        size = sum(s.size for s in known.stretches)
+        agreeing = sum(s.witnesses for s in known.stretches)
+        told = f"proven by {agreeing} places in the code that name it in both"
+        what = f"{size} bytes without names"
+        yield Evidence("static-data", Weight.NOTE, "carried over", what, told)
+    doubts = [d for d in known.doubts if d.users]
+    if doubts:
+        size = sum(d.size for d in doubts)
+        shown = "; ".join(f"{d.old:#x}: {d.why}" for d in doubts[:_SHOWN])
+        told = f"not carried once it changed: {shown}" + (" ..." if len(doubts) > _SHOWN else "")
+        yield Evidence("static-data", Weight.DOUBT, "data without names", f"{size} bytes", told)
 
 
 def _nameless(library: Library, named: list[Range]) -> int:

@@ -118,6 +118,13 @@ def _plan(outlook: Outlook) -> Text:
         f"{slots} slots in {len(outlook.modules)} modules, {outlook.redirects} entries,"
         f" {len(outlook.state)} objects and {outlook.pointers} pointers to them"
     )
+    proven = outlook.proven
+    if proven.stretches or proven.functions:
+        text.append(
+            f"\n  without names: {proven.stretches} pieces of data ({proven.bytes} bytes,"
+            f" {proven.witnesses} places in the code agree on them) and {proven.functions} entries",
+            "dim",
+        )
     for path, count in outlook.modules.items():
         text.append(f"\n  {count} slots in {printable(path)}", "dim")
     for part in lines(outlook.findings):

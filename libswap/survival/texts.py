@@ -1,0 +1,262 @@
+"""What the functions of a file name: other functions, things of elsewhere, places in the data."""
+
+import math
+import re
+import struct
+import time
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import Final, NamedTuple, TypeAlias
+
+from libswap.elf.format import SegmentFlags
+from libswap.linux.memory import Range
+from libswap.survival.code import MAX_FUNCTION, Function
+from libswap.survival.functions import Bodies, Body
+from libswap.survival.steps import ADDRESS, NOTHING, RIP, Step
+
+Named: TypeAlias = Function | str | int
+"""What a step refers to: a function of the file, a name of elsewhere, an address."""
+
+POINTER: Final = -1
+_WORD: Final = 8
+_DISTANCE: Final = 4
+_RELATIVE: Final = re.compile(rb"(?s)(?=[\x05\x0d\x15\x1d\x25\x2d\x35\x3d](.{4}))")
+"""A distance behind the byte that says so (Intel SDM volume 2, table 2-2: mod 0, r/m 5)."""
+_BEHIND: Final = (0, 1, 2, 4)
+"""Bytes of an immediate behind the distance to a place (Intel SDM volume 2 section 2.2.1.6)."""
+_FURTHEST: Final = 1 << 16
+"""Bytes of data behind an address that are looked at."""
+
+
+class TooLong(Exception):
+    """The time for reading code is used up."""
+
+
+class Spot(NamedTuple):
+    """A place that names something.
+
+    Attributes:
+        owner: where the function around it begins; for a pointer in the data, its address.
+        step: its index in the function; POINTER for a pointer in the data.
+    """
+
+    owner: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The steps of a function that do something.
+
+    Attributes:
+        exact: equal for steps that are equal but for the addresses that they name.
+        named: index -> what the step refers to.
+        inner: index -> how far into the function its branch leads.
+    """
+
+    steps: tuple[Step, ...]
+    exact: tuple[int, ...]
+    named: dict[int, Named]
+    inner: dict[int, int]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The functions of one file, each looked at when it is asked for.
+
+    Attributes:
+        deadline: until when, in seconds of processor time: a busy machine changes no result.
+    """
+
+    bodies: Bodies
+    deadline: float = math.inf
+    _known: dict[int, Text] = field(default_factory=dict)
+
+    def in_time(self) -> None:
+        """Make sure that there is time left.
+
+        Raises:
+            TooLong: there is none.
+        """
+        if time.process_time() > self.deadline:
+            raise TooLong
+
+    def of(self, start: int) -> Text:
+        """One of them, by its address."""
+        found = self._known.get(start)
+        if found is None:
+            self.in_time()
+            function = self.bodies.code.by_start.get(start) or self._gaps[start]
+            found = self._known[start] = self._look(self.bodies.of(function))
+        return found
+
+    def _look(self, body: Body) -> Text:
+        code, function = self.bodies.code, body.function
+        steps = tuple([s for s in body.steps if s.kind != NOTHING])
+        named: dict[int, Named] = {}
+        inner: dict[int, int] = {}
+        for index, step in enumerate(steps):
+            if step.goal:
+                if function.start <= step.goal < function.end:
+                    inner[index] = step.goal - function.start
+                else:
+                    goal = code.called(step.goal) or code.holding(step.goal)
+                    named[index] = step.goal if goal is None else goal
+            elif step.base == RIP:
+                through = code.through(step.offset) if step.width else None
+                named[index] = through or code.by_start.get(step.offset) or step.offset
+        return Text(steps, body.exact, named, inner)
+
+    def names(self, spot: Spot) -> Named | None:
+        """What is named there."""
+        if spot.step == POINTER:
+            to = self.bodies.code.pointers[spot.owner]
+            return self.bodies.code.by_start.get(to, to)
+        return self.of(spot.owner).named.get(spot.step)
+
+    def form(self, spot: Spot) -> tuple[int, int]:
+        """The step there but for the address, and the bytes that it reads or writes at it."""
+        if spot.step <= POINTER:
+            return spot.step, 0
+        step = self.of(spot.owner).steps[spot.step]
+        return step.exact, step.width
+
+    @cached_property
+    def sites(self) -> dict[int, list[Spot]]:
+        """Address -> every place that names it, as far as it is no function's."""
+        found: dict[int, list[Spot]] = defaultdict(list)
+        code = self.bodies.code
+        for function in (*code.functions, *self._gaps.values()):
+            text = self.of(function.start)
+            empty = _empty_tables(text) if function.start in self._gaps else frozenset()
+            for index, named in text.named.items():
+                if isinstance(named, int) and index not in empty:
+                    found[named].append(Spot(function.start, index))
+            for at, to in self._unread(function):
+                found[to].append(Spot(function.start, POINTER - 1 - at))
+        for place, to in code.pointers.items():
+            if to not in code.by_start:
+                found[to].append(Spot(place, POINTER))
+        return found
+
+    @cached_property
+    def taken(self) -> frozenset[int]:
+        """Functions whose address code or data holds: they keep to the calling convention.
+
+        Others may be clones that the compiler made for their callers (gcc(1), -fipa-sra), or parts
+        of functions.
+        """
+        code = self.bodies.code
+        found = {to for to in code.pointers.values() if to in code.by_start}
+        for function in code.functions:
+            text = self.of(function.start)
+            found |= {
+                named.start for index, named in text.named.items()
+                if isinstance(named, Function) and text.steps[index].kind == ADDRESS
+            }  # fmt: skip
+        return frozenset(found)
+
+    @cached_property
+    def _gaps(self) -> dict[int, Function]:
+        """Code that belongs to no function that is known."""
+        code, found = self.bodies.code, {}
+        for segment in code.image.loads:
+            if segment.flags & SegmentFlags.X:
+                at, end = segment.vaddr, segment.vaddr + segment.filesz
+                inside = [f for f in code.functions if at <= f.start < end]
+                for start, after in [(f.start, f.end) for f in inside] + [(end, end)]:
+                    for piece in range(at, start, MAX_FUNCTION):
+                        stop = min(piece + MAX_FUNCTION, start)
+                        found[piece] = Function(piece, stop, "", exported=False)
+                    at = max(at, after)
+        return found
+
+    def _unread(self, function: Function) -> Iterator[tuple[int, int]]:
+        """Offsets in bytes that are no instructions, and all data that they may name."""
+        read = sum(s.length for s in self.bodies.of(function).steps)
+        if read >= function.end - function.start:
+            return
+        data = self.bodies.code.text(function)
+        for match in _RELATIVE.finditer(data, max(read - 1, 0)):
+            at = match.start(1)
+            (distance,) = struct.unpack("<i", match[1])
+            for behind in _BEHIND:
+                to = function.start + at + _DISTANCE + behind + distance
+                if any(to in place for place in self._writable):
+                    yield at, to
+
+    @cached_property
+    def _writable(self) -> tuple[Range, ...]:
+        return tuple(
+            Range(s.vaddr, s.vaddr + s.memsz) for s in self.bodies.code.image.loads
+            if s.flags & SegmentFlags.W
+        )  # fmt: skip
+
+    @cached_property
+    def edges(self) -> list[int]:
+        """Every address that something names, ascending."""
+        return sorted(self.sites)
+
+    def reach(self, at: int) -> int:
+        """Bytes from an address in the data to the next one that something names."""
+        segment = next((s for s in self.bodies.code.image.loads
+                        if s.vaddr <= at < s.vaddr + s.memsz), None)  # fmt: skip
+        if segment is None or segment.flags & SegmentFlags.X:
+            return 0
+        index = bisect_right(self.edges, at)
+        end = min(segment.vaddr + segment.memsz, at + _FURTHEST)
+        return (min(self.edges[index], end) if index < len(self.edges) else end) - at
+
+    def is_word(self, at: int) -> bool:
+        """Whether instructions read or write eight bytes at an address."""
+        return any(self.form(spot)[1] == _WORD for spot in self.sites.get(at, ()))
+
+    def pointers(self, at: int, size: int) -> tuple[int, ...]:
+        """Offsets of pointers into the file itself."""
+        first, last = bisect_left(self._places, at), bisect_left(self._places, at + size)
+        return tuple(place - at for place in self._places[first:last])
+
+    def contents(self, at: int, size: int) -> tuple[bytes, tuple[tuple[int, str], ...]]:
+        """What the file has there without the words that the dynamic linker fills in, and those."""
+        code = self.bodies.code
+        data = bytearray(size)
+        for segment in code.image.loads:
+            start = max(at, segment.vaddr)
+            end = min(at + size, segment.vaddr + segment.filesz)
+            if start < end:
+                data[start - at : end - at] = code.image.at_vaddr(start, end - start, "data")
+        kinds = []
+        first = bisect_left(self._filled, at - _WORD + 1)
+        for place in self._filled[first : bisect_left(self._filled, at + size)]:
+            begin, end = max(place - at, 0), min(place - at + _WORD, size)
+            data[begin:end] = bytes(end - begin)
+            to = code.pointers.get(place)
+            name = code.slots.get(place, "")
+            kind = name if to is None else ("function" if to in code.by_start else "data")
+            kinds.append((place - at, kind))
+        return bytes(data), tuple(kinds)
+
+    @cached_property
+    def _places(self) -> list[int]:
+        return sorted(self.bodies.code.pointers)
+
+    @cached_property
+    def _filled(self) -> list[int]:
+        return sorted({r.offset for r in self.bodies.code.relocations})
+
+
+def _empty_tables(text: Text) -> frozenset[int]:
+    """Steps that take the begin and the end of a table without entries, as crtbegin's do.
+
+    What lies behind it belongs to somebody else (gcc, crtstuff.c, register_tm_clones).
+    """
+    found: set[int] = set()
+    for index, (one, other) in enumerate(pairwise(text.steps)):
+        both = one.kind == other.kind == ADDRESS and one.base == other.base == RIP
+        if both and one.offset == other.offset:
+            found |= {index, index + 1}
+    return frozenset(found)
