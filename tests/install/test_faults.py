@@ -1,18 +1,14 @@
 """The real command, killed or refused at each call that changes a file, one after the other."""
 
-import compileall
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 
-import libswap
 from libswap.errors.install import Unfinished
 from libswap.install import commit, journal
 from libswap.install.replace import apply, open_directories
@@ -22,6 +18,7 @@ from libswap.settings import Settings
 from support.compiler import Compiler, has
 from support.faults import CAN_FAIL, Call, Traced
 from support.site import library
+from support.warm import Warm, warm
 
 pytestmark = [
     pytest.mark.compiler,
@@ -37,7 +34,8 @@ Names: TypeAlias = Mapping[str, object]
 ELSEWHERE = Path("/dev/shm")
 OLD: Names = {"liba.so.1": "liba.so.1.1", "liba.so.1.1": 1, "libb.so": 1}
 NEW: Names = {"liba.so.1": "liba.so.1.2", "liba.so.1.1": 1, "liba.so.1.2": 2, "libb.so": 2}
-LIBSWAP = [sys.executable, "-m", "libswap"]
+COLD = 20
+"""Every which fault strikes a command that was started for it; the others, forks of `Warm`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +57,11 @@ class Scene:
         return Settings(state_dir=self.state)
 
     @property
-    def traced(self) -> Traced:
-        return Traced((self.root / "lib", self.state, self.state / "store"))
+    def directories(self) -> tuple[Path, ...]:
+        return (self.root / "lib", self.state, self.state / "store")
 
     def command(self, *words: str) -> list[str]:
-        return [*LIBSWAP, *words, "--yes", "--state-dir", str(self.state)]
+        return [*words, "--yes", "--state-dir", str(self.state)]
 
     def installing(self, *options: str) -> list[str]:
         sources = [str(self.root / "new" / name) for name in ("liba.so.1.2", "libb.so")]
@@ -85,13 +83,15 @@ class Scene:
         }
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[Warm]:
+    with warm() as started:
+        yield started
+
+
 @pytest.fixture
 def scenes(compiler: Compiler, tmp_path: Path) -> Iterator[Callable[[str], Scene]]:
-    """Makes a scene by its name; state directories on another file system are removed again.
-
-    The bytecode is there before the first call is counted, or the first run would write it.
-    """
-    compileall.compile_dir(Path(libswap.__file__).parent, quiet=1)
+    """Makes a scene by its name; state directories on another file system are removed again."""
     files = {
         version: (
             library(compiler, version, soname="liba.so.1").read_bytes(),
@@ -157,35 +157,53 @@ def _leftovers(scene: Scene) -> str:
     return f"left behind: {names} {kept - wanted}" if names or kept - wanted else ""
 
 
-def sweep(
-    make: Callable[[str], Scene],
-    fault: str,
-    command: Callable[[Scene], list[str]],
-    prepare: Callable[[Scene], tuple[Names, Names]],
-    *,
-    name: str = "here",
-    touching: str = "",
-) -> list[str]:
-    """Every call in turn whose text holds `touching`; what went wrong, in words."""
-    calls: list[Call] = []
-    for names in (False, True):
-        scene = make(f"{name}-record-{names}")
-        prepare(scene)
-        recorded = scene.traced.record(command(scene), scene.root / "log", names=names)
-        able = [c for c in recorded if fault == "SIGKILL" or c.name in CAN_FAIL[fault]]
-        calls += [call for call in able if touching in call.text]
-    assert len(calls) > 5, calls
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Every fault in turn.
 
-    def spoil(number: int) -> str:
-        call, scene = calls[number], make(f"{name}-{number}")
-        ends = prepare(scene)
-        status = scene.traced.inject(command(scene), call, fault, scene.root / "log")
-        wrong = verify(scene, status, ends)
-        shutil.rmtree(scene.root)
-        return f"{call.name} {call.ordinal} {call.text}: {wrong}" if wrong else ""
+    Attributes:
+        warm: runs the commands.
+        make: a scene by its name.
+    """
 
-    with ThreadPoolExecutor(2) as pool:
-        return [wrong for wrong in pool.map(spoil, range(len(calls))) if wrong]
+    warm: Warm
+    make: Callable[[str], Scene]
+
+    def __call__(
+        self,
+        fault: str,
+        command: Callable[[Scene], list[str]],
+        prepare: Callable[[Scene], tuple[Names, Names]],
+        *,
+        name: str = "here",
+        touching: str = "",
+    ) -> list[str]:
+        """At every call whose text holds `touching`; what went wrong, in words."""
+        calls: list[Call] = []
+        for names in (False, True):
+            scene = self.make(f"{name}-record-{names}")
+            prepare(scene)
+            traced = Traced(scene.directories, self.warm)
+            recorded = traced.record(command(scene), scene.root / "log", names=names)
+            able = [c for c in recorded if fault == "SIGKILL" or c.name in CAN_FAIL[fault]]
+            calls += [call for call in able if touching in call.text]
+        assert len(calls) > 5, calls
+
+        def spoil(number: int, call: Call) -> str:
+            scene = self.make(f"{name}-{number}")
+            ends, traced = prepare(scene), Traced(scene.directories, self.warm)
+            words, cold = command(scene), number % COLD == 0
+            status = traced.inject(words, call, fault, scene.root / "log", cold=cold)
+            wrong = verify(scene, status, ends)
+            shutil.rmtree(scene.root)
+            return f"{call.name} {call.ordinal} {call.text}: {wrong}" if wrong else ""
+
+        return [wrong for number, call in enumerate(calls) if (wrong := spoil(number, call))]
+
+
+@pytest.fixture
+def sweep(server: Warm, scenes: Callable[[str], Scene]) -> Sweep:
+    return Sweep(server, scenes)
 
 
 def fresh(_: Scene) -> tuple[Names, Names]:
@@ -222,34 +240,30 @@ def spoilt(scene: Scene) -> tuple[Names, Names]:
 
 
 @pytest.mark.parametrize("fault", ["SIGKILL", *CAN_FAIL])
-def test_an_installation_of_several_is_all_or_nothing(
-    scenes: Callable[[str], Scene], fault: str
-) -> None:
-    assert sweep(scenes, fault, Scene.installing, fresh) == []
+def test_an_installation_of_several_is_all_or_nothing(sweep: Sweep, fault: str) -> None:
+    assert sweep(fault, Scene.installing, fresh) == []
 
 
-def test_a_rollback_that_is_killed_is_all_or_nothing(scenes: Callable[[str], Scene]) -> None:
+def test_a_rollback_that_is_killed_is_all_or_nothing(sweep: Sweep) -> None:
     def command(scene: Scene) -> list[str]:
         return scene.command("rollback")
 
-    assert sweep(scenes, "SIGKILL", command, installed, touching="/lib>") == []
+    assert sweep("SIGKILL", command, installed, touching="/lib>") == []
 
 
 @pytest.mark.parametrize("prepare", [interrupted, spoilt])
 def test_a_recovery_that_is_killed_is_begun_again(
-    scenes: Callable[[str], Scene], prepare: Callable[[Scene], tuple[Names, Names]]
+    sweep: Sweep, prepare: Callable[[Scene], tuple[Names, Names]]
 ) -> None:
     def command(scene: Scene) -> list[str]:
-        return [*LIBSWAP, "recover", "--state-dir", str(scene.state)]
+        return ["recover", "--state-dir", str(scene.state)]
 
-    assert sweep(scenes, "SIGKILL", command, prepare) == []
+    assert sweep("SIGKILL", command, prepare) == []
 
 
 def test_kept_copies_on_another_file_system_make_no_difference(
-    scenes: Callable[[str], Scene], tmp_path: Path
+    sweep: Sweep, tmp_path: Path
 ) -> None:
     if not ELSEWHERE.is_dir() or ELSEWHERE.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("no second file system at /dev/shm")
-    assert (
-        sweep(scenes, "SIGKILL", Scene.installing, fresh, name="elsewhere", touching="/store") == []
-    )
+    assert sweep("SIGKILL", Scene.installing, fresh, name="elsewhere", touching="/store") == []

@@ -1,12 +1,13 @@
-"""Make one system call of a real command fail, or be its last, with strace's inject."""
+"""Make one system call of a command fail, or be its last, with strace's inject."""
 
 import re
-import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from support.warm import Warm
 
 CHANGING: Final = (
     "openat", "write", "pwrite64", "copy_file_range", "fsync", "ftruncate", "linkat", "renameat",
@@ -43,52 +44,52 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """A command under strace.
+    """A command of libswap under strace.
 
     Attributes:
         directories: calls that touch anything below these are the ones that count.
+        warm: runs it.
     """
 
     directories: tuple[Path, ...]
+    warm: Warm
 
-    def record(self, command: Sequence[str], log: Path, *, names: bool) -> list[Call]:
-        """Run a command and list its calls that change anything in the directories.
+    def record(self, words: Sequence[str], log: Path, *, names: bool) -> list[Call]:
+        """Run a command, started for this, and list its calls that change anything there.
 
         Args:
-            command: what to run.
+            words: its command line.
             log: where strace writes.
             names: list the files it creates; otherwise all other calls. The former are counted by
                 the directory: with processes to look at nobody opens as many files twice.
         """
         if names:
-            self._run(command, log, *self._paths(), "-e", "trace=openat")
-            return [call for call in self._calls(log) if "O_CREAT" in call.text]
-        others = [name for name in CHANGING if name != "openat"]
-        self._run(command, log, "-e", f"trace={','.join(others)}")
-        return self._calls(log)
+            options = [*self._paths(), "-e", "trace=openat"]
+        else:
+            options = ["-e", f"trace={','.join(name for name in CHANGING if name != 'openat')}"]
+        self._run(words, log, options, cold=True)
+        calls = self._calls(log)
+        return [call for call in calls if "O_CREAT" in call.text] if names else calls
 
-    def inject(self, command: Sequence[str], call: Call, fault: str, log: Path) -> int:
-        """Run a command with one fault, and make sure that it happened.
+    def inject(
+        self, words: Sequence[str], call: Call, fault: str, log: Path, *, cold: bool = False
+    ) -> int:
+        """Run a command with one fault, and make sure that it happened where it was recorded.
 
         Returns:
             The command's status, negative for the signal it died of.
         """
         what = "signal=SIGKILL" if fault == "SIGKILL" else f"error={fault}"
-        paths = self._paths() if call.name == "openat" else ()
+        paths = self._paths() if call.name == "openat" else []
         inject = f"inject={call.name}:{what}:when={call.ordinal}"
-        status = self._run(command, log, *paths, "-e", f"trace={call.name}", "-e", inject)
+        options = [*paths, "-e", f"trace={call.name}", "-e", inject]
+        status = self._run(words, log, options, cold=cold)
         struck = [line for line in log.read_text(errors="replace").splitlines() if _struck(line)]
         assert [_shape(line) for line in struck] == [_shape(call.text)], call
         return status
 
-    def _run(self, command: Sequence[str], log: Path, *options: str) -> int:
-        done = subprocess.run(
-            ["strace", "-y", "-o", str(log), *options, *command],
-            check=False,
-            capture_output=True,
-            timeout=60,
-        )
-        return done.returncode
+    def _run(self, words: Sequence[str], log: Path, options: Sequence[str], *, cold: bool) -> int:
+        return self.warm.traced(["strace", "-y", "-o", str(log), *options], words, cold=cold)
 
     def _paths(self) -> list[str]:
         return [word for path in self.directories for word in ("-P", str(path))]

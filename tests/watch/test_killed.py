@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from support.death import deaths
 from support.dropping import Drop
 from support.dying import arm
 from support.faults import Traced
+from support.warm import Warm, warm
 
 pytestmark = pytest.mark.compiler
 
@@ -33,6 +33,12 @@ def scenes(compiler: Compiler, tmp_path: Path) -> Iterator[Callable[[], Drop]]:
 
     yield make
     shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def server() -> Iterator[Warm]:
+    with warm() as started:
+        yield started
 
 
 def killed(make: Callable[[], Drop], prepare: Callable[[Drop], None]) -> Iterator[Drop]:
@@ -118,23 +124,23 @@ def test_a_deployment_that_takes_the_watcher_down_each_time_is_taken_back(
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not has("strace"), reason="no strace")
 def test_the_real_command_killed_by_strace_deploys_exactly_once(
-    scenes: Callable[[], Drop], tmp_path: Path
+    scenes: Callable[[], Drop], tmp_path: Path, server: Warm
 ) -> None:
     def command(drop: Drop) -> list[str]:
         (drop.root / "watch.toml").write_text(drop.toml())
         words = ["watch", "--once", "--config", str(drop.root / "watch.toml")]
         state = ["--state-dir", str(drop.settings.state_dir)]
-        return [sys.executable, "-m", "libswap", *words, *state]
+        return [*words, *state]
 
     drop = scenes()
     drop.put("libx.so.1.2")
-    traced = Traced((drop.lib, drop.box, drop.settings.state_dir))
+    traced = Traced((drop.lib, drop.box, drop.settings.state_dir), server)
     calls = traced.record(command(drop), tmp_path / "log", names=False)
     assert len(calls) > 20
-    for call in calls[3 :: 2 * STRIDE]:
+    for number, call in enumerate(calls[3 :: 2 * STRIDE]):
         drop = scenes()
         drop.put("libx.so.1.2")
-        traced.inject(command(drop), call, "SIGKILL", tmp_path / "log")
+        traced.inject(command(drop), call, "SIGKILL", tmp_path / "log", cold=number == 0)
         drop.once()
         assert (drop.runs(), drop.aside("deployed")) == (2, ["libx.so.1.2"]), call
         assert drop.operations_done() == ["install"], call
