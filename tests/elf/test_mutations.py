@@ -52,8 +52,7 @@ MANY = settings(
 
 @pytest.fixture(scope="module", params=range(len(FLAGS)), ids=lambda n: " ".join(FLAGS[n]) or "-")
 def library(compiler: Compiler, request: pytest.FixtureRequest) -> bytes:
-    script = compiler.work / "mutations.map"
-    script.write_text(VERSIONS)
+    script = compiler.text(VERSIONS, ".map")
     flags = [*FLAGS[request.param], f"-Wl,--version-script={script}"]
     return compiler.library(SOURCE, *flags, name="libmutated.so").read_bytes()
 

@@ -67,8 +67,7 @@ def test_versions_of_one_name_stay_apart(compiler: Compiler) -> None:
         "int one(void) { return 1; }\nint two(void) { return 2; }\n"
         '__asm__(".symver one,f@A");\n__asm__(".symver two,f@@B");\n'
     )
-    script = compiler.work / "versions"
-    script.write_text("A { global: f; local: *; };\nB { global: f; } A;\n")
+    script = compiler.text("A { global: f; local: *; };\nB { global: f; } A;\n", ".map")
     library = _library(compiler, source, f"-Wl,--version-script={script}")
     found = pair(library, library)
     assert sorted(str(f.name) for f in found.forwards) == ["f@A", "f@B"]

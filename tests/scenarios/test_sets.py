@@ -80,14 +80,15 @@ class Pair:
 
     def build(self, version: int) -> tuple[Path, Path]:
         """The lower and the upper library of a version; each version of them has its own nodes."""
-        script = self.lower.compiler.work / f"nodes-{version}.map"
+        lower = self.build_lower(LOWER, version)
+        return lower, self.upper.build(UPPER, str(lower), version=version)
+
+    def build_lower(self, source: str, version: int) -> Path:
         nodes = ["LOW_1 { global: low_table; low_count; low_name; local: *; };"]
         nodes += [f"LOW_{v} {{ global: low_{v}; }} LOW_{v - 1};" for v in range(2, version + 1)]
-        script.write_text("\n".join(nodes))
-        lower = self.lower.build(
-            LOWER, f"-Wl,--version-script={script}", "-Wl,-z,undefs", version=version
-        )
-        return lower, self.upper.build(UPPER, str(lower), version=version)
+        script = self.lower.compiler.text("\n".join(nodes), ".map")
+        flags = (f"-Wl,--version-script={script}", "-Wl,-z,undefs")
+        return self.lower.build(source, *flags, version=version)
 
     def program(self, *flags: str) -> Path:
         return self.upper.program(
@@ -179,12 +180,8 @@ def test_what_stands_in_the_way_of_one_stops_all(pair: Pair) -> None:
     with pair.upper.running(pair.program()) as target:
         assert _all(target, "keep", "count") == [3, 1]
         pair.install(2)
-        lower = pair.lower.build(
-            LOWER.replace("low_table[3] = {1, 2, 3}", "low_table[4] = {1, 2, 3}"),
-            f"-Wl,--version-script={pair.lower.compiler.work}/nodes-2.map", "-Wl,-z,undefs",
-            version=2,
-        )  # fmt: skip
-        pair.lower.install(lower)
+        longer = LOWER.replace("low_table[3] = {1, 2, 3}", "low_table[4] = {1, 2, 3}")
+        pair.lower.install(pair.build_lower(longer, 2))
         outcomes = pair.swap(target, force=True)
         assert [type(o) for o in outcomes] == [Refused, Refused]
         assert all("liblower.so" in o.reason for o in outcomes if isinstance(o, Refused))

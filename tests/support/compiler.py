@@ -4,7 +4,9 @@ import fcntl
 import hashlib
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +41,16 @@ class Compiler:
     def object(self, source: str | Path, *flags: str, name: str = "", cc: str = "cc") -> Path:
         """A relocatable object made of fixtures/`source` (or of C text that holds a newline)."""
         return self._make(source, ["-c", *flags], name or f"{_stem(source)}.o", cc)
+
+    def text(self, text: str, suffix: str) -> Path:
+        """A file that holds this text, for a flag that names one; always the same for the same."""
+        name = hashlib.sha256(text.encode()).hexdigest()[:16] + suffix
+        with tempfile.NamedTemporaryFile("w", dir=self.work) as file:
+            file.write(text)
+            file.flush()
+            with suppress(FileExistsError):  # other workers of pytest make the same
+                (self.work / name).hardlink_to(file.name)
+        return self.work / name
 
     def _make(self, source: str | Path, flags: Sequence[str], name: str, cc: str) -> Path:
         text = str(source) if "\n" in str(source) else (FIXTURES / source).read_text()

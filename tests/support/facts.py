@@ -23,8 +23,7 @@ class Makes:
 
     def path(self, source: str, *flags: str, versions: str = "", cc: str = "cc") -> Path:
         if versions:
-            script = self.compiler.work / f"{abs(hash(versions))}.map"
-            script.write_text(versions)
+            script = self.compiler.text(versions, ".map")
             flags = (*flags, f"-Wl,--version-script={script}")
         name = "libfixture.so.1"
         return self.compiler.library(source + "\n", *flags, name=name, soname=name, cc=cc)
