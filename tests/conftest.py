@@ -59,17 +59,30 @@ def _may_trace() -> bool:
 
 
 def pytest_configure() -> None:
-    """Signals that our own starter ignores (nohup, a shell's `&`) would be ignored by children."""
+    """What our own starter left us is not left to the programs that tests start.
+
+    Signals that it ignores (nohup, a shell's `&`) would be ignored by them, and without bytecode,
+    which an installed libswap has, each would take most of its time to compile it again.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     missing = _refusals()
     for item in items:
         for marker in item.iter_markers():
             if marker.name in missing:
                 item.add_marker(pytest.mark.skip(reason=missing[marker.name]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    from support.schedule import OneByOne  # noqa: PLC0415  there may be no xdist
+
+    return OneByOne(config, log)
 
 
 @pytest.fixture(autouse=True)
