@@ -46,7 +46,7 @@ CHANGES = st.lists(
     min_size=1, max_size=6,
 )  # fmt: skip
 MANY = settings(
-    max_examples=120, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
