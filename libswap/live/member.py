@@ -12,10 +12,9 @@ from libswap.live.gate import Area, Room
 from libswap.live.leading import Leading, Places
 from libswap.live.loading import Opened
 from libswap.live.module import Module
-from libswap.live.outlook import Work, entries_of, gated, pairing_of
+from libswap.live.outlook import Work, fitting, pairing_of
 from libswap.live.plan import Side, Turn
 from libswap.live.quiescence import Forbidden
-from libswap.live.redirect import redirects
 from libswap.live.registry import CopyRecord, GateRecord, Record
 from libswap.live.state import Carried
 from libswap.live.subject import Subject
@@ -187,8 +186,7 @@ def _gates(
     if opened.answers:
         pairing = leading.with_answers(work.pairing, source, target, opened.answers)
         facts = source.facts
-        found = redirects(facts, pairing, entries_of(facts), entries_of(work.library))
-        chosen = gated(facts, found)
+        chosen = fitting(facts, work.library, pairing)
     targets = {source.base + r.old: target.base + r.new for r in chosen.redirects}
     if room.area:
         known = copies[index_at(copies, target.base)].record

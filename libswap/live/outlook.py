@@ -136,8 +136,23 @@ entries_of = remembered(Entries)
 @remembered
 def redirects_of(old: Library, new: Library) -> Redirects:
     """The entries to redirect, less those that cannot have a gate."""
-    found = redirects(old, pairing_of(old, new), entries_of(old), entries_of(new))
-    return gated(old, found)
+    return fitting(old, new, pairing_of(old, new))
+
+
+def fitting(old: Library, new: Library, pairing: Pairing) -> Redirects:
+    """Likewise by a pairing; without functions that have no name where these stand in the way."""
+    entries = entries_of(old), entries_of(new)
+    found = gated(old, redirects(old, pairing, *entries))
+    risks = _risks(found)
+    if not risks or not pairing.unnamed:
+        return found
+    named = {a: b for a, b in pairing.functions.items() if a not in pairing.unnamed}
+    fewer = gated(old, redirects(old, replace(pairing, functions=named), *entries))
+    return fewer if _risks(fewer) < risks else found
+
+
+def _risks(found: Redirects) -> int:
+    return sum(f.severity is not Severity.NOTE for f in found.findings)
 
 
 def gated(old: Library, found: Redirects) -> Redirects:
@@ -171,7 +186,7 @@ def look(subject: Subject, source: Module, library: Library, options: Options) -
         *_patched(subject, source),
         *_resized_elsewhere(subject, source, library, elsewhere),
         *_old_code_stays(found.kept),
-        *_state_of_old_code(found.kept, pairing, survey.pairs),
+        *(_state_of_old_code(found.kept, pairing) if survey.stirred else ()),
         *_asleep(subject, source, found_words, options),
     )
     outlook = Outlook(
@@ -370,12 +385,10 @@ def _old_code_stays(kept: Sequence[tuple[int, str]]) -> Iterator[Finding]:
         yield note("old-code-stays", names + more, "a pointer saved before goes on to reach it")
 
 
-def _state_of_old_code(
-    kept: Sequence[tuple[int, str]], pairing: Pairing, carried: Sequence[ObjectPair]
-) -> Iterator[Finding]:
+def _state_of_old_code(kept: Sequence[tuple[int, str]], pairing: Pairing) -> Iterator[Finding]:
     """Old code that goes on would work on data that the new code has then."""
     names = [label for at, label in kept if at in pairing.nameless.users]
-    if names and {p.old for p in carried} & {s.old for s in pairing.nameless.stretches}:
+    if names:
         shown = ", ".join(names[:_SHOWN]) + (" ..." if len(names) > _SHOWN else "")
         detail = "a saved pointer may still reach it, and it uses data that goes to the new library"
         yield risk(

@@ -2,7 +2,7 @@
 
 import struct
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +27,7 @@ class Survey:
         pairs: the objects to exchange.
         unnamed: bytes without a name that no longer have the value they began with.
         findings: what stands in the way.
+        stirred: whether nameless data that is carried no longer has its first value.
         still: addresses of what is not carried as nobody changed it, with what lies there.
     """
 
@@ -34,6 +35,7 @@ class Survey:
     unnamed: int
     findings: tuple[Finding, ...]
     still: tuple[tuple[int, bytes], ...] = ()
+    stirred: bool = False
 
 
 def survey_of(
@@ -58,7 +60,8 @@ def survey_of(
     if mode == "carry" and not old.facts.statics and alike(old.facts, new):
         return Survey(_whole(old.facts, new), 0, (_whole_note(old),))
     lost, unnamed = _changed(memory, old, pairing)
-    unnamed += _led_astray(memory, old, pairing)
+    stirred = list(_stirred(memory, old, pairing))
+    unnamed += _led_astray(old, pairing, stirred)
     findings: list[Finding] = []
     if lost:
         shown = ", ".join(lost[:_SHOWN]) + (" ..." if len(lost) > _SHOWN else "")
@@ -66,7 +69,7 @@ def survey_of(
     if unnamed:
         findings.append(_unnamed(sorted(unnamed), pairing))
     still = () if unnamed else tuple(_left_alone(memory, old, pairing))
-    return Survey(pairing.objects, len(unnamed), tuple(findings), still)
+    return Survey(pairing.objects, len(unnamed), tuple(findings), still, bool(stirred))
 
 
 def alike(old: Library, new: Library) -> bool:
@@ -175,21 +178,26 @@ def _left_alone(memory: Memory, old: Module, pairing: Pairing) -> Iterator[tuple
         yield old.base + hole.start, memory.read(old.base + hole.start, hole.size)
 
 
-def _led_astray(memory: Memory, old: Module, pairing: Pairing) -> list[int]:
+def _stirred(memory: Memory, old: Module, pairing: Pairing) -> Iterator[tuple[int, bytes]]:
+    """Where nameless data that is carried no longer has its first value, and what it has."""
+    firsts = [initial(old.facts, r, old.base) for r in writable_ranges(old.facts)]
+    for stretch in pairing.nameless.stretches:
+        now = memory.read(old.base + stretch.old, stretch.size)
+        if now not in first_value(firsts, stretch.old, stretch.size):
+            yield stretch.old, now
+
+
+def _led_astray(old: Module, pairing: Pairing, stirred: Iterable[tuple[int, bytes]]) -> list[int]:
     """Nameless words that are carried, were changed, and point to data that is not carried."""
     objects = sorted(Range(p.old, p.old + p.size) for p in pairing.objects)
     ends = {o.end for o in objects}
     ranges = writable_ranges(old.facts)
-    firsts = [initial(old.facts, r, old.base) for r in ranges]
     found = []
-    for stretch in pairing.nameless.stretches:
-        now = memory.read(old.base + stretch.old, stretch.size)
-        if now in first_value(firsts, stretch.old, stretch.size):
-            continue
-        for at in range(-stretch.old % _WORD, len(now) - _WORD + 1, _WORD):
+    for start, now in stirred:
+        for at in range(-start % _WORD, len(now) - _WORD + 1, _WORD):
             to = struct.unpack_from("<Q", now, at)[0] - old.base
             if to not in ends and any(to in r for r in ranges) and not _inside(objects, to):
-                found.append(stretch.old + at)
+                found.append(start + at)
     return found
 
 
