@@ -1,7 +1,7 @@
 """The memory of another process: reads that wait for nobody, writes to read-only pages too.
 
 All of it goes through /proc/PID/mem. process_vm_readv(2) is as fast, but waits for the owner of a
-userfaultfd(2) where a page is missing, and only SIGKILL ends that; here the read fails instead.
+userfaultfd(2) where a page is missing, up to a fatal signal; here the read fails at once.
 """
 
 import errno
