@@ -18,7 +18,7 @@ from libswap.live.exclusive import exclusively
 from libswap.live.loader_locks import LoaderLocks, all_free
 from libswap.live.quiescence import Forbidden
 from libswap.live.remote import Borrowed, Disturbed
-from libswap.live.stacks import Areas, live_stack
+from libswap.live.stacks import Areas, Hit, has_signal_frame, live_stack
 from libswap.live.thread import Thread, ThreadGone, maps_through, states
 from libswap.live.tracee import let_go
 from libswap.live.transaction import Prepared, Write, commit
@@ -161,9 +161,8 @@ def unfit(
 ) -> str | None:
     """Why a stopped thread may not be borrowed now, None where it may.
 
-    Unused parts of frames keep return addresses of long ago, those of the loader that started the
-    program above all: a thread that sleeps would be refused for ever. While all locks of the loader
-    are free, nobody is within it in a way that matters.
+    Unused parts of frames keep return addresses of long ago: a thread that sleeps would be refused
+    for ever. So not every such word counts.
     """
     registers = thread.registers
     if registers.cs != arch.USER_CODE_SEGMENT:
@@ -182,11 +181,32 @@ def unfit(
     except MemoryUnreachable:
         return "has got another stack just now"
     hits = avoid.hits(content, stack.start)
-    if hits and loader_locks is not None and all_free(memory, loader_locks.data):
-        hits = [h for h in hits if not any(h.value in code for code in loader_locks.code)]
+    if hits and loader_locks is not None:
+        hits = list(_telling(hits, registers, content, memory, loader_locks))
     if hits:
         return f"is called from the loader or malloc (return address {hits[0].value:#x})"
     return None
+
+
+def _telling(
+    hits: Sequence[Hit],
+    registers: arch.Registers,
+    content: bytes,
+    memory: ProcessMemory,
+    locks: LoaderLocks,
+) -> Iterator[Hit]:
+    """The words that are not surely left from long ago.
+
+    While all locks of the loader are free, nobody is within it in a way that matters. No allocator
+    waits for events: a thread that does so has not been called from one, unless a handler has
+    interrupted it there.
+    """
+    idle = registers.system_call in arch.WAITS_FOR_EVENTS and not has_signal_frame(content)
+    free = all_free(memory, locks.data)
+    for hit in hits:
+        of_loader = any(hit.value in code for code in locks.code)
+        if not (free if of_loader else idle):
+            yield hit
 
 
 def _in_rseq_section(thread: Thread, memory: ProcessMemory) -> bool:

@@ -14,6 +14,8 @@ MOST_LIVE_STACK: Final = 64 << 20
 
 _WORD: Final = struct.Struct("<Q")
 _HIGH_SHIFT: Final = 24
+_SEGMENTS: Final = struct.pack("<4H", 0x33, 0, 0, 0x2B)
+"""cs, gs, fs and ss in the `struct sigcontext_64` of every signal frame of 64-bit code."""
 _MOST_HIGH_PARTS: Final = 64
 
 
@@ -85,6 +87,11 @@ def live_stack(stack_pointer: int, maps: Sequence[Mapping]) -> Range | None:
             live = Range(start, min(mapping.end, start + MOST_LIVE_STACK))
             return live if mapping.readable and mapping.writable else None
     return None
+
+
+def has_signal_frame(data: bytes) -> bool:
+    """Whether a signal handler may be running on a stack with this content, or has run there."""
+    return _SEGMENTS in data
 
 
 def _high_parts(area: Range) -> Iterable[int]:

@@ -71,3 +71,51 @@ def test_a_thread_inside_a_constructor_of_dlopen_is_not_borrowed(compiler: Compi
         borrowed(target, 0.3),
     ):
         pass
+
+
+WAITS = """
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+static void wait_here(int signal)
+{
+    void *volatile left[2] = {(char *)malloc + 64, 0}; /* as an earlier call may leave it */
+    (void)signal, (void)left;
+    puts("ready");
+    fflush(stdout);
+    WAIT;
+}
+int main(int count, char **words)
+{
+    (void)words;
+    signal(SIGUSR1, wait_here);
+    if (count > 1) raise(SIGUSR1);
+    wait_here(0);
+    return 0;
+}
+"""
+
+
+def test_a_return_address_into_malloc_does_not_count_where_a_thread_waits_for_events(
+    compiler: Compiler,
+) -> None:
+    program = compiler.program(WAITS.replace("WAIT;", "poll(0, 0, -1);"))
+    with running(program) as target, borrowed(target, 2) as thread:
+        outcome = thread.run([Call(target.function("abs"), (-7,))], timeout=5)
+        assert isinstance(outcome, Returned)
+        assert outcome.results[0] == 7
+
+
+@pytest.mark.parametrize(("wait", "words"), [("poll(0, 0, -1)", ("handler",)), ("sleep(99)", ())])
+def test_it_counts_in_a_signal_handler_and_where_an_allocator_could_wait(
+    compiler: Compiler, wait: str, words: tuple[str, ...]
+) -> None:
+    program = compiler.program(WAITS.replace("WAIT;", f"{wait};"))
+    with (
+        running(program, *words) as target,
+        pytest.raises(NoSafeThread, match="called from the loader or malloc"),
+        borrowed(target, 0.3),
+    ):
+        pass

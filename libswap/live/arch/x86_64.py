@@ -114,6 +114,28 @@ class SystemCalls:
     EXECVEAT = 322
 
 
+WAITS_FOR_EVENTS: Final = frozenset(
+    {
+        7,  # poll
+        271,  # ppoll
+        232,  # epoll_wait
+        281,  # epoll_pwait
+        441,  # epoll_pwait2
+        43,  # accept
+        288,  # accept4
+        45,  # recvfrom
+        47,  # recvmsg
+        299,  # recvmmsg
+        34,  # pause
+        130,  # rt_sigsuspend
+        128,  # rt_sigtimedwait
+        61,  # wait4
+        247,  # waitid
+    }
+)
+"""System calls that no allocator makes. They ask for memory, read settings, and wait for locks by
+futex, nanosleep or sched_yield."""
+
 # What signal(7) lists under "Interruption of system calls and library functions by stop signals",
 # and what the kernel's source shows to give plain EINTR for any wakeup. None of them has done
 # anything by then, so that it can start again. close(2) must never stand here.
