@@ -255,6 +255,25 @@ class RemoteCallRefused(LibswapError):
 
 
 @dataclass(eq=False)
+class ScratchTaken(LibswapError):
+    """A process unmapped the memory in which its borrowed thread worked."""
+
+    exit_code: ClassVar[int] = 69
+    pid: int
+
+    @property
+    def message(self) -> str:
+        return f"process {self.pid} unmapped the memory in which a thread of it worked for libswap"
+
+    @property
+    def hint(self) -> str:
+        return (
+            "Its code was not changed. It does so to memory that it does not know; restart it to"
+            " have it use the new library."
+        )
+
+
+@dataclass(eq=False)
 class CommitBlocked(LibswapError):
     """Some thread was inside of the code to be changed at every moment that was tried."""
 

@@ -12,14 +12,19 @@ import errno
 import signal
 import struct
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Final, NoReturn, Self, TypeAlias
 
-from libswap.errors.live import RemoteCallRefused
-from libswap.errors.process import ProcessGone, ProcessReplaced, ThreadUnstoppable
+from libswap.errors.live import RemoteCallRefused, ScratchTaken
+from libswap.errors.process import (
+    MemoryUnreachable,
+    ProcessGone,
+    ProcessReplaced,
+    ThreadUnstoppable,
+)
 from libswap.linux import ptrace
 from libswap.linux.memory import ProcessMemory, Range
 from libswap.live import scratch, stops
@@ -54,7 +59,6 @@ _TO_COME_HOME: Final = 2.0
 _SYSCALL_LENGTH: Final = 2
 _MOST_FAILURES: Final = 4
 """Of one run: the call's own, one more on the way home, and none that repeats for ever."""
-_TAKEN_AWAY: Final = "it takes away the memory that this is done in"
 _SI_TKILL: Final = -6
 
 _Failure: TypeAlias = Crashed | LeftProcess | Hung
@@ -123,10 +127,12 @@ class Borrowed:
         Raises:
             Disturbed: a signal came first; try another time.
             RemoteCallRefused: the target may not have that memory.
+            ScratchTaken: it had it, and unmapped it.
             ThreadGone: it ended.
         """
         try:
-            self._enter()
+            with self._insisting():
+                self._enter()
         except ProcessLookupError:
             self._lost = True
             raise ThreadGone from None
@@ -156,11 +162,13 @@ class Borrowed:
 
         Raises:
             ProcessGone: the target ended meanwhile.
+            ScratchTaken: it unmapped the memory in which this is done.
             ThreadUnstoppable: given up, and the thread hangs in the kernel: it comes home by
                 itself when that is over.
         """
         try:
-            return self._run(program, time.monotonic() + timeout, read_strings)
+            with self._insisting():
+                return self._run(program, time.monotonic() + timeout, read_strings)
         except (ThreadGone, ProcessLookupError):
             self._lost = True
             raise ProcessGone(self.thread.pid) from None
@@ -269,7 +277,7 @@ class Borrowed:
             if failure is not None:
                 failures += 1
                 if failures > _MOST_FAILURES:
-                    raise RemoteCallRefused(self.thread.pid, "what it is asked to", _TAKEN_AWAY)
+                    raise ScratchTaken(self.thread.pid)
                 first = first or failure
                 deadline = time.monotonic() + _TO_COME_HOME
                 self._send(self._registers().at(self._place.epilogue))
@@ -323,6 +331,17 @@ class Borrowed:
         if self._scratch is None:
             raise AssertionError("a borrowed thread runs only inside of `with`")
         return self._scratch
+
+    @contextmanager
+    def _insisting(self) -> Iterator[None]:
+        """Call it by its name where the scratch memory is not there any more."""
+        try:
+            yield
+        except MemoryUnreachable as error:
+            place = self._scratch
+            if place is None or error.address not in Range(place.start, place.start + place.size):
+                raise
+            raise ScratchTaken(self.thread.pid) from None
 
     # The way home
 

@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from libswap.errors.live import ScratchTaken
 from libswap.live.calls import Call, Crashed, Hung, LeftProcess, Outcome, Returned
 from support.compiler import Compiler
 from support.target import RTLD_NOW, Target, borrowed, running
@@ -72,3 +73,16 @@ def test_afterwards_other_threads_can_still_load_libraries(
             target.say("report")
             _, loads, faults = map(int, target.line().split())
         assert faults == 0
+
+
+def test_scratch_memory_that_the_target_unmaps_is_called_so_and_the_target_lives(
+    compiler: Compiler,
+) -> None:
+    with running(compiler.program("live/sleeps.c")) as target:
+        with borrowed(target) as thread:
+            place = thread._place
+            unmap = [Call(target.function("munmap"), (place.start, place.size))]
+            for _ in range(2):  # the call loses its own way home, then there is nowhere to write
+                with pytest.raises(ScratchTaken):
+                    thread.run(unmap, timeout=0.5)
+        assert lives(target)
