@@ -6,7 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 # An installed libswap has its bytecode; compiling it in every run would take most of the time.
 _ENVIRONMENT: Final = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
@@ -25,6 +25,15 @@ class Done:
     code: int
     document: dict[str, Any]
     said: str
+
+    @classmethod
+    def of(cls, process: subprocess.Popen[str], said: str) -> Self:
+        """What a run that has ended printed."""
+        try:
+            document = json.loads(said)
+        except json.JSONDecodeError:
+            document = {}
+        return cls(process.returncode, document, said)
 
     def __str__(self) -> str:
         return f"exit code {self.code}\n{self.said}"
@@ -47,8 +56,10 @@ class Libswap:
     def words(self, *words: object) -> list[str]:
         """The whole command line."""
         enter = ["nsenter", f"--target={self.inside}", "--mount", "--"] if self.inside else []
-        run = [sys.executable, "-m", "libswap", *map(str, words)]
-        return [*enter, *run, "--json", "--state-dir", str(self.state)]
+        run = [sys.executable, "-m", "libswap", *map(str, words), "--json"]
+        # What patches need to know is in the processes.
+        place = [] if words[0] == "patch" else ["--state-dir", str(self.state)]
+        return [*enter, *run, *place]
 
     def move(self, new: Path, library: Path, *options: object) -> Done:
         """Install and move all processes that use it."""
@@ -76,8 +87,4 @@ class Libswap:
                 process.kill()
                 said, _ = process.communicate()
                 raise AssertionError(f"libswap {words} did not end: {said}") from None
-        try:
-            document = json.loads(said)
-        except json.JSONDecodeError:
-            document = {}
-        return Done(process.returncode, document, said)
+        return Done.of(process, said)

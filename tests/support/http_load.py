@@ -49,6 +49,8 @@ class Load:
         patience: seconds without a byte after which a request has failed.
         per_connection: how many requests go over one connection (0: the server ends it).
         compressed: whether gzip is asked for, and must come.
+        keep: how many answers are remembered at least; 0 for all.
+        pause: seconds between two requests of a client.
     """
 
     port: int
@@ -59,7 +61,11 @@ class Load:
     per_connection: int = 0
     patience: float = 20.0
     compressed: bool = True
+    keep: int = 0
+    pause: float = 0.0
     answers: list[Answer] = field(default_factory=list)
+    forgotten: int = 0
+    slowest: float = 0.0
     failures: Counter[str] = field(default_factory=Counter)
     _over: threading.Event = field(default_factory=threading.Event)
     _fresh: threading.Condition = field(default_factory=threading.Condition)
@@ -92,12 +98,12 @@ class Load:
         now, deadline = time.monotonic(), time.monotonic() + _UNTIL_THEY_COME
         found: list[Answer] = []
         with self._fresh:
-            seen = len(self.answers)
+            seen = self.total
             while len(found) < count:
                 if not self._fresh.wait(deadline - time.monotonic()):
                     raise TimeoutError(f"only {len(found)} answers: {self}")
-                fresh = self.answers[seen:]
-                seen += len(fresh)
+                fresh = self.answers[max(seen - self.forgotten, 0) :]
+                seen = self.total
                 found += [a for a in fresh if a.begun >= now and wanted(a)]
         return found
 
@@ -111,9 +117,9 @@ class Load:
         return Counter(a.mark for a in self.answers if a.ended <= moment)
 
     @property
-    def slowest(self) -> float:
-        """Seconds that the slowest answer took."""
-        return max((a.ended - a.begun for a in self.answers), default=0.0)
+    def total(self) -> int:
+        """How many answers were right."""
+        return self.forgotten + len(self.answers)
 
     def finish(self) -> None:
         """Wait until every client has sent all its requests."""
@@ -124,7 +130,7 @@ class Load:
         marks = dict(Counter(a.mark for a in self.answers))
         wrong = dict(self.failures) or "none"
         return (
-            f"{len(self.answers)} right answers, byte 9 {marks}, slowest"
+            f"{self.total} right answers, byte 9 {marks}, slowest"
             f" {self.slowest * 1000:.1f} ms, failures: {wrong}"
         )
 
@@ -148,17 +154,23 @@ class Load:
                 if self.failures.total() >= _TOO_MANY:
                     return
             else:
-                with self._fresh:
-                    self.answers.append(answer)
-                    self._fresh.notify_all()
+                self._note(answer)
+            if self.pause:
+                self._over.wait(self.pause)
             if connection and self.per_connection and (asked + 1) % self.per_connection == 0:
                 connection.close()
                 connection = None
         if connection is not None:
             connection.close()
 
-    def _connection(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.patience)
+    def _note(self, answer: Answer) -> None:
+        with self._fresh:
+            self.answers.append(answer)
+            self.slowest = max(self.slowest, answer.ended - answer.begun)
+            if self.keep and len(self.answers) >= 2 * self.keep:
+                del self.answers[: self.keep]
+                self.forgotten += self.keep
+            self._fresh.notify_all()
 
     def _count(self, failure: str) -> None:
         with self._fresh:

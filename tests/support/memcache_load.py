@@ -22,12 +22,14 @@ class MemcacheLoad:
         clients: how many connections ask at once; each has keys of its own.
         bound: seconds after which the clients stop by themselves.
         requests: how many pairs of set and get a client sends at most.
+        pause: seconds between two such pairs.
     """
 
     port: int
     clients: int = 10
     bound: float = 60.0
     requests: int = 1_000_000
+    pause: float = 0.0
     answered: int = 0
     slowest: float = 0.0
     failures: Counter[str] = field(default_factory=Counter)
@@ -100,6 +102,8 @@ class MemcacheLoad:
                     self.answered += 2
                     self.slowest = max(self.slowest, time.monotonic() - begun)
                     self._fresh.notify_all()
+            if self.pause:
+                self._over.wait(self.pause)
         if dialogue:
             dialogue.close()
 
