@@ -1,0 +1,270 @@
+"""What is done to the servers: each class is one person who does one thing again and again."""
+
+import random
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from support.builds import Build
+from support.http_load import Load
+from support.memcache_load import MemcacheLoad, told_by
+from support.servers import Server, put
+from tests.soak.operator import Operator
+from tests.soak.quotes import Quotes
+
+_PATIENCE: Final = 60.0
+
+
+class Deed(Protocol):
+    """One thing that is done again and again.
+
+    Attributes:
+        every: seconds from one beginning to the next, if it does not take longer.
+    """
+
+    every: float
+
+    def turn(self) -> None:
+        """Do it once."""
+
+    def end(self) -> None:
+        """Leave everything in order."""
+
+
+@dataclass(slots=True)
+class Swaps:
+    """Moves a web server among builds of one library, and sometimes back."""
+
+    operator: Operator
+    server: Server
+    load: Load
+    library: Path
+    builds: list[Build]
+    every: float = 1.0
+    _forward: bool = False
+    _last: int | str = ""
+
+    def turn(self) -> None:
+        chance = self.operator.chance
+        if self._forward and chance.random() < 0.2:
+            self._revert()
+            return
+        before = self._installed()
+        new = chance.choice([b for b in self.builds if b is not before])
+        if chance.random() < 0.3:
+            self.operator.risk("install", new.path, self.library, "--yes", "--force")
+        else:
+            put(new.path, self.library)
+        unload = ("--unload",) if chance.random() < 0.2 else ()
+        moved = self.operator.risk("live", self.library, "--wait=30", *unload)
+        if moved is None:
+            self.operator.must("live", self.library, "--wait=30")
+        now = self._installed()
+        self._only(now)
+        self._forward = bool(moved) and not unload and now is new
+        self._last = before.mark
+        self.operator.figures.count("live swaps of nginx under zlib")
+
+    def end(self) -> None:
+        self.operator.must("live", self.library, "--wait=30")
+        self._only(self._installed())
+
+    def _revert(self) -> None:
+        self._forward = False
+        if self.operator.risk("revert", *self.server.pids) is not None:
+            moment = time.monotonic()
+            self.load.more(5)
+            assert self.load.begun_since(moment).keys() == {self._last}, self.load
+            self.operator.figures.count("reverts of nginx")
+
+    def _installed(self) -> Build:
+        data = self.library.read_bytes()
+        (found,) = (b for b in self.builds if b.path.read_bytes() == data)
+        return found
+
+    def _only(self, build: Build) -> None:
+        moment = time.monotonic()
+        self.load.more(5)
+        assert self.load.begun_since(moment).keys() == {build.mark}, f"{build}: {self.load}"
+        assert not self.load.failures, self.load
+
+
+@dataclass(slots=True)
+class LoopSwaps:
+    """Moves memcached, whose threads never leave libevent's loop."""
+
+    operator: Operator
+    server: Server
+    load: MemcacheLoad
+    library: Path
+    builds: list[Build]
+    every: float = 3.0
+    _turn: int = 0
+
+    def turn(self) -> None:
+        self._turn += 1
+        put(self.builds[self._turn % 2].path, self.library)
+        # Not known is only whether filters of bufferevents survive, and memcached has none.
+        words = ("live", self.library, "--relaxed", "--wait=30", "--accept-unknown")
+        if self.operator.risk(*words) is None:
+            self.operator.must(*words)
+        self.end()
+        self.operator.figures.count("live swaps of memcached under libevent")
+
+    def end(self) -> None:
+        assert told_by(self.server.port, "libevent") == self.builds[self._turn % 2].mark
+        self.load.more(20)
+        assert not self.load.failures, self.load
+
+
+@dataclass(slots=True)
+class Patches:
+    """Replaces two functions of a running program, replaces the replacements, takes them back."""
+
+    operator: Operator
+    server: Server
+    load: Quotes
+    patches: dict[str, Path]
+    every: float = 1.0
+    _now: str = ""
+
+    def turn(self) -> None:
+        names = [name for name in ("", *self.patches) if name != self._now]
+        self._become(self.operator.chance.choice(names))
+
+    def end(self) -> None:
+        if self._now:
+            self._become("")
+        self.operator.must("patch", "verify", self.server.process.pid)
+
+    def _become(self, wanted: str) -> None:
+        pid = self.server.process.pid
+        if wanted:
+            words = ("patch", "apply", self.patches[wanted], f"--pid={pid}", "--replace")
+        else:
+            words = ("patch", "revert", pid)
+        if self.operator.risk(*words, "--wait=30") is None:
+            self.operator.must("status", "--settle", pid)
+            wanted = self._told()
+        moment = time.monotonic()
+        self.load.more(10)
+        assert self.load.since(moment) == {wanted}, f"{wanted}: {self.load}"
+        assert not self.load.failures, self.load
+        self._now = wanted
+        self.operator.figures.count("patches applied" if wanted else "patches taken back")
+
+    def _told(self) -> str:
+        """Which patch is in force."""
+        moment = time.monotonic()
+        self.load.more(10)
+        (name,) = self.load.since(moment)
+        return name
+
+
+@dataclass(slots=True)
+class Deployments:
+    """Drops libraries into a directory whose watcher moves a second web server, and kills it."""
+
+    operator: Operator
+    server: Server
+    load: Load
+    root: Path
+    builds: list[Build]
+    every: float = 1.0
+    _turn: int = 0
+    _watcher: "subprocess.Popen[bytes] | None" = None
+    _chance: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._chance = self.operator.chance
+        (self.root / "drop").mkdir()
+        (self.root / "watch.toml").write_text(
+            f'rescan = 10.0\n[[drop]]\ndirectory = "{self.root}/drop"\nto = "{self.root}/lib"\n'
+            'policy = "live"\naccept = "any"\nsettle = 0.05\nsettle_unseen = 0.05\ngather = 0.0\n'
+            "[drop.limits]\nkeep_files = 10\nfailures = 0\n"
+        )
+
+    def turn(self) -> None:
+        if self._watcher is None:
+            self._start()
+        if self._chance.random() < 0.2:
+            self._drop("junk.so", b"no library")
+            self.operator.figures.count("files dropped that are no libraries")
+        self._turn += 1
+        build = self.builds[self._turn % len(self.builds)]
+        self._drop("libz.so.1", build.path.read_bytes())
+        if self._chance.random() < 0.15:
+            time.sleep(self._chance.uniform(0.0, 1.5))  # the moment is the test
+            self.kill_watcher()
+            self.operator.figures.count("watchers killed by SIGKILL")
+            self._start()
+        self._await(build)
+        self.operator.figures.count("deployments by the watcher")
+
+    def end(self) -> None:
+        if self._watcher is None:
+            return
+        self._watcher.terminate()
+        assert self._watcher.wait(_PATIENCE) == 0
+        told = self.operator.must("watch", "status")
+        assert told.document["result"]["current"] is None, told
+        assert not list((self.root / "drop").glob("*.so*"))
+
+    def _start(self) -> None:
+        words = self.operator.libswap.words("watch", "--config", self.root / "watch.toml")
+        with (self.root / "watch.log").open("wb") as log:
+            self._watcher = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            )
+
+    def kill_watcher(self) -> None:
+        """By SIGKILL, if there is one."""
+        if self._watcher is not None:
+            self._watcher.kill()
+            self._watcher.wait()
+
+    def _drop(self, name: str, data: bytes) -> None:
+        hidden = self.root / "drop" / f".{name}"
+        hidden.write_bytes(data)
+        hidden.rename(hidden.with_name(name))
+
+    def _await(self, build: Build) -> None:
+        """Until this build answers; from then on no other does."""
+        deadline = time.monotonic() + _PATIENCE
+        while {answer.mark for answer in self.load.more(5)} != {build.mark}:
+            said = (self.root / "watch.log").read_text()
+            assert time.monotonic() < deadline, f"{build} was not deployed: {self.load}\n{said}"
+            assert self._watcher is None or self._watcher.poll() is None, said
+        moment = time.monotonic()
+        self.load.more(5)
+        assert self.load.begun_since(moment).keys() == {build.mark}, f"{build}: {self.load}"
+        assert not self.load.failures, self.load
+
+
+@dataclass(slots=True)
+class Looks:
+    """Looks at everything from outside all the time, and cleans up."""
+
+    operator: Operator
+    pids: list[int]
+    libraries: list[Path]
+    every: float = 2.0
+    _turn: int = 0
+
+    def turn(self) -> None:
+        self._turn += 1
+        words: list[tuple[object, ...]] = [
+            ("status", *self.pids),
+            ("scan", *self.libraries),
+            ("history",),
+            ("recover",),
+            ("prune", "--yes"),
+            ("patch", "list"),
+            ("watch", "status"),
+        ]
+        self.operator.must(*words[self._turn % len(words)])
+
+    def end(self) -> None:
+        self.turn()

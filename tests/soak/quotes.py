@@ -1,0 +1,140 @@
+"""The server that is patched, and clients that verify every price it tells."""
+
+import socket
+import threading
+import time
+from collections import Counter
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
+
+from libswap.operations.patch_build import Request, build
+from support.compiler import Compiler
+from support.servers import Server, free_port, started
+
+PRICES: Final = {"": (3, 1), "one": (5, 2), "two": (7, 3)}
+"""What each patch makes of an item: so many times, and so much more."""
+_SOURCE: Final = """
+extern long served;
+{before}
+long price(long item) {{ return {price}; }}
+long number(void) {{ return __atomic_add_fetch(&served, 1, __ATOMIC_RELAXED); }}
+"""
+_PATIENCE: Final = 20.0
+_TOO_MANY: Final = 1000
+
+
+def quoter(compiler: Compiler, work: Path) -> AbstractContextManager[Server]:
+    """fixtures/soak/quoter.c on a free port of the loopback."""
+    program, port = program_of(compiler), free_port()
+    return started([program, port], port, work / "quoter.log", work)
+
+
+def program_of(compiler: Compiler) -> Path:
+    """The server as a file: what patches are for."""
+    return compiler.program("soak/quoter.c", "-O2", "-g", "-pthread")
+
+
+def patches(compiler: Compiler, work: Path) -> dict[str, Path]:
+    """A patch file for each price; the second asks the function that it replaces."""
+    sources = {
+        "one": _SOURCE.format(before="", price="5 * item + 2"),
+        "two": _SOURCE.format(
+            before="extern long libswap_original_price(long);",
+            price="4 * item + 2 + libswap_original_price(item)",
+        ),
+    }
+    made = {}
+    for name, text in sources.items():
+        source, made[name] = work / f"{name}.c", work / f"{name}.lsp"
+        source.write_text(text)
+        build(Request([source], program_of(compiler), made[name]))
+    return made
+
+
+@dataclass(slots=True)
+class Quotes:
+    """Connections that ask for prices.
+
+    Attributes:
+        port: of a quoter on the loopback.
+        clients: how many connections ask at once.
+        pause: seconds between two requests of a client.
+        answered: right answers.
+        failures: what went wrong, how often.
+        latest: patch → when the newest request was sent that was answered with its price.
+    """
+
+    port: int
+    clients: int = 2
+    pause: float = 0.0
+    answered: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    latest: dict[str, float] = field(default_factory=dict)
+    _over: threading.Event = field(default_factory=threading.Event)
+    _fresh: threading.Condition = field(default_factory=threading.Condition)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        self._threads = [
+            threading.Thread(target=self._ask, args=(n,), daemon=True) for n in range(self.clients)
+        ]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(_PATIENCE + 5)
+        assert not any(thread.is_alive() for thread in self._threads), "a client hangs"
+
+    def more(self, count: int) -> None:
+        """Wait until `count` more requests have been answered rightly."""
+        wanted, deadline = self.answered + count, time.monotonic() + 3 * _PATIENCE
+        with self._fresh:
+            while self.answered < wanted:
+                if not self._fresh.wait(deadline - time.monotonic()):
+                    raise TimeoutError(f"no more answers: {self}")
+
+    def since(self, moment: float) -> set[str]:
+        """Whose prices were told to requests that were sent after `moment`."""
+        with self._fresh:
+            return {name for name, begun in self.latest.items() if begun >= moment}
+
+    def __str__(self) -> str:
+        return f"{self.answered} right answers, failures: {dict(self.failures) or 'none'}"
+
+    def _ask(self, number: int) -> None:
+        while not self._over.is_set() and self.failures.total() < _TOO_MANY:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), _PATIENCE) as connection:
+                    self._converse(connection, number)
+            except (OSError, ValueError, AssertionError) as error:
+                with self._fresh:
+                    self.failures[f"{type(error).__name__}: {error}"[:200]] += 1
+
+    def _converse(self, connection: socket.socket, item: int) -> None:
+        stream, last = connection.makefile("rw"), 0
+        while not self._over.is_set():
+            item = (item + 7919) % 1_000_003
+            begun = time.monotonic()
+            stream.write(f"{item}\n")
+            stream.flush()
+            price, number = map(int, stream.readline().split())
+            name = _who_says(item, price)
+            assert number > last, f"{number} after {last}: what the function counted is lost"
+            last = number
+            with self._fresh:
+                self.answered += 1
+                self.latest[name] = max(begun, self.latest.get(name, 0.0))
+                self._fresh.notify_all()
+            self._over.wait(self.pause)
+
+
+def _who_says(item: int, price: int) -> str:
+    for name, (times, more) in PRICES.items():
+        if price == times * item + more:
+            return name
+    raise AssertionError(f"nobody says {price} for {item}")
