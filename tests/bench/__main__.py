@@ -8,20 +8,20 @@ import re
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Final
 
+from tests.bench.plot import draw
+from tests.bench.record import chapters, record
 from tests.bench.section import Section
 
-HERE = Path(__file__).parent
-FILE = HERE.parents[1] / "docs" / "benchmarks.md"
-FRAME = {"__init__", "__main__", "section"}
-BLOCK = re.compile(r"^<!-- bench (\w+) -->\n(.*?)(?=^<!-- bench |\Z)", re.MULTILINE | re.DOTALL)
-HEAD = """\
-# Benchmarks
-
-Written by `make bench` (`python -m tests.bench NAME… --write` renews one chapter); every table was
-measured in one run, its rows in turn. Ratios are to the first row of a table: below 1 is faster.
-
-"""
+HERE: Final = Path(__file__).parent
+FRAME: Final = {"__init__", "__main__", "section", "record", "plot"}
+MINUTES: Final = {
+    "calls": 1, "check": 1, "drain": 1, "install": 2, "live_growth": 6, "live_servers": 3,
+    "live_stop": 1, "patch_build": 1, "patch_stop": 1, "scan": 4, "startup": 1, "survival": 20,
+    "watch": 1,
+}  # fmt: skip
+"""About how long each takes on two processors; what is not listed has not been tried."""
 
 
 def main() -> int:
@@ -29,18 +29,38 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(names)}")
     parser.add_argument("--write", action="store_true", help="record them in docs/benchmarks.md")
+    parser.add_argument("--draw", action="store_true", help="draw what is recorded, run nothing")
+    parser.add_argument("--list", action="store_true", help="say what each takes, run nothing")
     asked = parser.parse_args()
     if unknown := set(asked.names) - set(names):
         parser.error(f"no such bench: {', '.join(sorted(unknown))}")
+    if asked.list:
+        sys.stdout.writelines(_told(name) for name in names)
+    elif asked.draw:
+        for name in asked.names or chapters():
+            draw(name)
+    else:
+        for name in asked.names or names:
+            _run(name, write=asked.write)
+    return 0
+
+
+def _run(name: str, *, write: bool) -> None:
     # Commands are measured as they are installed, compiled; the round that warms up does it here.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    for name in asked.names or names:
-        text = chapter(name, import_module(f"tests.bench.{name}").run())
-        sys.stdout.write(text)
-        sys.stdout.flush()
-        if asked.write:
-            record(name, text)
-    return 0
+    sys.stderr.write(_told(name))
+    text = chapter(name, import_module(f"tests.bench.{name}").run())
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    if write:
+        record(name, text)
+        draw(name)
+
+
+def _told(name: str) -> str:
+    """A bench, about how long it takes, and what it measures."""
+    about = (import_module(f"tests.bench.{name}").__doc__ or "").splitlines()[0]
+    return f"{name:13} {MINUTES.get(name, '?'):>3} min  {about}\n"
 
 
 def chapter(name: str, sections: tuple[Section, ...]) -> str:
@@ -58,14 +78,6 @@ def machine() -> str:
         f"{len(os.sched_getaffinity(0))} × {cpu[1] if cpu else platform.machine()}, "
         f"Linux {platform.release()}, {system}, Python {platform.python_version()}"
     )
-
-
-def record(name: str, text: str) -> None:
-    """Replace this chapter of the file and leave the others as they are."""
-    old = FILE.read_text() if FILE.exists() else ""
-    chapters = {**dict(BLOCK.findall(old)), name: text}
-    body = "".join(f"<!-- bench {key} -->\n{chapters[key]}" for key in sorted(chapters))
-    FILE.write_text(HEAD + body)
 
 
 if __name__ == "__main__":

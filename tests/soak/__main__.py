@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from support.debian import Unavailable
-from tests.bench.__main__ import machine, record
+from tests.bench.__main__ import machine
+from tests.bench.record import record
 from tests.soak.figures import chapter
 from tests.soak.scene import run, scene
 
