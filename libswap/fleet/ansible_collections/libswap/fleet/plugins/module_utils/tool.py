@@ -80,6 +80,10 @@ def _tool(module):
     given, wanted = module.params["tool"], module.params["tool_sha256"]
     if not given or not wanted:
         module.fail_json(msg="the action plugin of libswap.fleet did not bring an archive")
+    directory = module.params["tool_dir"]
+    kept = os.path.join(directory, wanted + ".pyz")
+    if given == kept:
+        _require_own(module, directory)
     try:
         with open(given, "rb") as file:
             data = file.read()
@@ -87,8 +91,6 @@ def _tool(module):
         module.fail_json(msg="cannot read the libswap archive: " + str(error))
     if hashlib.sha256(data).hexdigest() != wanted:
         module.fail_json(msg="the libswap archive on the machine is not the one that was sent")
-    directory = module.params["tool_dir"]
-    kept = os.path.join(directory, wanted + ".pyz")
     if not module.params["keep_tool"]:
         return given
     if given != kept:

@@ -78,7 +78,7 @@ class Carrier(ActionBase):
 
     def _digests(self, *paths):
         """The SHA-256 of files on the machine, "" for what cannot be read, in one round trip."""
-        one = "sha256sum < {0} 2>/dev/null || echo -"
+        one = "test -f {0} && sha256sum < {0} 2>/dev/null || echo -"  # a pipe would never end
         line = "; ".join(one.format(shlex.quote(path or "/")) for path in paths)
         said = self._low_level_execute_command(line).get("stdout_lines", [])
         found = [word.split()[0] if word.split() else "" for word in said]
