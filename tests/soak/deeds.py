@@ -43,15 +43,20 @@ class Swaps:
     library: Path
     builds: list[Build]
     every: float = 1.0
-    _forward: bool = False
-    _last: int | str = ""
+    _running: Build = field(init=False)
+    _back: Build | None = None
+
+    def __post_init__(self) -> None:
+        self._running = self._installed()
 
     def turn(self) -> None:
-        chance = self.operator.chance
-        if self._forward and chance.random() < 0.2:
-            self._revert()
-            return
-        before = self._installed()
+        if self._back is not None and self.operator.chance.random() < 0.2:
+            self._revert(self._back)
+        else:
+            self._swap()
+
+    def _swap(self) -> None:
+        chance, before = self.operator.chance, self._installed()
         new = chance.choice([b for b in self.builds if b is not before])
         if chance.random() < 0.3:
             self.operator.risk("install", new.path, self.library, "--yes", "--force")
@@ -59,24 +64,26 @@ class Swaps:
             put(new.path, self.library)
         unload = ("--unload",) if chance.random() < 0.2 else ()
         moved = self.operator.risk("live", self.library, "--wait=30", *unload)
-        if moved is None:
-            self.operator.must("live", self.library, "--wait=30")
-        now = self._installed()
-        self._only(now)
-        self._forward = bool(moved) and not unload and now is new
-        self._last = before.mark
+        now = self._follow() if moved is None else self._only(self._installed())
+        can_go_back = moved is not None and not unload and now is not self._running
+        self._back = self._running if can_go_back else None
+        self._running = now
         self.operator.figures.count("live swaps of nginx under zlib")
 
     def end(self) -> None:
-        self.operator.must("live", self.library, "--wait=30")
-        self._only(self._installed())
+        self._follow()
 
-    def _revert(self) -> None:
-        self._forward = False
-        if self.operator.risk("revert", *self.server.pids) is not None:
-            moment = time.monotonic()
-            self.load.more(5)
-            assert self.load.begun_since(moment).keys() == {self._last}, self.load
+    def _follow(self) -> Build:
+        """All processes run what is installed."""
+        self.operator.must("live", self.library, "--wait=30")
+        return self._only(self._installed())
+
+    def _revert(self, before: Build) -> None:
+        self._back = None
+        if self.operator.risk("revert", *self.server.pids) is None:
+            self._running = self._follow()
+        else:
+            self._running = self._only(before)
             self.operator.figures.count("reverts of nginx")
 
     def _installed(self) -> Build:
@@ -84,11 +91,13 @@ class Swaps:
         (found,) = (b for b in self.builds if b.path.read_bytes() == data)
         return found
 
-    def _only(self, build: Build) -> None:
+    def _only(self, build: Build) -> Build:
+        """From now on no other build answers."""
         moment = time.monotonic()
         self.load.more(5)
         assert self.load.begun_since(moment).keys() == {build.mark}, f"{build}: {self.load}"
         assert not self.load.failures, self.load
+        return build
 
 
 @dataclass(slots=True)
