@@ -49,3 +49,14 @@ def test_every_page_is_reached_from_the_index() -> None:
             ]
     lost = set(docs.rglob("*.md")) - reached
     assert not lost, "docs/index.md must lead to them"
+
+
+def test_every_test_that_a_page_names_exists() -> None:
+    root = Path(__file__).parents[1]
+    tests = "".join(file.read_text() for file in (root / "tests").rglob("test_*.py"))
+    known = set(re.findall(r"^def (test_\w+)", tests, re.MULTILINE))
+    for page in (root / "docs").rglob("*.md"):
+        text = page.read_text()
+        assert set(re.findall(r"`(test_\w+)`", text)) <= known, page
+        for path in re.findall(r"`(tests/[\w/]+\.py)`", text):
+            assert (root / path).exists(), page

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[2]
 HEAD = """# Hard situations
 
 What a live swap and a function patch do in each, as tests show it on compiled programs that run.
-An empty field means that no test says it. This page is made from the `scenario` markers of the
-tests by `make docs`.
+For a drop directory and a fleet it is what the watcher, or a machine, does. An empty field means
+that no test says it. This page is made from the `scenario` markers of the tests by `make docs`.
 
 | group | situation | live swap | function patch | shown by |
 |---|---|---|---|---|

@@ -45,6 +45,8 @@ def many(file: ZipFile) -> None:
         file.writestr(ZipInfo(f"native/iced_x86/{number}"), b"")
 
 
+@pytest.mark.scenario("fleet", ("an archive with links, ways out of it, a bomb",),
+                      live="refused: InvalidArchive; nothing is unpacked")  # fmt: skip
 @pytest.mark.parametrize(
     "add",
     [
@@ -95,6 +97,7 @@ def tool(**params: Any) -> str:
     return str(loaded._tool(module))
 
 
+@pytest.mark.scenario("fleet", ("an archive with other bytes than were sent",), live="not run")
 def test_other_bytes_than_those_that_were_sent_are_not_run(tmp_path: Path) -> None:
     place = tmp_path / "tool"
     place.mkdir(mode=0o700)
@@ -105,6 +108,8 @@ def test_other_bytes_than_those_that_were_sent_are_not_run(tmp_path: Path) -> No
         tool(tool=str(kept), tool_sha256=wanted, tool_dir=str(place))
 
 
+@pytest.mark.scenario("fleet", ("a directory of archives that others can write to",),
+                      live="not read, nothing of it run")  # fmt: skip
 @pytest.mark.parametrize("hostile", ["pipe", "link"])
 def test_a_directory_where_others_can_put_files_is_refused_unopened(
     tmp_path: Path, hostile: str

@@ -10,6 +10,7 @@ import pytest
 
 from libswap.errors.install import LockHeld
 from libswap.errors.watch import UntrustedDrop
+from libswap.linux import files
 from libswap.operations import ledger
 from libswap.operations.deployments import Outcome
 from libswap.watch import entry
@@ -102,6 +103,11 @@ def test_nothing_that_was_set_aside_is_ever_overwritten(drop: Drop) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.scenario(
+    "drop directory",
+    ("links, pipes, sockets, directories, hard links",),
+    live="refused unopened: DropRefused",
+)
 def test_links_fifos_sockets_directories_and_hard_links_are_refused_unopened(drop: Drop) -> None:
     (drop.box / "link.so").symlink_to(drop.lib / "libx.so.1.1")
     os.mkfifo(drop.box / "fifo.so")
@@ -121,12 +127,45 @@ def test_links_fifos_sockets_directories_and_hard_links_are_refused_unopened(dro
     assert drop.operations() == []
 
 
+@pytest.mark.scenario("drop directory", ("a device",), live="refused unopened: DropRefused")
 @pytest.mark.root
 def test_a_device_is_refused_unopened(drop: Drop) -> None:
     os.mknod(drop.box / "tty.so", 0o20600, os.makedev(5, 0))
     assert "device" in drop.one().reason
 
 
+@pytest.mark.scenario("drop directory", ("a file that becomes another as it is taken",),
+                      live="not taken; looked at again")  # fmt: skip
+@pytest.mark.parametrize("trick", ["rewritten", "a link", "another", "gone"])
+def test_a_file_that_becomes_another_while_it_is_taken_is_not_deployed(
+    drop: Drop, monkeypatch: pytest.MonkeyPatch, trick: str
+) -> None:
+    path, copy = drop.put("libx.so.1.2"), files.copy
+    secret = drop.root / "secret"
+    secret.write_bytes(drop.bytes_of(3))
+
+    def copying(source: int, target: int, size: int, name: str) -> None:
+        monkeypatch.setattr(files, "copy", copy)
+        copy(source, target, size, name)
+        if trick == "rewritten":
+            path.write_bytes(b"j" * size)
+            return
+        path.unlink()
+        if trick == "a link":
+            path.symlink_to(secret)
+        elif trick == "another":
+            path.write_bytes(b"junk")
+
+    monkeypatch.setattr(files, "copy", copying)
+    assert [e.outcome for e in drop.once().ended] in ([], [Outcome.REJECTED])
+    assert (drop.runs(), drop.operations()) == (1, [])
+    drop.put("libx.so.1.2")
+    drop.once()
+    assert drop.runs() == 2
+
+
+@pytest.mark.scenario("drop directory", ("a file that others could have written",),
+                      live="refused, unless a signature speaks for it")  # fmt: skip
 @pytest.mark.root
 def test_a_file_that_others_could_have_written_is_refused(drop: Drop) -> None:
     os.chown(drop.put("libx.so.1.2"), 12345, 12345)
@@ -136,6 +175,9 @@ def test_a_file_that_others_could_have_written_is_refused(drop: Drop) -> None:
     assert drop.runs() == 1
 
 
+@pytest.mark.scenario(
+    "drop directory", ("others can write to it or above it",), live="refused: UntrustedDrop"
+)
 @pytest.mark.root
 def test_a_directory_that_others_can_write_to_is_not_watched(drop: Drop) -> None:
     drop.box.chmod(0o777)
@@ -201,6 +243,11 @@ def test_files_with_a_manifest_are_one_transaction(drop: Drop) -> None:
     assert drop.aside("deployed") == ["libx.so.1.2", "liby.so", "release.manifest"]
 
 
+@pytest.mark.scenario(
+    "drop directory",
+    ("a manifest with digests of other files",),
+    live="all of its files are refused",
+)
 def test_a_manifest_whose_files_are_others_takes_all_of_them_down(drop: Drop) -> None:
     wrong = hashlib.sha256(b"something else").hexdigest()
     drop.put("libx.so.1.2")
@@ -223,12 +270,18 @@ def test_a_manifest_whose_files_never_come_is_refused(drop: Drop) -> None:
     assert "not here after 0 seconds: libx.so.1.2" in drop.one().reason
 
 
+@pytest.mark.scenario(
+    "drop directory", ("a file larger than allowed",), live="refused: DropRefused"
+)
 def test_a_file_that_is_too_big_is_refused_without_being_copied(drop: Drop) -> None:
     drop.change(limits=Limits(file_bytes=100))
     drop.put("libx.so.1.2")
     assert "100 are allowed" in drop.one().reason
 
 
+@pytest.mark.scenario(
+    "drop directory", ("files that would fill the disk",), live="wait until there is room"
+)
 def test_a_disk_that_is_nearly_full_makes_everything_wait(drop: Drop) -> None:
     drop.change(limits=Limits(free_bytes=1 << 60))
     drop.put("libx.so.1.2")
@@ -272,6 +325,11 @@ def test_two_watchers_do_not_share_a_state_or_a_directory(drop: Drop) -> None:
     assert not ledger.tell(drop.settings).running
 
 
+@pytest.mark.scenario(
+    "drop directory",
+    ("names that are no text, or of 255 bytes",),
+    live="taken or refused like any other",
+)
 def test_a_name_that_is_no_text_and_a_long_one_are_refused_like_any_other(drop: Drop) -> None:
     for name in (b"\xff\xfe\n.so", b"l" * 255):
         with open(os.fsencode(drop.box) + b"/" + name, "wb") as file:  # noqa: PTH123
@@ -281,6 +339,7 @@ def test_a_name_that_is_no_text_and_a_long_one_are_refused_like_any_other(drop: 
     assert len(drop.aside("rejected")) == 4
 
 
+@pytest.mark.scenario("drop directory", ("a file that cannot be moved away",), live="deployed once")
 @pytest.mark.root
 def test_what_cannot_be_moved_away_is_not_taken_twice_and_stops_nothing(drop: Drop) -> None:
     path = drop.put("libx.so.1.2")

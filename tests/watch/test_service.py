@@ -101,6 +101,9 @@ def in_memory(compiler: Compiler) -> Iterator[Drop]:
         yield Drop(compiler, Path(work))
 
 
+@pytest.mark.scenario(
+    "drop directory", ("a thousand files at once",), live="each ends, deployed or refused"
+)
 def test_a_burst_of_a_thousand_files_is_all_there_in_the_end(in_memory: Drop) -> None:
     drop = in_memory
     with Running(drop, drop.toml("[drop.limits]\nkeep_files = 2000\n")) as watcher:
