@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import ProcessMemory, Range
-from libswap.live.stacks import Areas, Hit, live_stack
+from libswap.live.stacks import Areas, Hit, interrupted_stacks, live_stack
 from libswap.live.thread import Thread
 from libswap.process.maps import Mapping
 
@@ -62,8 +63,9 @@ class Watch:
         """The stopped threads that stand in the way; empty where it is safe.
 
         Every aligned word from the stack pointer to the end of the stack's mapping that points
-        into forbidden code counts. That can name a thread for a word left behind by an earlier
-        call, but it cannot miss a caller.
+        into forbidden code counts, on the stack in use and on those that signal handlers on it
+        have interrupted. That can name a thread for a word left behind by an earlier call, but it
+        cannot miss a caller.
 
         Args:
             threads: of the process, stopped.
@@ -76,17 +78,24 @@ class Watch:
         found = []
         for thread, stack in zip(threads, stacks, strict=True):
             data = contents.get(stack) if stack else None
-            found += self._of(thread, stack, data)
+            found += self._of(thread, stack, data, maps)
         return found
 
-    def _of(self, thread: Thread, stack: Range | None, data: bytes | None) -> list[Blocker]:
+    def _of(
+        self, thread: Thread, stack: Range | None, data: bytes | None, maps: Sequence[Mapping]
+    ) -> list[Blocker]:
         pc = thread.registers.rip
         area = self._areas.find(pc)
         if area:
             return [Blocker(thread.tid, self._names[area], pc, None)]
         if stack is None or data is None:
             return [Blocker(thread.tid, "", thread.registers.rsp, None)]
-        return [self._blocker(thread, hit) for hit in self._areas.hits(data, stack.start)[:1]]
+        others = interrupted_stacks(data, stack, maps)
+        contents = {stack: data, **_read_all(self._memory, others)}
+        if len(contents) <= len(others):
+            return [Blocker(thread.tid, "", thread.registers.rsp, None)]
+        hits = (hit for one, held in contents.items() for hit in self._areas.hits(held, one.start))
+        return [self._blocker(thread, hit) for hit in islice(hits, 1)]
 
     def _blocker(self, thread: Thread, hit: Hit) -> Blocker:
         return Blocker(thread.tid, self._names[hit.area], hit.value, hit.at)

@@ -16,6 +16,9 @@ _WORD: Final = struct.Struct("<Q")
 _HIGH_SHIFT: Final = 24
 _SEGMENTS: Final = struct.pack("<4H", 0x33, 0, 0, 0x2B)
 """cs, gs, fs and ss in the `struct sigcontext_64` of every signal frame of 64-bit code."""
+_STACK_POINTER: Final = -24
+"""Where rsp lies, from there."""
+_MOST_INTERRUPTED: Final = 4
 _MOST_HIGH_PARTS: Final = 64
 
 
@@ -75,8 +78,8 @@ def live_stack(stack_pointer: int, maps: Sequence[Mapping]) -> Range | None:
     """From the stack pointer to the end of the mapping that it lies in.
 
     That covers a thread's own stack, a signal stack and a coroutine's stack, whichever is in use.
-    Of the others, only the one in use is seen: a coroutine that sleeps on a stack of its own is not
-    on any thread's stack.
+    Of the others, only the one in use is seen, and by `interrupted_stacks` what a handler on it has
+    interrupted: a coroutine that sleeps on a stack of its own is not on any thread's stack.
 
     Returns:
         None where the stack pointer points to nothing that is a stack.
@@ -92,6 +95,25 @@ def live_stack(stack_pointer: int, maps: Sequence[Mapping]) -> Range | None:
 def has_signal_frame(data: bytes) -> bool:
     """Whether a signal handler may be running on a stack with this content, or has run there."""
     return _SEGMENTS in data
+
+
+def interrupted_stacks(data: bytes, stack: Range, maps: Sequence[Mapping]) -> list[Range]:
+    """Other stacks that code is live on: a handler on a signal stack has interrupted it there.
+
+    Args:
+        data: what is on the stack in use.
+        stack: where that lies.
+        maps: the mappings of the process.
+    """
+    found: dict[int, Range] = {}
+    at = data.find(_SEGMENTS, -_STACK_POINTER)
+    while at >= 0 and len(found) < _MOST_INTERRUPTED:
+        (pointer,) = _WORD.unpack_from(data, at + _STACK_POINTER)
+        other = live_stack(pointer, maps)
+        if other is not None and other.end != stack.end:
+            found[other.end] = min(other, found.get(other.end, other))
+        at = data.find(_SEGMENTS, at + 1)
+    return list(found.values())
 
 
 def _high_parts(area: Range) -> Iterable[int]:

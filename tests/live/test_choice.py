@@ -87,11 +87,26 @@ static void wait_here(int signal)
     fflush(stdout);
     WAIT;
 }
+static void wait_elsewhere(int number)
+{
+    if (number) {
+        puts("ready");
+        fflush(stdout);
+        WAIT;
+    }
+}
 int main(int count, char **words)
 {
     (void)words;
+    static char other[1 << 16] __attribute__((aligned(4096)));
+    stack_t stack = {.ss_sp = other, .ss_size = sizeof other};
+    struct sigaction elsewhere = {.sa_handler = wait_elsewhere, .sa_flags = SA_ONSTACK};
+    void *volatile left[2] = {(char *)malloc + 64, 0};
+    (void)left;
     signal(SIGUSR1, wait_here);
-    if (count > 1) raise(SIGUSR1);
+    sigaltstack(&stack, 0);
+    sigaction(SIGUSR2, &elsewhere, 0);
+    if (count > 1) raise(words[1][0] == 'h' ? SIGUSR1 : SIGUSR2);
     wait_here(0);
     return 0;
 }
@@ -108,7 +123,11 @@ def test_a_return_address_into_malloc_does_not_count_where_a_thread_waits_for_ev
         assert outcome.results[0] == 7
 
 
-@pytest.mark.parametrize(("wait", "words"), [("poll(0, 0, -1)", ("handler",)), ("sleep(99)", ())])
+@pytest.mark.parametrize(
+    ("wait", "words"),
+    [("poll(0, 0, -1)", ("handler",)), ("poll(0, 0, -1)", ("stack",)), ("sleep(99)", ())],
+    ids=["in a handler", "in a handler on a stack of its own", "asleep"],
+)
 def test_it_counts_in_a_signal_handler_and_where_an_allocator_could_wait(
     compiler: Compiler, wait: str, words: tuple[str, ...]
 ) -> None:

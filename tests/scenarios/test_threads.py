@@ -53,6 +53,44 @@ def test_a_busy_process_is_moved_there_and_back(stage: Stage, work: str, count: 
         assert target.ask("wrong") == "0"
 
 
+INTERRUPTED = (
+    "#include <signal.h>\nint version(void) { return VERSION; }\n"
+    "int work(int n) { raise(SIGUSR2); return n * 10 + VERSION; }\n"
+)
+INTERRUPTS = """
+#include <signal.h>
+int version(void), work(int);
+static void handler(int number) {
+    (void)number;
+    ready();
+    while (asked() && strcmp(line, "return")) answer(0);
+}
+int main(void) {
+    static char other[1 << 16] __attribute__((aligned(4096)));
+    sigaltstack(&(stack_t){.ss_sp = other, .ss_size = sizeof other}, 0);
+    sigaction(SIGUSR2, &(struct sigaction){.sa_handler = handler, .sa_flags = SA_ONSTACK}, 0);
+    answer(work(4));
+    while (asked()) answer(version());
+}
+"""
+
+
+@threads("interrupted in the library by a handler on a stack of its own",
+         live="refused by name; works when it has returned")  # fmt: skip
+def test_a_call_below_a_signal_stack_is_seen(stage: Stage) -> None:
+    stage.install(stage.build(INTERRUPTED, version=1))
+    made = stage.program(INTERRUPTS, "-include", str(stage.header))
+    with stage.running(made) as target:
+        assert target.ask() == "0"
+        stage.install(stage.build(INTERRUPTED, version=2))
+        refusal = stage.refused(target, wait=0.3)
+        assert refusal.error == "CommitBlocked"
+        assert "work" in refusal.reason
+        assert target.ask("return") == "41"
+        stage.moved(target)
+        assert target.ask() == "2"
+
+
 @threads("64 that do nothing but call", live="refused by name")
 def test_threads_of_which_one_is_always_inside_are_named(stage: Stage) -> None:
     stage.install(stage.build(LIBRARY, version=1))
