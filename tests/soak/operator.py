@@ -11,8 +11,6 @@ from tests.soak.figures import Figures
 
 KILLED: Final = 0.2
 """The part of the commands that are killed, as far as they have not ended before."""
-FAULT: Final = 1
-"""The exit code of a fault of libswap itself."""
 
 
 @dataclass(slots=True)
@@ -32,18 +30,9 @@ class Operator:
 
     def must(self, *words: object) -> Done:
         """Run it to its end, which must be a good one."""
-        done = self.try_(*words)
-        assert done.code == 0, f"{words}: {done}"
-        return done
-
-    def try_(self, *words: object) -> Done:
-        """Run it to its end, whatever that is but a fault of libswap."""
         begun = time.monotonic()
-        done = self.libswap(*words)
+        done = self._good(words, self.libswap(*words))
         self._usual[words[0]] = time.monotonic() - begun
-        self.figures.count(f"`libswap {words[0]}`")
-        assert done.code not in (FAULT, -11), f"{words}: {done}"
-        assert done.document, f"{words}: {done}"
         return done
 
     def risk(self, *words: object) -> Done | None:
@@ -60,7 +49,10 @@ class Operator:
                 self.figures.count("commands killed by SIGKILL")
                 self.must("recover")
                 return None
-        done = Done.of(process, said)
+        return self._good(words, Done.of(process, said))
+
+    def _good(self, words: tuple[object, ...], done: Done) -> Done:
         self.figures.count(f"`libswap {words[0]}`")
         assert done.code == 0, f"{words}: {done}"
+        assert done.document, f"{words}: {done}"
         return done

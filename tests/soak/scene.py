@@ -18,7 +18,8 @@ from support.memcache_load import MemcacheLoad
 from support.memcached import memcached
 from support.nginx import SLOW, complaints, nginx, pages
 from support.servers import Server, put
-from tests.soak.deeds import Deed, Deployments, Looks, LoopSwaps, Patches, Swaps
+from tests.soak.deeds import Deed, Looks, LoopSwaps, Patches, Swaps
+from tests.soak.deployments import Deployments
 from tests.soak.figures import Figures
 from tests.soak.operator import Operator
 from tests.soak.quotes import Quotes, patches, quoter
