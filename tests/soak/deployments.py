@@ -11,7 +11,7 @@ from support.http_load import Load
 from support.servers import Server
 from tests.soak.operator import Operator
 
-_PATIENCE: Final = 60.0
+_PATIENCE: Final = 300.0
 
 
 @dataclass(slots=True)

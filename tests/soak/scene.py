@@ -105,7 +105,9 @@ def scene(root: Path, seconds: float, seed: int) -> Iterator[Scene]:
     with ExitStack() as stack:
 
         def operator() -> Operator:
-            return Operator(Libswap(root / "state"), figures, random.Random(chance.random()))
+            return Operator(
+                Libswap(root / "state", patience=300.0), figures, random.Random(chance.random())
+            )
 
         swapped = _nginx(stack, root / "nginx", zlibs[0], seconds)
         watched = _nginx(stack, root / "nginx-watched", zlibs[0], seconds)
