@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from libswap.operations import ledger
 from support.builds import Build
 from support.http_load import Load
 from support.servers import Server
 from tests.soak.operator import Operator
 
+CURRENT: Final = Path(ledger.DIRECTORY, ledger.CURRENT)
 _PATIENCE: Final = 300.0
 
 
@@ -81,12 +83,14 @@ class Deployments:
         hidden.rename(hidden.with_name(name))
 
     def _await(self, build: Build) -> None:
-        """Until this build answers; from then on no other does."""
+        """Until the deployment has ended; from then on no other build answers."""
         deadline = time.monotonic() + _PATIENCE
-        while {answer.mark for answer in self.load.more(5)} != {build.mark}:
+        under_way = (self.root / "drop" / "libz.so.1", self.operator.libswap.state / CURRENT)
+        while any(file.exists() for file in under_way):
             said = (self.root / "watch.log").read_text()
             assert time.monotonic() < deadline, f"{build} was not deployed: {self.load}\n{said}"
             assert self._watcher is None or self._watcher.poll() is None, said
+            self.load.more(1)
         moment = time.monotonic()
         self.load.more(5)
         assert self.load.begun_since(moment).keys() == {build.mark}, f"{build}: {self.load}"
