@@ -163,6 +163,9 @@ def _private(state: Path, sources: str = _LISTED) -> list[str]:
         "Dir::State::lists": state / "lists",
         "Dir::State::status": state / "status",
         "Dir::Cache": state / "cache",
+        # Container images switch these off, and every run of apt takes seconds to do without.
+        "Dir::Cache::pkgcache": "pkgcache.bin",
+        "Dir::Cache::srcpkgcache": "srcpkgcache.bin",
         "APT::Sandbox::User": "root",
         "APT::Update::Post-Invoke": "",
         "APT::Update::Post-Invoke-Success": "",
