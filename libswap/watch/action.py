@@ -14,7 +14,7 @@ from libswap.operations.swap import Request, swap_library
 from libswap.scan.usage import users_of
 from libswap.settings import Settings
 from libswap.watch import units
-from libswap.watch.rule import Policy, Rule
+from libswap.watch.rule import Policy, Rule, Survival
 
 
 def act(
@@ -30,7 +30,7 @@ def act(
         case Policy.NONE:
             return Acted(done.affected)
         case Policy.LIVE:
-            return Acted(done.affected, tuple(_move(done, settings, beat)))
+            return Acted(done.affected, tuple(_move(rule, done, settings, beat)))
         case Policy.RESTART:
             return _restart(done, systemctl)
 
@@ -47,12 +47,13 @@ def undo(rule: Rule, done: Installing, deployment: Deployment, systemctl: str) -
             return (complaint,) if complaint else ()
 
 
-def _move(done: Installing, settings: Settings, beat: Callable[[], None]) -> list[str]:
+def _move(rule: Rule, done: Installing, settings: Settings, beat: Callable[[], None]) -> list[str]:
     """Returns who goes on with the old library, and why."""
     if not done.moves:
         return []
     (library, new), *more = [(Path(old), Path(new)) for old, new in done.moves]
-    asked = Request(library, new, options=Options(), more=tuple(more), state_dir=settings.state_dir)
+    options = Options(accept_unknown=rule.survival is Survival.UNKNOWN)
+    asked = Request(library, new, options=options, more=tuple(more), state_dir=settings.state_dir)
     report = swap_library(asked, lambda *_: beat())
     left = [
         f"process {one.pid} ({one.name}) goes on with the old {one.library}: {one.outcome.reason}"

@@ -19,6 +19,7 @@ from libswap.watch.rule import (
     Policy,
     Require,
     Rule,
+    Survival,
     Trust,
 )
 from libswap.watch.settle import Patience
@@ -85,6 +86,7 @@ def _rule(table: Table) -> Rule:
         targets=tuple(_targets(table.table("targets"))),
         new=table.take("new", bool, default=False),
         accept=table.choice("accept", Accept.COMPATIBLE),
+        survival=table.choice("survival", Survival.LIKELY),
         patience=_patience(table),
         gather=table.seconds("gather", 60.0),
         quiet=table.each("quiet_hours", hours.parse),

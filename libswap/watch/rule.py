@@ -23,6 +23,13 @@ class Accept(Enum):
     ANY = "any"
 
 
+class Survival(Enum):
+    """The worst verdict on the objects of running processes with which these are moved."""
+
+    LIKELY = "likely"
+    UNKNOWN = "unknown"
+
+
 class Require(Enum):
     """What must speak for a file."""
 
@@ -101,6 +108,7 @@ class Rule:
         targets: patterns of file names, each with the file that it replaces, absolute.
         new: whether a library that replaces nothing may be added.
         accept: the verdict needed.
+        survival: the verdict on live objects that is needed to move processes.
         patience: when a file has settled.
         gather: seconds to wait for signature, manifest, or what a manifest lists.
         quiet: when nothing is deployed.
@@ -117,6 +125,7 @@ class Rule:
     targets: tuple[tuple[str, str], ...] = ()
     new: bool = False
     accept: Accept = Accept.COMPATIBLE
+    survival: Survival = Survival.LIKELY
     patience: Patience = field(default_factory=Patience)
     gather: float = 60.0
     quiet: tuple[Span, ...] = ()

@@ -8,7 +8,7 @@ import pytest
 
 from libswap.errors.watch import InvalidConfiguration, UntrustedDrop
 from libswap.watch.configuration import load, parse
-from libswap.watch.rule import Accept, Policy
+from libswap.watch.rule import Accept, Policy, Survival
 
 DROP = b'[[drop]]\ndirectory = "/srv/drop"\nto = "/usr/lib"\n'
 REFERENCE = Path(__file__).parents[2] / "docs/reference/watch-configuration.md"
@@ -20,6 +20,7 @@ def test_every_key_arrives() -> None:
         b"rescan = 10\nsystemctl = '/bin/systemctl'\n" + DROP + b"""
 policy = "live"
 accept = "warnings"
+survival = "unknown"
 quiet_hours = ["22:00-06:00"]
 [drop.targets]
 "libx*" = "/opt/libx.so"
@@ -34,6 +35,7 @@ port = 9999
     (rule,) = found.rules
     assert (found.rescan, found.systemctl, found.metrics.port) == (10.0, "/bin/systemctl", 9999)
     assert (rule.policy, rule.accept) == (Policy.LIVE, Accept.WARNINGS)
+    assert rule.survival is Survival.UNKNOWN
     assert (rule.targets, rule.health.alive) == ((("libx*", "/opt/libx.so"),), 3.0)
     assert rule.limits.file_bytes == 2 << 20
 
@@ -51,6 +53,7 @@ port = 9999
         (DROP + b"polcy = 3", "drop[0].polcy: no such key"),
         (DROP + b"new = 1", "drop[0].new: true or false is expected"),
         (DROP + b'policy = "now"', "drop[0].policy: 'now' is none of: none, live, restart"),
+        (DROP + b'survival = "unsafe"', "survival: 'unsafe' is none of: likely, unknown"),
         (DROP + b"settle = -1", "drop[0].settle: -1 seconds"),
         (DROP + b"settle = nan", "drop[0].settle: nan seconds"),
         (DROP + b"names = [3]", "drop[0].names: a list of words"),

@@ -12,8 +12,9 @@ from libswap.errors.watch import NotAllDeployed
 from libswap.operations.deployments import Outcome
 from libswap.operations.status import status
 from libswap.watch import entry, units
-from libswap.watch.rule import Accept, Configuration, Health, Policy
+from libswap.watch.rule import Accept, Configuration, Health, Policy, Survival
 from libswap.watch.units import Affected
+from support.compiler import FIXTURES
 from support.dropping import Drop, Running
 from support.holders import hold, holder
 from support.swapping import Stage
@@ -40,6 +41,22 @@ def test_live_moves_the_processes_that_run_the_old_library(drop: Drop, stage: St
         put(drop, stage, 2)
         assert drop.one().outcome is Outcome.DEPLOYED
         assert target.ask("version") == "2"
+
+
+@pytest.mark.ptrace
+@pytest.mark.parametrize(("survival", "version"), [(Survival.LIKELY, "1"), (Survival.UNKNOWN, "2")])
+def test_who_is_moved_where_it_is_not_known_that_objects_survive(
+    drop: Drop, stage: Stage, survival: Survival, version: str
+) -> None:
+    drop.change(policy=Policy.LIVE, accept=Accept.WARNINGS, survival=survival)
+    compares = '#include "version.c"\nint is_local(int (**f)(int)) { return *f == local_add; }\n'
+    new = stage.build(compares, f"-I{FIXTURES / 'live'}", version=2)
+    with stage.running(stage.program("live/driver.c")) as target:
+        drop.put("libversion.so", new.read_bytes())
+        ended = drop.one()
+        assert ended.outcome is Outcome.DEPLOYED
+        assert target.ask("version") == version
+        assert any("not known" in remark for remark in ended.remarks) == (version == "1")
 
 
 @pytest.mark.ptrace
