@@ -4,75 +4,61 @@ An address that old code stored leads to old code for ever. Called, it goes on t
 compared with an address of the new code it is another one, and jumped to it is in the old function.
 """
 
+import time
 from collections.abc import Iterator
 from typing import Final
 
-from libswap.survival.accesses import LOST_BY_CALLS
-from libswap.survival.code import Function
+from libswap.survival.accesses import Access, Probe, Profile
+from libswap.survival.code import Code, Function
 from libswap.survival.evidence import Evidence, Weight
 from libswap.survival.functions import Bodies, Body
-from libswap.survival.steps import ADDRESS, CALL, CALL_AT, COMPARE, NONE, RIP, STORE, Step
+from libswap.survival.reach import reaches_data
+from libswap.survival.steps import ADDRESS, RIP
+from libswap.survival.summaries import Summaries
 
 _SHOWN: Final = 4
 
 
-def compared(bodies: Bodies) -> Iterator[Evidence]:
-    """Functions that compare what they are handed with the address of another function.
+def compared(summaries: Summaries, deadline: float) -> Iterator[Evidence]:
+    """Functions that compare what they are handed with the address of another function."""
+    bodies = summaries.bodies
+    for number, function in enumerate(bodies.code.functions):
+        if time.monotonic() > deadline:
+            rest = len(bodies.code.functions) - number
+            told = "not looked at: the time was used up"
+            yield Evidence("address-compared", Weight.DOUBT, f"{rest} functions", told, "")
+            return
+        if not _names_a_function(bodies.of(function), bodies.code.by_start):
+            continue
+        profile = summaries.profile(function)
+        for other in sorted({t.function for t in profile.probes if _counts(t, function, profile)}):
+            name = bodies.code.by_start[other].name or f"{other:#x}"
+            yield Evidence(
+                "address-compared", Weight.DOUBT, function.name or f"{function.start:#x}",
+                "an address that the old library stored", f"compared with that of {name}",
+            )  # fmt: skip
 
-    A function that stores the address as well prepares an object anew where it finds another one;
-    so does one that looks for its own address.
+
+def _names_a_function(body: Body, functions: dict[int, Function]) -> bool:
+    return any(s.kind == ADDRESS and s.base == RIP and s.offset in functions for s in body.steps)
+
+
+def _counts(probe: Probe, function: Function, profile: Profile) -> bool:
+    """Whether it matters that an old address is another one.
+
+    Not where the function looks for its own address, or stores the one that it looks for: it
+    prepares an object anew where it finds another. Nor where it calls what the field holds: a
+    compiler that guesses which function that is puts a copy of it beside the call (gcc's
+    -fdevirtualize-speculatively and -findirect-inlining), and the call does the same.
     """
-    code = bodies.code
-    for function in code.functions:
-        looked_for, stored = _uses(bodies.of(function), code.by_start)
-        for other in looked_for:
-            if other != function and other not in stored:
-                yield Evidence(
-                    "address-compared", Weight.DOUBT, function.name or f"{function.start:#x}",
-                    "an address that the old library stored",
-                    f"compared with that of {other.name or f'{other.start:#x}'}",
-                )  # fmt: skip
-
-
-def _uses(
-    body: Body, functions: dict[int, Function]
-) -> tuple[tuple[Function, ...], frozenset[Function]]:
-    """The functions whose address is compared with something, and those whose is stored."""
-    held: dict[int, Function] = {}
-    looked_for: dict[Function, None] = {}
-    stored: set[Function] = set()
-    for step in body.steps:
-        if step.kind == ADDRESS and step.base == RIP and step.offset in functions:
-            held[step.target] = functions[step.offset]
-        elif step.kind == COMPARE:
-            found = [held[r] for r in (step.target, step.source) if r in held]
-            if len(found) == 1:
-                looked_for[found[0]] = None
-        elif step.kind == STORE and step.source in held:
-            stored.add(held[step.source])
-        else:
-            _forget(held, step)
-    return tuple(looked_for), frozenset(stored)
-
-
-def _forget(held: dict[int, Function], step: Step) -> None:
-    """Registers that are written; a call writes those that it may."""
-    if step.kind in (CALL, CALL_AT):
-        for register in LOST_BY_CALLS:
-            held.pop(register, None)
-    if step.target != NONE:
-        held.pop(step.target, None)
-    for register in [r for r in held if step.spoils >> r & 1]:
-        del held[register]
+    if probe.function == function.start or probe.function in profile.stored:
+        return False
+    return probe.field is None or Access(*probe.field, 0) not in profile.accesses
 
 
 def labels(bodies: Bodies) -> Iterator[Evidence]:
     """Places inside of functions whose addresses the data hold, as computed jumps use them."""
-    code = bodies.code
-    inside = [
-        (to, function) for to in code.pointers.values()
-        if to not in code.by_start and (function := code.holding(to)) is not None
-    ]  # fmt: skip
+    inside = _labelled(bodies.code)
     if inside:
         names = sorted({f.name or f"{f.start:#x}" for _, f in inside})
         yield Evidence(
@@ -80,3 +66,15 @@ def labels(bodies: Bodies) -> Iterator[Evidence]:
             f"{len(inside)} places inside of functions whose addresses objects may hold",
             "other places",
         )  # fmt: skip
+
+
+def labels_reach_data(bodies: Bodies) -> bool:
+    """Whether code behind such places uses data of which each copy of the library has its own."""
+    return reaches_data(bodies, {f.start for _, f in _labelled(bodies.code)})
+
+
+def _labelled(code: Code) -> list[tuple[int, Function]]:
+    return [
+        (to, function) for to in code.pointers.values()
+        if to not in code.by_start and (function := code.holding(to)) is not None
+    ]  # fmt: skip

@@ -164,6 +164,20 @@ class Code:
                     found[r.offset] = symbol.value + r.addend
         return found
 
+    def cases(self, table: int, limit: int) -> tuple[int, ...]:
+        """Where a table of 4-byte distances from itself leads to, up to the first outside code."""
+        found = []
+        for number in range(limit):
+            try:
+                data = self.image.at_vaddr(table + 4 * number, 4, "a table of cases")
+            except InvalidElf:
+                break
+            goal = table + int.from_bytes(data, "little", signed=True)
+            if self._text_at(goal) is None:
+                break
+            found.append(goal)
+        return tuple(found)
+
     def _word(self, place: int) -> int:
         try:
             found: int = struct.unpack("<Q", self.image.at_vaddr(place, 8, "a pointer"))[0]

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from libswap.survival.accesses import NUMBER, STACK, STATIC, Access, Profile
+from libswap.survival.accesses import Access, Profile
 from libswap.survival.code import Function
 from libswap.survival.evidence import Compared, Evidence, Weight
 from libswap.survival.fields import Difference, Move, differences, fields, narrowed
 from libswap.survival.functions import Body, Pairs
+from libswap.survival.places import NOT_OBJECTS, NUMBER
 from libswap.survival.provenance import Provenance
 from libswap.survival.steps import ADDRESS, NONE, NOTHING, RIP, RSP
 from libswap.survival.summaries import Summaries
@@ -35,8 +36,8 @@ class Comparison:
     @classmethod
     def of(cls, pairs: Pairs) -> "Comparison":
         """Of files whose functions are paired."""
-        old = Summaries(pairs.old)
-        return cls(pairs, old, Summaries(pairs.new), Provenance(old))
+        old = Summaries.over(pairs.old)
+        return cls(pairs, old, Summaries.over(pairs.new), Provenance(old))
 
     def run(self, deadline: float) -> Compared:
         """Look at every pair, as long as there is time."""
@@ -107,7 +108,7 @@ class Comparison:
             )  # fmt: skip
 
     def _lasts(self, body: Body, access: Access) -> bool:
-        if access.path in (STACK, STATIC):
+        if access.path in NOT_OBJECTS:
             return False
         root = access.path[0]
         if not isinstance(root, int) or len(access.path) > 1:

@@ -12,6 +12,7 @@ from libswap.survival.evidence import Compared, Evidence, Weight
 from libswap.survival.functions import Bodies, Pairs
 from libswap.survival.identity import loaded
 from libswap.survival.steps import Steps
+from libswap.survival.summaries import Summaries
 from libswap.survival.tables import moved_entries
 
 
@@ -33,7 +34,7 @@ class Examined:
     """What was found.
 
     Attributes:
-        identical: code and data are the same.
+        identical: code and data are the same but for the build id.
         evidence: the worst first.
         compared: how much code was seen; None where none could be.
     """
@@ -55,24 +56,35 @@ def examine(old: Source, new: Source, *, seconds: float) -> Examined:
         InvalidElf: one of them is damaged.
         MissingTool: iced-x86 is not installed.
     """
-    if loaded(old.image) == loaded(new.image):
-        return Examined(identical=True)
+    identical = loaded(old.image) == loaded(new.image)
     if any(not _readable(source.image) for source in (old, new)):
-        return Examined(identical=False)
+        return Examined(identical=identical)
     deadline = time.monotonic() + seconds
     decoder = Steps()
-    before, after = (Bodies(Code(s.image, s.symbols), decoder) for s in (old, new))
-    pairs = Pairs(before, after)
+    after = Bodies(Code(new.image, new.symbols), decoder)
+    if identical:
+        return _same(after, deadline)
+    pairs = Pairs(Bodies(Code(old.image, old.symbols), decoder), after)
     pairs.find()
     comparison = Comparison.of(pairs)
     compared = comparison.run(deadline)
     found = (
-        *comparison.evidence, *moved_entries(pairs), *addresses.compared(after),
-        *addresses.labels(after),
+        *comparison.evidence, *moved_entries(pairs),
+        *addresses.compared(comparison.new, deadline), *addresses.labels(after),
     )  # fmt: skip
     ranks = {weight: rank for rank, weight in enumerate(Weight)}
     ordered = sorted(found, key=lambda e: (ranks[e.weight], e.kind, e.subject, e.old))
     return Examined(identical=False, evidence=tuple(ordered), compared=compared)
+
+
+def _same(bodies: Bodies, deadline: float) -> Examined:
+    """What there is to say of code that is the same: it lies at other addresses nevertheless."""
+    count = len(bodies.code.functions)
+    found = [*addresses.compared(Summaries.over(bodies), deadline)]
+    if addresses.labels_reach_data(bodies):
+        found += addresses.labels(bodies)
+    seen = Compared(functions=count, identical=count)
+    return Examined(identical=True, evidence=tuple(found), compared=seen)
 
 
 def _readable(image: Image) -> bool:

@@ -5,10 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
-from libswap.survival.accesses import Access, Path
+from libswap.survival.accesses import Access
+from libswap.survival.places import Path
 
 _WIDEST: Final = 64
 _PER_OBJECT: Final = 400
+_BETWEEN: Final = 2
 Field: TypeAlias = tuple[int, int]
 """Offset and width in bytes."""
 Fields: TypeAlias = Mapping[Path, set[Field]]
@@ -30,11 +32,13 @@ class Difference:
     Attributes:
         lost: fields that only the old function reaches.
         gained: fields that only the new one reaches.
+        stayed: fields that both reach.
     """
 
     path: Path
     lost: tuple[Field, ...]
     gained: tuple[Field, ...]
+    stayed: tuple[Field, ...]
 
     def moves(self) -> Iterator[Move]:
         """Fields that may be the same one, all by the same distance.
@@ -53,8 +57,22 @@ class Difference:
         most = max(distances.values())
         distance = min((d for d, n in distances.items() if n == most), key=lambda d: (abs(d), d))
         for offset, width in self.lost:
-            if (offset + distance, width) in gained and min(offset, offset + distance) >= 0:
-                yield Move(self.path, offset, offset + distance, width)
+            move = Move(self.path, offset, offset + distance, width)
+            possible = (move.new, width) in gained and min(offset, move.new) >= 0
+            if possible and not self._passes_others(move):
+                yield move
+
+    def _passes_others(self, move: Move) -> bool:
+        """Whether all fields that lie between stayed: one that comes in moves all behind it.
+
+        Fields of its own width do not count: of a row of them each may have the next one's place.
+        """
+        low, high = sorted((move.old, move.new))
+        stayed, lost = (
+            [w for offset, w in some if low + move.width <= offset < high and w != move.width]
+            for some in (self.stayed, self.lost)
+        )
+        return len(stayed) >= _BETWEEN and not lost
 
 
 def narrowed(old: Fields, new: Fields) -> Iterator[Move]:
@@ -84,7 +102,7 @@ def differences(old: Fields, new: Fields) -> Iterator[Difference]:
         if ones != others:
             lost, gained = _outside(ones, others), _outside(others, ones)
             if lost or gained:
-                yield Difference(path, lost, gained)
+                yield Difference(path, lost, gained, tuple(sorted(ones & others)))
 
 
 def _outside(some: set[Field], others: set[Field]) -> tuple[Field, ...]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
-from libswap.survival.accesses import STACK
 from libswap.survival.code import Function
+from libswap.survival.places import STACK
 from libswap.survival.summaries import Summaries
 
 _MOST_CALLERS: Final = 64

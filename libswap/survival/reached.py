@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from libswap.survival.accesses import STATIC, profile
 from libswap.survival.code import Function
+from libswap.survival.places import STATIC
+from libswap.survival.run import profile
 from libswap.survival.steps import ADDRESS
 from libswap.survival.summaries import Summaries
 from libswap.survival.texts import POINTER, Texts
@@ -57,7 +58,7 @@ class Reached:
     def _by(self, function: Function) -> set[Touch]:
         self.texts.in_time()
         bodies = self.texts.bodies
-        seen = profile(bodies.code, function, bodies.of(function).steps, fixed=True)
+        seen = profile(bodies.code, function, bodies.of(function).steps)
         found = {Touch(a.offset, a.width) for a in seen.trace if a is not None and a.path is STATIC}
         for call in seen.calls:
             places = {n: p[1] for n, p in enumerate(call.arguments) if p and p[0] is STATIC}
@@ -70,4 +71,4 @@ class Reached:
 
     @cached_property
     def _summaries(self) -> Summaries:
-        return Summaries(self.texts.bodies)
+        return Summaries.over(self.texts.bodies)

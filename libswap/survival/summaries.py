@@ -8,9 +8,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from libswap.survival.accesses import DEEPEST, MAX_OFFSET, Access, Place, Profile, profile
+from libswap.survival.accesses import Access, Profile
+from libswap.survival.changes import Changes
 from libswap.survival.code import Function
 from libswap.survival.functions import Bodies
+from libswap.survival.places import DEEPEST, MAX_OFFSET, Place
+from libswap.survival.run import profile
 
 _PASSES: Final = 2
 """The second one closes the circles of functions that call each other."""
@@ -22,15 +25,21 @@ class Summaries:
     """The functions of one file."""
 
     bodies: Bodies
+    changes: Changes
     _profiles: dict[int, Profile] = field(default_factory=dict)
     _known: dict[int, frozenset[Access]] = field(default_factory=dict)
+
+    @classmethod
+    def over(cls, bodies: Bodies) -> "Summaries":
+        """Of one file."""
+        return cls(bodies, Changes(bodies))
 
     def profile(self, function: Function) -> Profile:
         """What it does itself."""
         found = self._profiles.get(function.start)
         if found is None:
             steps = self.bodies.of(function).steps
-            found = profile(self.bodies.code, function, steps)
+            found = profile(self.bodies.code, function, steps, self.changes.of)
             self._profiles[function.start] = found
         return found
 

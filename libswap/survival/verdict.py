@@ -28,7 +28,8 @@ def verdict(
     Args:
         evidence: all that was found.
         compared: how much code was seen; None where none could be.
-        identical: code and data are the same but for the build id.
+        identical: code and data are the same but for the build id, which proves it where the code
+            was seen: it keeps no addresses of itself that the other copy would not know.
     """
     weights = {e.weight for e in evidence}
     if Weight.DANGER in weights:
@@ -36,7 +37,7 @@ def verdict(
     if Weight.DOUBT in weights:
         return Verdict.UNKNOWN
     if identical:
-        return Verdict.PROVEN
+        return Verdict.PROVEN if compared is not None else Verdict.LIKELY
     return Verdict.LIKELY if compared is not None and enough(compared) else Verdict.UNKNOWN
 
 

@@ -11,10 +11,10 @@ from libswap.elf.image import Image
 from libswap.errors.base import InvalidElf
 from libswap.live.library import Library
 from libswap.live.writable import nameless_ranges
-from libswap.survival.accesses import profile
 from libswap.survival.code import Code
 from libswap.survival.counterparts import counterparts
 from libswap.survival.examination import Source, examine
+from libswap.survival.run import profile
 from libswap.survival.steps import Steps
 from support.compiler import Compiler
 

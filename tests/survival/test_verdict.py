@@ -1,5 +1,6 @@
 """What two builds of a library differ in, and what that means for objects of the first."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,51 @@ def test_another_compiler_is_seen_through(compiler: Compiler, change: str) -> No
 def test_the_same_code_under_another_build_id_is_proven(compiler: Compiler) -> None:
     found = judged(compiler, old=("-Wl,--build-id=0x1234",), new=("-Wl,--build-id=0x5678",))
     assert found.verdict is Verdict.PROVEN
+
+
+def test_the_same_code_split_from_its_symbols_is_proven(compiler: Compiler, tmp_path: Path) -> None:
+    whole = compiler.library(STORE, "-O2", "-g")
+    stripped = tmp_path / "libstore.so"
+    link = tmp_path / "libstore.so.debug"
+    subprocess.run(["objcopy", "--only-keep-debug", whole, link], check=True)
+    subprocess.run(["strip", "-o", stripped, whole], check=True)
+    subprocess.run(["objcopy", f"--add-gnu-debuglink={link}", stripped], check=True)
+    cache = LibraryCache()
+    for one, other in ((stripped, stripped), (stripped, whole)):
+        found = survival(cache.open(str(one)), cache.open(str(other)))
+        assert found.verdict is Verdict.PROVEN, found
+        assert "the same but for the build id" in found.reasons[0]
+
+
+def test_nameless_data_that_lead_to_code_do_not_make_the_same_library_another(
+    compiler: Compiler,
+) -> None:
+    library = compiler.library(
+        "static int count; static int more(void) { return ++count; }\n"
+        "static int (*step)(void) = more;\n"
+        "int next(void) { return step(); } void stop(void) { step = 0; }\n",
+        "-O2", "-Wl,-s",
+    )  # fmt: skip
+    found = LibraryCache().open(str(library))
+    judged = survival(found, found)
+    assert judged.verdict is Verdict.PROVEN, judged
+    assert [e.subject for e in judged.evidence] == ["data without names"]
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [("COMPARED", Verdict.UNKNOWN), ("GUESSED", Verdict.PROVEN), ("LABELS", Verdict.PROVEN)],
+)
+def test_addresses_that_the_same_code_keeps(
+    compiler: Compiler, change: str, verdict: Verdict
+) -> None:
+    found = judged(compiler, change, old=(f"-D{change}",))
+    assert found.verdict is verdict, found
+
+
+def test_a_compilers_guess_at_a_callee_is_no_comparison(compiler: Compiler) -> None:
+    found = judged(compiler, "GUESSED", "FIXED", old=("-DGUESSED",))
+    assert found.verdict is Verdict.LIKELY, found
 
 
 def test_a_field_of_another_width_is_no_likely_case(compiler: Compiler) -> None:

@@ -12,6 +12,7 @@ from libswap.operations.survival.statics import static_data
 from libswap.settings import Settings
 from libswap.survival.evidence import Compared, Evidence, Weight
 from libswap.survival.examination import Examined, Source, examine
+from libswap.survival.identity import loaded
 from libswap.survival.verdict import Verdict, enough, verdict
 
 __all__ = ["Survival", "Verdict", "survival", "survival_of_objects"]
@@ -56,7 +57,8 @@ def survival(old: Library, new: Library, state_dir: Path | None = None) -> Survi
     Raises:
         InvalidElf: one of them is damaged.
     """
-    return _judged(_examined(old, new, state_dir), tuple(static_data(old, new)))
+    found = _examined(old, new, state_dir)
+    return _judged(found, tuple(static_data(old, new, identical=found.identical)))
 
 
 @lru_cache(maxsize=32)
@@ -73,7 +75,7 @@ def _examined(old: Library, new: Library, state_dir: Path | None) -> Examined:
     try:
         found = examine(one, other, seconds=Settings().survival_time)
     except MissingTool:
-        return Examined(identical=False)
+        return Examined(identical=loaded(one.image) == loaded(other.image))
     if found.compared is not None and not found.compared.unseen:
         kept.keep(state_dir, one, other, found)
     return found
@@ -87,7 +89,9 @@ def _judged(found: Examined, more: tuple[Evidence, ...]) -> Survival:
 
 def _reasons(found: Examined, evidence: tuple[Evidence, ...]) -> Iterator[str]:
     if found.identical:
-        yield "code and data are the same, byte for byte"
+        yield "code and data are the same but for the build id, byte for byte"
+        if found.compared is None:
+            yield "whether they compare their own addresses was not seen: that takes iced-x86"
         return
     if found.compared is None:
         yield "the machine code could not be compared: that takes iced-x86 and an x86-64 library"

@@ -24,7 +24,7 @@ from libswap.survival.identity import loaded
 T = TypeVar("T")
 
 _DIRECTORY: Final = "survival"
-_FORMAT: Final = 3
+_FORMAT: Final = 4
 """Raised whenever the same files would give another result."""
 _LARGEST: Final = 1 << 22
 _MOST: Final = 200

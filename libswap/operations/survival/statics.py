@@ -11,19 +11,25 @@ from libswap.live.nameless import Nameless
 from libswap.live.pairing import pair
 from libswap.live.survey import alike
 from libswap.live.writable import writable_ranges
-from libswap.survival.code import Code, Function
+from libswap.survival.code import Code
 from libswap.survival.evidence import Evidence, Weight
 from libswap.survival.functions import Bodies
+from libswap.survival.reach import reaches_data
 from libswap.survival.steps import Steps
 
 _OF_THE_TOOLCHAIN: Final = 32
 """crtbegin's __dso_handle, and the word that its `completed` ends in."""
 _SHOWN: Final = 6
-_MOST_FUNCTIONS: Final = 2000
 
 
-def static_data(old: Library, new: Library) -> Iterator[Evidence]:
-    """What is known of it from the two files."""
+def static_data(old: Library, new: Library, *, identical: bool) -> Iterator[Evidence]:
+    """What is known of it from the two files.
+
+    Args:
+        old: one library.
+        new: the other.
+        identical: code and data are the same but for the build id.
+    """
     pairing = pair(old, new)
     for finding in pairing.findings:
         if finding.severity is Severity.REFUSE:
@@ -47,7 +53,7 @@ def static_data(old: Library, new: Library) -> Iterator[Evidence]:
     ]
     nameless = _nameless(old, named)
     if nameless > _OF_THE_TOOLCHAIN:
-        yield _without_names(old, new, nameless)
+        yield _without_names(old, new, nameless, identical=identical)
 
 
 def _by_code(known: Nameless) -> Iterator[Evidence]:
@@ -73,8 +79,11 @@ def _nameless(library: Library, named: list[Range]) -> int:
     return total - covered
 
 
-def _without_names(old: Library, new: Library, count: int) -> Evidence:
+def _without_names(old: Library, new: Library, count: int, *, identical: bool) -> Evidence:
     size = f"{count} bytes"
+    if identical:
+        told = "each copy has its own: a live plan says whether it is in use and can be carried"
+        return Evidence("static-data", Weight.NOTE, "data without names", size, told)
     if old.statics or not alike(old, new):
         told = "laid out otherwise: it begins anew unless debug symbols name it"
         return Evidence("static-data", Weight.DOUBT, "data without names", size, told)
@@ -96,19 +105,9 @@ def _used_by_old_code(library: Library) -> bool:
     except MissingTool:
         return True
     ranges = writable_ranges(library)
-    todo = {
+    starts = {
         to for place, to in code.pointers.items()
-        if to in code.by_start and any(place in r for r in ranges)
+        if to in code.by_start and not code.by_start[to].exported
+        and any(place in r for r in ranges)
     }  # fmt: skip
-    seen: set[int] = set()
-    while todo and len(seen) < _MOST_FUNCTIONS:
-        function = code.by_start[todo.pop()]
-        seen.add(function.start)
-        if function.exported:
-            continue
-        for _, named in bodies.references(bodies.of(function)):
-            if isinstance(named, Function):
-                todo |= {named.start} - seen
-            elif isinstance(named, int) and any(named in r for r in ranges):
-                return True
-    return bool(todo)
+    return reaches_data(bodies, starts)

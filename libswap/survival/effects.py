@@ -1,0 +1,190 @@
+"""What single steps do to what is known of registers and stack, and the fields they reach."""
+
+from typing import Final
+
+from libswap.survival import steps as kinds
+from libswap.survival.accesses import Access, Probe
+from libswap.survival.code import Code
+from libswap.survival.places import (
+    CODE,
+    DEEPEST,
+    MAX_OFFSET,
+    NOT_OBJECTS,
+    NUMBER,
+    STACK,
+    STATIC,
+    Place,
+    State,
+)
+from libswap.survival.steps import NONE, REGISTERS, RIP, RSP, Step
+
+MOST_CASES: Final = 512
+_MAX_ACCESSES: Final = 4000
+
+
+class Effects:
+    """Of the steps of one function, one after the other.
+
+    Attributes:
+        state: what is known where the last step ended.
+        accesses, trace, probes, stored: as in a Profile.
+        limit: cases of a switch, as the last comparison with a number has it.
+    """
+
+    def __init__(self, code: Code) -> None:
+        self._code = code
+        self.state = State.blank()
+        self.accesses: set[Access] = set()
+        self.trace: list[Access | None] = []
+        self.probes: set[Probe] = set()
+        self.stored: set[int] = set()
+        self.limit = MOST_CASES
+        self._of = {
+            kinds.MOVE: self._move, kinds.LOAD: self._load, kinds.STORE: self._store,
+            kinds.ADDRESS: self._address, kinds.CONSTANT: self._constant,
+            kinds.ADD: self._add, kinds.SUM: self._sum, kinds.PUSH: self._push,
+            kinds.POP: self._pop, kinds.COMPARE: self._compare,
+        }  # fmt: skip
+
+    def apply(self, step: Step) -> None:
+        """Do a step that goes nowhere else."""
+        self._of.get(step.kind, self._other)(step)
+
+    def lose(self, registers: int) -> None:
+        """Forget registers, a bit for each."""
+        mine = self.state.registers
+        for register in range(REGISTERS):
+            if registers >> register & 1:
+                mine[register] = None
+
+    def reach(self, step: Step) -> None:
+        """Note the place in memory that a step names."""
+        access = self._accessed(step, step.width)
+        self.trace.append(access)
+        self._note(access)
+
+    def call(self, step: Step) -> None:
+        """Note a call of a function that an object points to."""
+        if step.width:
+            self._note(self._accessed(step, 0))
+        elif step.target != NONE:
+            field = _field(self.state.registers[step.target])
+            self._note(Access(*field, 0) if field else None)
+
+    def _accessed(self, step: Step, width: int) -> Access | None:
+        place = self._place(step)
+        return Access(*place, width) if place else None
+
+    def _note(self, access: Access | None) -> None:
+        if access is None or access.path in NOT_OBJECTS or abs(access.offset) > MAX_OFFSET:
+            return
+        if len(self.accesses) < _MAX_ACCESSES:
+            self.accesses.add(access)
+
+    def _place(self, step: Step) -> Place | None:
+        """Where a place in memory is, None if that is not known; an index is left out."""
+        if step.base in (NONE, RIP):
+            return None
+        base = self.state.registers[step.base]
+        if base is None or base[0] is NUMBER:
+            if step.scaled == NONE:
+                return None
+            base = self.state.registers[step.scaled]
+            if base is None or base[0] is NUMBER:
+                return None
+        return base[0], base[1] + step.offset
+
+    def _loaded(self, step: Step) -> Place | None:
+        if step.base == RIP:
+            return None
+        place = self._place(step)
+        if place is None or step.width != 8:
+            return None
+        path, offset = place
+        if path is STACK:
+            return self.state.slots.get(offset) if step.scaled == NONE else None
+        if path in NOT_OBJECTS or len(path) > DEEPEST or abs(offset) > MAX_OFFSET:
+            return None
+        return (*path, offset), 0
+
+    def _other(self, step: Step) -> None:
+        if step.target == NONE:
+            self._keep(step.source)  # a vector register takes it, which is stored as a whole
+        self.lose(step.spoils)
+
+    def _keep(self, source: int) -> None:
+        value = self.state.registers[source] if source != NONE else None
+        if value is not None and value[0] is CODE:
+            self.stored.add(value[1])
+
+    def _move(self, step: Step) -> None:
+        self.state.registers[step.target] = self.state.registers[step.source]
+
+    def _load(self, step: Step) -> None:
+        self.state.registers[step.target] = self._loaded(step)
+
+    def _store(self, step: Step) -> None:
+        place = self._place(step)
+        if place is None or place[0] is not STACK:
+            self._keep(step.source)
+        else:
+            whole = step.width == 8 and step.scaled == NONE and step.source != NONE
+            self.state.put(place[1], self.state.registers[step.source] if whole else None)
+
+    def _address(self, step: Step) -> None:
+        if step.base != RIP:
+            self.state.registers[step.target] = self._place(step)
+        elif step.offset in self._code.by_start:
+            self.state.registers[step.target] = (CODE, step.offset)
+        else:
+            self.state.registers[step.target] = (STATIC, step.offset)
+
+    def _constant(self, step: Step) -> None:
+        self.state.registers[step.target] = (NUMBER, step.constant or 0)
+
+    def _add(self, step: Step) -> None:
+        place = self.state.registers[step.target]
+        if place is not None and step.constant is not None:
+            self.state.registers[step.target] = (place[0], place[1] + step.constant)
+
+    def _sum(self, step: Step) -> None:
+        """A pointer and an index, whichever is which."""
+        registers = self.state.registers
+        other = self._loaded(step) if step.width else registers[step.source]
+        both = [v for v in (registers[step.target], other) if v and v[0] is not NUMBER]
+        registers[step.target] = both[0] if len(both) == 1 else None
+
+    def _push(self, step: Step) -> None:
+        registers = self.state.registers
+        top = registers[RSP]
+        if top is None:
+            return
+        top = registers[RSP] = (top[0], top[1] - 8)
+        known = step.source != NONE and not step.width
+        self.state.put(top[1], registers[step.source] if known else None)
+
+    def _pop(self, step: Step) -> None:
+        registers = self.state.registers
+        top = registers[RSP]
+        registers[step.target] = self.state.slots.get(top[1]) if top is not None else None
+        if top is not None:
+            registers[RSP] = (top[0], top[1] + 8)
+
+    def _compare(self, step: Step) -> None:
+        """A comparison, with the address of a function perhaps, or with the number of cases."""
+        if step.constant is not None:
+            self.limit = step.constant + 1 if 0 < step.constant < MOST_CASES else MOST_CASES
+        values = [self.state.registers[r] for r in (step.target, step.source) if r != NONE]
+        functions = [v for v in values if v is not None and v[0] is CODE]
+        if len(functions) == 1:
+            [known] = functions
+            other = next((v for v in values if v is not known), None)
+            field = self._place(step) if step.width else _field(other)
+            self.probes.add(Probe(known[1], field))
+
+
+def _field(value: Place | None) -> Place | None:
+    """Where a value was loaded from."""
+    if value is None or value[1] or len(value[0]) < 2:
+        return None
+    return value[0][:-1], int(value[0][-1])

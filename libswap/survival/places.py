@@ -1,0 +1,63 @@
+"""Where a value leads: paths from what a function is handed to what it reaches, and what is known.
+
+A path begins at an argument (System V psABI x86-64 section 3.2.3) or at what a call gave back, and
+goes from object to object by the offsets of the pointers that were loaded.
+"""
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from libswap.survival.steps import REGISTERS
+
+DEEPEST: Final = 3
+"""Loads in a path; what lies deeper is compared where a function gets it as an argument."""
+MAX_OFFSET: Final = 1 << 20
+_MAX_SLOTS: Final = 512
+
+Path: TypeAlias = tuple[int | str, ...]
+"""An argument's number, or the name of a function that gave it back, then offsets of loads."""
+Place: TypeAlias = tuple[Path, int]
+"""Where a pointer points: an object and an offset in it."""
+
+NUMBER: Final[Path] = ("=",)
+"""(NUMBER, n) is the number n."""
+STACK: Final[Path] = ("stack",)
+STATIC: Final[Path] = ("static",)
+"""(STATIC, a) is the library's own data at a, (STATIC, 0) some of it."""
+CODE: Final[Path] = ("code",)
+"""(CODE, a) is the function that begins at a."""
+NOT_OBJECTS: Final = (STACK, STATIC, CODE)
+
+
+@dataclass(slots=True)
+class State:
+    """What the registers and the slots of the stack hold; None, or absence, for unknown values."""
+
+    registers: list[Place | None]
+    slots: dict[int, Place | None]
+
+    @classmethod
+    def blank(cls) -> "State":
+        """Nothing is known."""
+        return cls([None] * REGISTERS, {})
+
+    def copy(self) -> "State":
+        """What it is now."""
+        return State(list(self.registers), dict(self.slots))
+
+    def join(self, other: "State") -> None:
+        """Keep what both know."""
+        mine, its = self.registers, other.registers
+        for register, value in enumerate(its):
+            known = mine[register]
+            if known != value:
+                both = known is not None and value is not None and known[0] is value[0] is STATIC
+                mine[register] = (STATIC, 0) if both else None
+        slots = self.slots
+        for place in [p for p, value in slots.items() if other.slots.get(p) != value]:
+            del slots[place]
+
+    def put(self, slot: int, value: Place | None) -> None:
+        """Store a value on the stack."""
+        if len(self.slots) < _MAX_SLOTS or slot in self.slots:
+            self.slots[slot] = value

@@ -1,0 +1,185 @@
+"""An abstract run over the steps of a function: which fields of which objects it reaches.
+
+Every register and stack slot holds a path or nothing that is known. Branches forward are joined; a
+loop is run once, and what only a branch back leads to is run with what was known at that branch.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from libswap.survival import steps as kinds
+from libswap.survival.accesses import Call, Profile
+from libswap.survival.code import Code, Function
+from libswap.survival.effects import Effects
+from libswap.survival.places import STACK, STATIC, Place, State
+from libswap.survival.steps import NONE, RAX, RIP, RSP, Step
+
+ARGUMENTS: Final = (7, 6, 2, 1, 8, 9)
+"""rdi, rsi, rdx, rcx, r8, r9."""
+LOST_BY_CALLS: Final = 0b1111_1100_0111
+"""A bit for each register that the calling convention lets a function change (psABI 3.2.1)."""
+_PASSES: Final = 3
+
+
+def profile(
+    code: Code, function: Function, found: Sequence[Step],
+    changes: Callable[[Function], int] = lambda _: LOST_BY_CALLS,
+) -> Profile:  # fmt: skip
+    """Run over the steps of a function.
+
+    Args:
+        code: of its file.
+        function: which one.
+        found: its steps.
+        changes: a bit for each register that a function of the file changes.
+    """
+    behind: dict[int, State] = {}
+    for _ in range(_PASSES):
+        run = _Run(code, function, changes, behind)
+        run.all(found)
+        fresh = {at: run.behind[at] for at in run.dead & run.behind.keys() - behind.keys()}
+        if not fresh:
+            break
+        behind |= fresh
+    seen = run.effects
+    return Profile(
+        frozenset(seen.accesses), tuple(seen.trace), tuple(run.calls), frozenset(seen.probes),
+        frozenset(seen.stored),
+    )  # fmt: skip
+
+
+class _Run:
+    def __init__(
+        self, code: Code, function: Function, changes: Callable[[Function], int],
+        known: dict[int, State],
+    ) -> None:  # fmt: skip
+        self.code = code
+        self.function = function
+        self.changes = changes
+        self.effects = Effects(code)
+        self.calls: list[Call] = []
+        self.pending = {at: state.copy() for at, state in known.items()}
+        self.behind: dict[int, State] = {}
+        self.dead: set[int] = set()
+        self.switch: State | None = None
+
+    def all(self, found: Sequence[Step]) -> None:
+        registers = self.effects.state.registers
+        for number, register in enumerate(ARGUMENTS):
+            registers[register] = ((number,), 0)
+        registers[RSP] = (STACK, 0)
+        at, alive = self.function.start, True
+        for step in found:
+            if alive or step.kind != kinds.NOTHING:
+                alive = self._arrive(at, alive)
+            at += step.length
+            if alive:
+                alive = self._step(step, at)
+            elif _names_memory(step):
+                self.effects.trace.append(None)
+
+    def _arrive(self, at: int, alive: bool) -> bool:  # noqa: FBT001
+        """Take up what is known at a place; whether anything leads to it."""
+        waiting = self.pending.pop(at, None)
+        if waiting is not None:
+            if alive:
+                self.effects.state.join(waiting)
+            else:
+                self.effects.state = waiting
+        elif not alive:
+            self.dead.add(at)  # unless it is a case of a switch, or the next run knows better
+            if self.switch is None:
+                return False
+            self.effects.state = self.switch.copy()
+        return True
+
+    def _step(self, step: Step, after: int) -> bool:
+        """Do one step; whether the next one follows it."""
+        kind = step.kind
+        if _names_memory(step):
+            self.effects.reach(step)
+        if kind in (kinds.NOTHING, kinds.RETURN):
+            return kind == kinds.NOTHING
+        if kind in (kinds.JUMP, kinds.JUMP_AT):
+            self._jump(step, after)
+            return False
+        if kind == kinds.BRANCH:
+            self._branch(step, after)
+        elif kind in (kinds.CALL, kinds.CALL_AT):
+            self._call(step)
+        else:
+            self.effects.apply(step)
+        return True
+
+    def _call(self, step: Step) -> None:
+        goal = self._goal(step)
+        given: Place | None = None
+        lost = LOST_BY_CALLS
+        if goal is not None:
+            self.calls.append(Call(goal, self._handed()))
+            name = goal if isinstance(goal, str) else goal.name
+            given = ((name or "?",), 0)
+            if isinstance(goal, Function) and step.goal == goal.start:
+                lost &= self.changes(goal)
+        elif step.kind == kinds.CALL_AT:
+            self.effects.call(step)
+            given = (("*",), 0)
+        self.effects.lose(lost)
+        self.effects.state.registers[RAX] = given
+
+    def _handed(self) -> tuple[Place | None, ...]:
+        return tuple(self.effects.state.registers[r] for r in ARGUMENTS)
+
+    def _goal(self, step: Step) -> Function | str | None:
+        if step.goal:
+            return self.code.called(step.goal)
+        return self.code.through(step.offset) if step.base == RIP else None
+
+    def _branch(self, step: Step, after: int) -> None:
+        if self.function.start <= step.goal < self.function.end:
+            self._lead(step.goal, after)
+        else:
+            self._leave(step)
+
+    def _jump(self, step: Step, after: int) -> None:
+        if step.kind == kinds.JUMP:
+            self._branch(step, after)
+        elif self._goal(step) is not None:
+            self._leave(step)
+        else:
+            self.effects.call(step)
+            self._switch(step, after)
+
+    def _switch(self, step: Step, after: int) -> None:
+        """A jump by a table of distances from the table itself, as compilers write a switch."""
+        place = self.effects.state.registers[step.target] if step.target != NONE else None
+        known = place is not None and place[0] is STATIC
+        cases = self.code.cases(place[1], self.effects.limit) if place and known else ()
+        inside = {a for a in cases if self.function.start <= a < self.function.end}
+        for goal in inside:
+            self._lead(goal, after)
+        if not inside:
+            self.switch = self.effects.state.copy()
+
+    def _leave(self, step: Step) -> None:
+        """A jump into another function, which returns for this one."""
+        goal = self._goal(step)
+        if goal is None and step.goal:
+            goal = self.code.holding(step.goal)
+        if goal is not None and goal != self.function:
+            self.calls.append(Call(goal, self._handed()))
+
+    def _lead(self, goal: int, after: int) -> None:
+        """Keep what is known for a place ahead, or, where nothing else leads, for the next run."""
+        if goal < after and goal not in self.dead:
+            return
+        places = self.pending if goal >= after else self.behind
+        waiting = places.get(goal)
+        if waiting is None:
+            places[goal] = self.effects.state.copy()
+        else:
+            waiting.join(self.effects.state)
+
+
+def _names_memory(step: Step) -> bool:
+    return bool(step.width) and step.kind not in (kinds.ADDRESS, kinds.NOTHING)
