@@ -13,7 +13,7 @@ from libswap.survival.code import Code, Function
 from libswap.survival.evidence import Evidence, Weight
 from libswap.survival.functions import Bodies, Body
 from libswap.survival.reach import reaches_data
-from libswap.survival.steps import ADDRESS, RIP
+from libswap.survival.step import ADDRESS, COMPARE, RIP
 from libswap.survival.summaries import Summaries
 
 _SHOWN: Final = 4
@@ -28,7 +28,7 @@ def compared(summaries: Summaries, deadline: float) -> Iterator[Evidence]:
             told = "not looked at: the time was used up"
             yield Evidence("address-compared", Weight.DOUBT, f"{rest} functions", told, "")
             return
-        if not _names_a_function(bodies.of(function), bodies.code.by_start):
+        if not _may_probe(bodies.of(function), bodies.code.by_start):
             continue
         profile = summaries.profile(function)
         for other in sorted({t.function for t in profile.probes if _counts(t, function, profile)}):
@@ -39,8 +39,12 @@ def compared(summaries: Summaries, deadline: float) -> Iterator[Evidence]:
             )  # fmt: skip
 
 
-def _names_a_function(body: Body, functions: dict[int, Function]) -> bool:
-    return any(s.kind == ADDRESS and s.base == RIP and s.offset in functions for s in body.steps)
+def _may_probe(body: Body, functions: dict[int, Function]) -> bool:
+    """Whether it has an address of a function and a comparison that is not with a number."""
+    steps = body.steps
+    return any(s.kind == COMPARE and s.constant is None for s in steps) and any(
+        s.kind == ADDRESS and s.base == RIP and s.offset in functions for s in steps
+    )
 
 
 def _counts(probe: Probe, function: Function, profile: Profile) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 
 from libswap.survival.code import Function
 from libswap.survival.functions import Bodies
-from libswap.survival.steps import CALL, CALL_AT, JUMP, JUMP_AT, NONE
+from libswap.survival.step import CALL, CALL_AT, JUMP, JUMP_AT, NONE
 
 ALL: Final = (1 << 16) - 1
 _MOST_STEPS: Final = 2000

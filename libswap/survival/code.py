@@ -138,7 +138,10 @@ class Code:
         }
 
     def _text_at(self, address: int) -> Range | None:
-        return next((r for r in self._texts if address in r), None)
+        for place in self._texts:
+            if place.start <= address < place.end:
+                return place
+        return None
 
     @cached_property
     def slots(self) -> dict[int, str]:

@@ -13,7 +13,7 @@ from libswap.survival.fields import Difference, Move, differences, fields, narro
 from libswap.survival.functions import Body, Pairs
 from libswap.survival.places import NOT_OBJECTS, NUMBER
 from libswap.survival.provenance import Provenance
-from libswap.survival.steps import ADDRESS, NONE, NOTHING, RIP, RSP
+from libswap.survival.step import ADDRESS, NONE, NOTHING, RIP, RSP
 from libswap.survival.summaries import Summaries
 
 _DEEPEST: Final = 4

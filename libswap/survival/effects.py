@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from libswap.survival import steps as kinds
+from libswap.survival import step as kinds
 from libswap.survival.accesses import Access, Probe
 from libswap.survival.code import Code
 from libswap.survival.places import (
@@ -16,7 +16,7 @@ from libswap.survival.places import (
     Place,
     State,
 )
-from libswap.survival.steps import NONE, REGISTERS, RIP, RSP, Step
+from libswap.survival.step import NONE, REGISTERS, RIP, RSP, Step
 
 MOST_CASES: Final = 512
 _MAX_ACCESSES: Final = 4000

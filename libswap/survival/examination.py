@@ -1,6 +1,9 @@
 """Two files examined: every kind of evidence that they themselves hold."""
 
+import gc
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from libswap.elf.format import EM_X86_64
@@ -60,11 +63,32 @@ def examine(old: Source, new: Source, *, seconds: float) -> Examined:
     if any(not _readable(source.image) for source in (old, new)):
         return Examined(identical=identical)
     deadline = time.monotonic() + seconds
-    decoder = Steps()
-    after = Bodies(Code(new.image, new.symbols), decoder)
-    if identical:
-        return _same(after, deadline)
-    pairs = Pairs(Bodies(Code(old.image, old.symbols), decoder), after)
+    with _no_garbage():
+        decoder = Steps()
+        after = Bodies(Code(new.image, new.symbols), decoder)
+        if identical:
+            return _same(after, deadline)
+        before = Bodies(Code(old.image, old.symbols), decoder)
+        return _different(before, after, deadline)
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Look for no garbage: millions of small tuples come up, and none of them is in a circle.
+
+    Looking takes a fifth of the time for a library of 6 MB.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _different(before: Bodies, after: Bodies, deadline: float) -> Examined:
+    pairs = Pairs(before, after)
     pairs.find()
     comparison = Comparison.of(pairs)
     compared = comparison.run(deadline)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from libswap.survival.code import Code, Function
-from libswap.survival.steps import ADDRESS, NOTHING, RIP, Step, Steps
+from libswap.survival.step import ADDRESS, NOTHING, RIP, Step
+from libswap.survival.steps import Steps
 
 _CLONE: Final = re.compile(r"\.(?:constprop|isra|part|cold|lto_priv|localalias)\b")
 _ROUNDS: Final = 12
@@ -45,12 +46,8 @@ class Bodies:
         """One of them."""
         found = self._known.get(function.start)
         if found is None:
-            every = self.decoder.of(self.code.text(function), function.start)
-            steps = tuple(every)
-            meant = [s for s in every if s.kind != NOTHING]
-            found = self._known[function.start] = Body(
-                function, steps, tuple([s.exact for s in meant]), tuple([s.shape for s in meant])
-            )
+            seen = self.decoder.of(self.code.text(function), function.start)
+            found = self._known[function.start] = Body(function, seen.steps, seen.exact, seen.shape)
         return found
 
     def references(self, body: Body) -> Iterator[tuple[Step, Function | str | int]]:

@@ -7,7 +7,7 @@ goes from object to object by the offsets of the pointers that were loaded.
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from libswap.survival.steps import REGISTERS
+from libswap.survival.step import REGISTERS
 
 DEEPEST: Final = 3
 """Loads in a path; what lies deeper is compared where a function gets it as an argument."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from libswap.survival.code import Function
 from libswap.survival.places import STATIC
 from libswap.survival.run import profile
-from libswap.survival.steps import ADDRESS
+from libswap.survival.step import ADDRESS
 from libswap.survival.summaries import Summaries
 from libswap.survival.texts import POINTER, Texts
 

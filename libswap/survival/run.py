@@ -7,12 +7,12 @@ loop is run once, and what only a branch back leads to is run with what was know
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from libswap.survival import steps as kinds
+from libswap.survival import step as kinds
 from libswap.survival.accesses import Call, Profile
 from libswap.survival.code import Code, Function
 from libswap.survival.effects import Effects
 from libswap.survival.places import STACK, STATIC, Place, State
-from libswap.survival.steps import NONE, RAX, RIP, RSP, Step
+from libswap.survival.step import NONE, RAX, RIP, RSP, Step
 
 ARGUMENTS: Final = (7, 6, 2, 1, 8, 9)
 """rdi, rsi, rdx, rcx, r8, r9."""

@@ -3,58 +3,42 @@
 Source: Intel SDM volume 2. Each distinct encoding is looked at once, whichever file it is in.
 """
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from libswap.elf.instructions import decoder
+from libswap.survival.decoded import Decoded
+from libswap.survival.step import (
+    ADD,
+    ADDRESS,
+    BRANCH,
+    CALL,
+    CALL_AT,
+    COMPARE,
+    CONSTANT,
+    JUMP,
+    JUMP_AT,
+    LOAD,
+    MOVE,
+    NONE,
+    NOTHING,
+    OTHER,
+    POP,
+    PUSH,
+    REGISTERS,
+    RETURN,
+    RIP,
+    STORE,
+    SUM,
+    Step,
+)
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from iced_x86 import Instruction
 
-NONE: Final = -1
-RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI = range(8)
-REGISTERS: Final = 16
-RIP: Final = 16
-
-OTHER, MOVE, LOAD, STORE, ADDRESS, CONSTANT, ADD, PUSH, POP, CALL, CALL_AT, JUMP, BRANCH, JUMP_AT, \
-    RETURN, NOTHING, SUM, COMPARE = range(18)  # fmt: skip
-"""What a step does. CALL_AT and JUMP_AT go where a register or a word in memory says; ADD adds a
-number to a register, SUM another register or a word in memory."""
-
-
-class Step(NamedTuple):
-    """One instruction.
-
-    Attributes:
-        kind: one of the kinds above.
-        exact: equal for instructions that are equal but for the addresses that they name.
-        shape: equal for those that may differ in displacements and immediates too.
-        length: bytes.
-        target: the register that is written (0 to 15), NONE for none.
-        source: the register that is read, NONE for none.
-        base: the register that a place in memory is reached from; RIP for a fixed place.
-        scaled: the register that is added to it, times its scale.
-        offset: the displacement; for RIP the virtual address of the place.
-        width: bytes that are read or written there, 0 where there is no such place.
-        constant: the immediate.
-        goal: virtual address of a near branch or call.
-        spoils: a bit for each register whose contents are no longer known.
-    """
-
-    kind: int
-    exact: int
-    shape: int
-    length: int
-    target: int = NONE
-    source: int = NONE
-    base: int = NONE
-    scaled: int = NONE
-    offset: int = 0
-    width: int = 0
-    constant: int | None = None
-    goal: int = 0
-    spoils: int = 0
+_HEAD: Final = 8
+_MOST_ALIKE: Final = 8
 
 
 class Steps:
@@ -64,6 +48,7 @@ class Steps:
         self._iced = decoder()
         self._known: dict[bytes, Step] = {}
         self._numbers: dict[object, int] = {}
+        self._decoded: dict[tuple[int, bytes], list[Decoded]] = {}
         self._facts = self._iced.InstructionInfoFactory()
         self._general = _registers(self._iced)
         self._kinds = _kinds(self._iced)
@@ -74,8 +59,18 @@ class Steps:
             {access.WRITE, access.COND_WRITE, access.READ_WRITE, access.READ_COND_WRITE}
         )
 
-    def of(self, code: bytes, address: int) -> list[Step]:
+    def of(self, code: bytes, address: int) -> Decoded:
         """The steps of a function, up to the first bytes that are no instruction."""
+        alike = self._decoded.setdefault((len(code), code[:_HEAD]), [])
+        for one in alike[:_MOST_ALIKE]:
+            found = one.moved(code, address)
+            if found is not None:
+                return found
+        fresh = Decoded.of(self._steps(code, address), code, address)
+        alike.append(fresh)
+        return fresh
+
+    def _steps(self, code: bytes, address: int) -> list[Step]:
         found: list[Step] = []
         known, at = self._known, 0
         for instruction in self._iced.Decoder(64, code, ip=address):
@@ -136,7 +131,7 @@ class Steps:
             self._number((shape, 0 if fixed else offset, constant)),
             self._number(shape),
             i.len, target, source, base, index, offset, width,
-            added if kind == ADD else constant, goal, self._spoils(i),
+            added if kind == ADD else constant, goal, self._spoils(i) if kind == OTHER else 0,
         )  # fmt: skip
 
     def _goal(self, i: "Instruction") -> int:

@@ -16,7 +16,7 @@ from libswap.elf.format import SegmentFlags
 from libswap.linux.memory import Range
 from libswap.survival.code import MAX_FUNCTION, Function
 from libswap.survival.functions import Bodies, Body
-from libswap.survival.steps import ADDRESS, NOTHING, RIP, Step
+from libswap.survival.step import ADDRESS, NOTHING, RIP, Step
 
 Named: TypeAlias = Function | str | int
 """What a step refers to: a function of the file, a name of elsewhere, an address."""

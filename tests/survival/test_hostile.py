@@ -84,11 +84,11 @@ def test_a_function_of_nothing_but_jumps_is_bounded(compiler: Compiler) -> None:
     code = Code(image(compiler.library(text, "-O2").read_bytes()))
     function = code.own["many"]
     begun = time.process_time()
-    found = profile(code, function, Steps().of(code.text(function), function.start))
+    found = profile(code, function, Steps().of(code.text(function), function.start).steps)
     assert len(found.accesses) < 10
     assert time.process_time() - begun < 20
 
 
 def test_code_that_is_no_code_ends_the_function() -> None:
     found = Steps().of(b"\x55\x06\x06\x06", 0x1000)
-    assert len(found) == 1
+    assert len(found.steps) == 1

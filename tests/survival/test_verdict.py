@@ -105,8 +105,9 @@ def test_nameless_data_that_lead_to_code_do_not_make_the_same_library_another(
 ) -> None:
     library = compiler.library(
         "static int count; static int more(void) { return ++count; }\n"
-        "static int (*step)(void) = more;\n"
-        "int next(void) { return step(); } void stop(void) { step = 0; }\n",
+        "static int (*step)(void) = more; static char room[64];\n"
+        "int next(void) { return step() + room[1]; }\n"
+        "void stop(int i) { step = 0; room[i] = 1; }\n",
         "-O2", "-Wl,-s",
     )  # fmt: skip
     found = LibraryCache().open(str(library))
