@@ -3,10 +3,11 @@
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import TypeAlias
 
 from libswap.elf.image import Image
 from libswap.live.module import LibraryCache
@@ -17,6 +18,7 @@ from support.encounter import Truth, encounter
 from support.versions import REAL, Real, Version, versions
 from tests.bench.section import Section, side_by_side
 
+Builds: TypeAlias = list[tuple[Real, tuple[Version, ...]]]
 FURTHEST = 2
 """Pairs of neighbours, and of those with one version between them."""
 GOOD = {Verdict.PROVEN, Verdict.LIKELY}
@@ -39,11 +41,12 @@ class Judged:
 class Classifier:
     """Every pair, as a table."""
 
+    title: str
     pairs: tuple[Judged, ...]
 
     def markdown(self) -> str:
         cases = [p for p in self.pairs if p.truth is not Truth.UNUSABLE]
-        lines = ["### Every pair", "", _about(cases, len(self.pairs)), ""]
+        lines = [f"### {self.title}", "", _about(cases, len(self.pairs)), ""]
         lines += ["| library | old | new | verdict | truth | why, or what happened |"]
         lines += ["|---|---|---|---|---|---|"]
         lines += [
@@ -77,10 +80,20 @@ def _cell(pair: Judged) -> str:
 
 
 def run() -> tuple[Section | Classifier, ...]:
+    found = builds(REAL)
+    return Classifier("Every pair", tuple(judged(found))), _speed(found)
+
+
+def builds(reals: Sequence[Real]) -> Builds:
+    """What can be had of each library."""
     debian = Debian(cache_dir())
-    found = [(real, tuple(versions(debian, real))) for real in REAL]
-    judged = [pair for real, builds in found for pair in _judged(real, builds)]
-    return Classifier(tuple(judged)), _speed(found)
+    return [(real, tuple(versions(debian, real))) for real in reals]
+
+
+def judged(found: Builds) -> Iterator[Judged]:
+    """Every pair of neighbours, and of those with one version between them."""
+    for real, ones in found:
+        yield from _judged(real, ones)
 
 
 def _judged(real: Real, builds: tuple[Version, ...]) -> Iterator[Judged]:
@@ -95,7 +108,7 @@ def _judged(real: Real, builds: tuple[Version, ...]) -> Iterator[Judged]:
         yield Judged(real.name, old, new, said.verdict, because, met.truth, met.told)
 
 
-def _speed(found: list[tuple[Real, tuple[Version, ...]]]) -> Section:
+def _speed(found: Builds) -> Section:
     """How long the comparison of machine code takes, without the result that is kept."""
     sizes = {}
     for real, builds in found:

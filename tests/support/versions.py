@@ -54,6 +54,25 @@ REAL: Final = (
 )
 
 
+HELD: Final = (
+    Real("ogg", ("libogg0",), "libogg.so.0.*"),
+    Real("png", ("libpng16-16", "libpng16-16t64"), "libpng16.so.16.*"),
+    Real("nghttp2", ("libnghttp2-14",), "libnghttp2.so.14.*"),
+    Real("uv", ("libuv1", "libuv1t64"), "libuv.so.1.*"),
+    Real("lcms2", ("liblcms2-2",), "liblcms2.so.2.*"),
+    Real("popt", ("libpopt0",), "libpopt.so.0.*"),
+    Real("tasn1", ("libtasn1-6",), "libtasn1.so.6.*"),
+    Real("cares", ("libc-ares2",), "libcares.so.2.*"),
+    Real("gif", ("libgif7",), "libgif.so.7.*"),
+    Real("evdev", ("libevdev2",), "libevdev.so.2.*"),
+    Real("speex", ("libspeex1",), "libspeex.so.1.*"),
+    Real("gcrypt", ("libgcrypt20",), "libgcrypt.so.20.*"),
+    Real("http_parser", ("libhttp-parser2.9",), "libhttp_parser.so.2.9.*"),
+    Real("crypto", ("libssl3", "libssl3t64"), "libcrypto.so.3"),
+)
+"""Held back: no rule was made or changed with a look at them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """One build of one library."""

@@ -1,0 +1,8 @@
+"""The verdict against what happens, for libraries that no rule was made with a look at."""
+
+from support.versions import HELD
+from tests.bench.survival import Classifier, builds, judged
+
+
+def run() -> tuple[Classifier, ...]:
+    return (Classifier("Every pair that was held out", tuple(judged(builds(HELD)))),)
