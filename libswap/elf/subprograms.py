@@ -3,22 +3,17 @@
 Source: DWARF 5 sections 3.3 "Subroutine and Entry Point Entries", 6.1.2 ".debug_aranges".
 """
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
-from elftools.elf.elffile import ELFFile
-
-from libswap.elf.contents import Bytes
+from libswap.elf.dwarf import dwarf_of, readable
 from libswap.elf.image import Image
 
 if TYPE_CHECKING:
     from elftools.dwarf.compileunit import CompileUnit
     from elftools.dwarf.die import DIE
 
-MAX_DEBUG_INFO: Final = 1 << 28
-"""Bytes of debug sections that are read; reading is what takes the time."""
 _MAX_UNIT: Final = 1 << 24
 _DEEPEST_TYPE: Final = 16
 _WORD: Final = 8
@@ -72,8 +67,7 @@ def subprograms(image: Image, wanted: dict[str, int | None]) -> dict[str, Subpro
         The ones that were found; a file without, with damaged, or with too much debug information
         tells nothing.
     """
-    sizes = [s.size for s in image.sections if s.name.startswith((".debug_", ".zdebug_"))]
-    if not sizes or sum(sizes) > MAX_DEBUG_INFO:
+    if not readable(image):
         return {}
     try:
         return dict(_read(image, wanted))
@@ -82,7 +76,7 @@ def subprograms(image: Image, wanted: dict[str, int | None]) -> dict[str, Subpro
 
 
 def _read(image: Image, wanted: dict[str, int | None]) -> Iterator[tuple[str, Subprogram]]:
-    dwarf = ELFFile(cast("IO[bytes]", _Stream(image.data))).get_dwarf_info()
+    dwarf = dwarf_of(image)
     ranges = dwarf.get_aranges()
     units: dict[int, tuple[Any, list[str]]] = {}
     for name, address in wanted.items():
@@ -196,32 +190,3 @@ def _results(die: "DIE", depth: int = 0) -> frozenset[str]:
         return frozenset(["xmm0"] if size <= _WORD else ["xmm0", "xmm1"])
     memory = found.tag in _RECORDS and size > 2 * _WORD
     return frozenset() if memory else frozenset(["rdx", "xmm0", "xmm1"])
-
-
-class _Stream(io.RawIOBase):
-    """The bytes of an image as pyelftools wants them."""
-
-    def __init__(self, data: Bytes) -> None:
-        super().__init__()
-        self._data = data
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._data)}[whence]
-        self._at = start + offset
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def read(self, size: int | None = -1) -> bytes:
-        end = len(self._data) if size is None or size < 0 else self._at + size
-        found = bytes(self._data[self._at : end])
-        self._at += len(found)
-        return found

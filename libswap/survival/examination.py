@@ -2,13 +2,14 @@
 
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from libswap.elf.format import EM_X86_64
 from libswap.elf.image import Image
-from libswap.survival import addresses
+from libswap.elf.records import records
+from libswap.survival import addresses, layouts
 from libswap.survival.code import Code
 from libswap.survival.comparison import Comparison
 from libswap.survival.evidence import Compared, Evidence, Weight
@@ -26,10 +27,12 @@ class Source:
     Attributes:
         image: the file itself.
         symbols: the file that holds its .symtab, where it is another one.
+        debug: the file that holds its debug information; None where there is none.
     """
 
     image: Image
     symbols: Image | None = None
+    debug: Image | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,13 @@ def examine(old: Source, new: Source, *, seconds: float) -> Examined:
         if identical:
             return _same(after, deadline)
         before = Bodies(Code(old.image, old.symbols), decoder)
-        return _different(before, after, deadline)
+        alike, types = _types((before, after), (old.debug, new.debug), deadline)
+        found = _different(before, after, deadline)
+    explained = tuple(_explained(e) for e in found.evidence) if alike else found.evidence
+    return replace(
+        found, evidence=_ordered((*types, *explained)),
+        compared=replace(found.compared, types=alike) if found.compared else None,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -87,6 +96,17 @@ def _no_garbage() -> Iterator[None]:
             gc.enable()
 
 
+def _types(
+    both: tuple[Bodies, Bodies], debug: tuple[Image | None, Image | None], deadline: float
+) -> tuple[int, tuple[Evidence, ...]]:
+    """How many structures are alike by the debug information, or what is different."""
+    one, other = (
+        records(image, bodies.code.own, deadline) if image is not None else None
+        for bodies, image in zip(both, debug, strict=True)
+    )
+    return layouts.compared(one, other) if one is not None and other is not None else (0, ())
+
+
 def _different(before: Bodies, after: Bodies, deadline: float) -> Examined:
     pairs = Pairs(before, after)
     pairs.find()
@@ -96,9 +116,18 @@ def _different(before: Bodies, after: Bodies, deadline: float) -> Examined:
         *comparison.evidence, *moved_entries(pairs),
         *addresses.compared(comparison.new, deadline), *addresses.labels(after),
     )  # fmt: skip
+    return Examined(identical=False, evidence=_ordered(found), compared=compared)
+
+
+def _ordered(found: Iterable[Evidence]) -> tuple[Evidence, ...]:
     ranks = {weight: rank for rank, weight in enumerate(Weight)}
-    ordered = sorted(found, key=lambda e: (ranks[e.weight], e.kind, e.subject, e.old))
-    return Examined(identical=False, evidence=tuple(ordered), compared=compared)
+    return tuple(sorted(found, key=lambda e: (ranks[e.weight], e.kind, e.subject, e.old)))
+
+
+def _explained(evidence: Evidence) -> Evidence:
+    """Without the doubt whether a field moved: the structures themselves are known to be alike."""
+    doubt = evidence.weight is Weight.DOUBT and evidence.kind.startswith("field-")
+    return replace(evidence, weight=Weight.NOTE) if doubt else evidence
 
 
 def _same(bodies: Bodies, deadline: float) -> Examined:

@@ -45,6 +45,8 @@ def enough(compared: Compared) -> bool:
     """Whether so much of the code was recognised that no contradiction says something."""
     if compared.unseen or not compared.functions:
         return False
+    if compared.types:
+        return True
     if 2 * compared.identical >= compared.functions:
         return True
     return compared.kept >= _RECOGNISED * (compared.kept + compared.lost)

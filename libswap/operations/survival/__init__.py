@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from libswap.elf.debugfile import with_debug_info
 from libswap.errors.base import MissingTool
+from libswap.linux.rooted import Root
 from libswap.live.library import Library
 from libswap.operations.survival import kept
 from libswap.operations.survival.statics import static_data
@@ -68,7 +70,11 @@ def survival_of_objects(old: Library, new: Library, state_dir: Path | None = Non
 
 
 def _examined(old: Library, new: Library, state_dir: Path | None) -> Examined:
-    one, other = (Source(library.image, library.symbol_file) for library in (old, new))
+    with Root.open("/") as here:
+        one, other = (
+            Source(x.image, x.symbol_file, with_debug_info(x.image, x.image.name, (here,)))
+            for x in (old, new)
+        )
     known = kept.find(state_dir, one, other, Examined)
     if known is not None:
         return known

@@ -86,9 +86,9 @@ def _name(old: Source, new: Source, kind: type[object]) -> str:
     digest = hashlib.sha256(f"{_FORMAT} {__version__} {kind.__name__}".encode())
     for source in (old, new):
         digest.update(loaded(source.image))
-        symbols = source.symbols
-        digest.update(((symbols and build_id(symbols)) or "").encode())
-        digest.update(b"with" if symbols else b"without")
+        for more in (source.symbols, source.debug):
+            digest.update(((more and build_id(more)) or "").encode())
+            digest.update(b"with" if more else b"without")
     return digest.hexdigest()
 
 
