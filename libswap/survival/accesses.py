@@ -23,9 +23,9 @@ class Call(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """The address of a function compared with what a field holds; the field is None if unknown."""
+    """The address of a function, or of data, compared with what a field holds, if that is known."""
 
-    function: int
+    address: int
     field: Place | None
 
 
@@ -37,8 +37,8 @@ class Profile:
         accesses: of objects that did not begin with it.
         trace: for each step that names a place in memory, what it was; None if that is not known.
         calls: in the order of their addresses.
-        probes: comparisons with addresses of functions.
-        stored: addresses of functions that it writes to memory other than its stack.
+        probes: comparisons with addresses of the library.
+        stored: such addresses that it writes to memory other than its stack.
     """
 
     accesses: frozenset[Access]

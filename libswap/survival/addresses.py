@@ -20,7 +20,7 @@ _SHOWN: Final = 4
 
 
 def compared(summaries: Summaries, deadline: float) -> Iterator[Evidence]:
-    """Functions that compare what they are handed with the address of another function."""
+    """Functions that compare what they are handed with an address of the library."""
     bodies = summaries.bodies
     for number, function in enumerate(bodies.code.functions):
         if time.monotonic() > deadline:
@@ -28,23 +28,32 @@ def compared(summaries: Summaries, deadline: float) -> Iterator[Evidence]:
             told = "not looked at: the time was used up"
             yield Evidence("address-compared", Weight.DOUBT, f"{rest} functions", told, "")
             return
-        if not _may_probe(bodies.of(function), bodies.code.by_start):
+        if not _may_probe(bodies.of(function), bodies.code):
             continue
         profile = summaries.profile(function)
-        for other in sorted({t.function for t in profile.probes if _counts(t, function, profile)}):
-            name = bodies.code.by_start[other].name or f"{other:#x}"
+        for address in sorted({p.address for p in profile.probes if _counts(p, function, profile)}):
             yield Evidence(
                 "address-compared", Weight.DOUBT, function.name or f"{function.start:#x}",
-                "an address that the old library stored", f"compared with that of {name}",
+                "an address that the old library stored",
+                f"compared with that of {_name(bodies.code, address)}",
             )  # fmt: skip
 
 
-def _may_probe(body: Body, functions: dict[int, Function]) -> bool:
-    """Whether it has an address of a function and a comparison that is not with a number."""
+def _name(code: Code, address: int) -> str:
+    function = code.by_start.get(address)
+    if function is None:
+        return f"data at {address:#x}"
+    return function.name or f"{address:#x}"
+
+
+def _may_probe(body: Body, code: Code) -> bool:
+    """Whether it names an address, and compares something that is no number."""
     steps = body.steps
     return any(s.kind == COMPARE and s.constant is None for s in steps) and any(
-        s.kind == ADDRESS and s.base == RIP and s.offset in functions for s in steps
-    )
+        s.kind == ADDRESS and s.base == RIP
+        and (s.offset in code.by_start or code.is_changeable(s.offset))
+        for s in steps
+    )  # fmt: skip
 
 
 def _counts(probe: Probe, function: Function, profile: Profile) -> bool:
@@ -55,7 +64,7 @@ def _counts(probe: Probe, function: Function, profile: Profile) -> bool:
     compiler that guesses which function that is puts a copy of it beside the call (gcc's
     -fdevirtualize-speculatively and -findirect-inlining), and the call does the same.
     """
-    if probe.function == function.start or probe.function in profile.stored:
+    if probe.address == function.start or probe.address in profile.stored:
         return False
     return probe.field is None or Access(*probe.field, 0) not in profile.accesses
 

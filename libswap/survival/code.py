@@ -143,6 +143,17 @@ class Code:
                 return place
         return None
 
+    def is_changeable(self, address: int) -> bool:
+        """Whether it lies in data that are written, if only by the dynamic linker."""
+        return any(address in place for place in self._changeable)
+
+    @cached_property
+    def _changeable(self) -> tuple[Range, ...]:
+        return tuple(
+            Range(s.vaddr, s.vaddr + s.memsz) for s in self.image.loads
+            if s.flags & SegmentFlags.W
+        )  # fmt: skip
+
     @cached_property
     def slots(self) -> dict[int, str]:
         """Place -> name of the symbol whose address the dynamic linker writes there."""

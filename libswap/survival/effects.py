@@ -1,6 +1,6 @@
 """What single steps do to what is known of registers and stack, and the fields they reach."""
 
-from typing import Final
+from typing import Final, TypeGuard
 
 from libswap.survival import step as kinds
 from libswap.survival.accesses import Access, Probe
@@ -114,7 +114,7 @@ class Effects:
 
     def _keep(self, source: int) -> None:
         value = self.state.registers[source] if source != NONE else None
-        if value is not None and value[0] is CODE:
+        if _is_address(value):
             self.stored.add(value[1])
 
     def _move(self, step: Step) -> None:
@@ -171,16 +171,23 @@ class Effects:
             registers[RSP] = (top[0], top[1] + 8)
 
     def _compare(self, step: Step) -> None:
-        """A comparison, with the address of a function perhaps, or with the number of cases."""
+        """A comparison, with an address of the library perhaps, or with the number of cases."""
         if step.constant is not None:
             self.limit = step.constant + 1 if 0 < step.constant < MOST_CASES else MOST_CASES
         values = [self.state.registers[r] for r in (step.target, step.source) if r != NONE]
-        functions = [v for v in values if v is not None and v[0] is CODE]
-        if len(functions) == 1:
-            [known] = functions
+        addresses = [v for v in values if _is_address(v)]
+        if len(addresses) == 1:
+            [known] = addresses
             other = next((v for v in values if v is not known), None)
             field = self._place(step) if step.width else _field(other)
-            self.probes.add(Probe(known[1], field))
+            handed = field is not None or (other is not None and isinstance(other[0][0], int))
+            if known[0] is CODE or (handed and self._code.is_changeable(known[1])):
+                self.probes.add(Probe(known[1], field))
+
+
+def _is_address(value: Place | None) -> TypeGuard[Place]:
+    """Whether it is that of a function or of data of the library."""
+    return value is not None and bool(value[1]) and (value[0] is CODE or value[0] is STATIC)
 
 
 def _field(value: Place | None) -> Place | None:

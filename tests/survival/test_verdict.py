@@ -118,7 +118,12 @@ def test_nameless_data_that_lead_to_code_do_not_make_the_same_library_another(
 
 @pytest.mark.parametrize(
     ("change", "verdict"),
-    [("COMPARED", Verdict.UNKNOWN), ("GUESSED", Verdict.PROVEN), ("LABELS", Verdict.PROVEN)],
+    [
+        ("COMPARED", Verdict.UNKNOWN),
+        ("COMPARED_DATA", Verdict.UNKNOWN),
+        ("GUESSED", Verdict.PROVEN),
+        ("LABELS", Verdict.PROVEN),
+    ],
 )
 def test_addresses_that_the_same_code_keeps(
     compiler: Compiler, change: str, verdict: Verdict
@@ -138,7 +143,11 @@ def test_a_field_of_another_width_is_no_likely_case(compiler: Compiler) -> None:
 
 @pytest.mark.parametrize(
     ("change", "kind", "where"),
-    [("COMPARED", "address-compared", "store_flags"), ("LABELS", "label-addresses", "store_run")],
+    [
+        ("COMPARED", "address-compared", "store_flags"),
+        ("COMPARED_DATA", "address-compared", "store_flags"),
+        ("LABELS", "label-addresses", "store_run"),
+    ],
 )
 def test_addresses_of_code_in_objects_make_it_unknown(
     compiler: Compiler, change: str, kind: str, where: str
