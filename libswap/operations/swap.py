@@ -21,7 +21,6 @@ from libswap.linux.command import run
 from libswap.linux.files import refusal
 from libswap.linux.rooted import Root
 from libswap.linux.tracer import traced
-from libswap.live import facts
 from libswap.live import swap as live
 from libswap.live.copies import path_of
 from libswap.live.draining.end import refuse_beside
@@ -35,7 +34,7 @@ from libswap.live.recovery import finish
 from libswap.live.rehearsal import copied, require_private
 from libswap.live.subject import Subject
 from libswap.live.unloading import unload_unused
-from libswap.operations import draining
+from libswap.operations import draining, outside
 from libswap.operations.affected import affected, broken_by, copy_of, judged_by, sees, way_back
 from libswap.operations.draining import DrainBegun, DrainOptions
 from libswap.operations.moves import (
@@ -118,6 +117,8 @@ def swap_library(request: Request, progress: Progress = lambda *_: None) -> Repo
                 aims.append(_Aim(library, file, cache.open(str(file))))
         run_ = _Run(request, aims, cache, progress)
         results = run_.all()
+        if not request.dry_run:
+            outside.forget_ended(request.state_dir)
         asked = (Asked(str(a.library), str(a.file), a.new.build_id) for a in aims)
         return Report(tuple(asked), tuple(results), run_.uninspected)
 
@@ -215,7 +216,7 @@ class _Run:
         ]
         if self.request.unload and not self.request.dry_run:
             copies = tuple(unload_unused(subject.again(), wait=self.request.options.wait))
-            keep_record(self.request.state_dir, subject.again())
+            outside.keep(self.request.state_dir, subject.again())
             results[-1] = replace(results[-1], copies=copies)
         yield from results
 
@@ -286,7 +287,7 @@ class _Run:
             subject, [_move_of(subject, p.source, p.aim) for p in group], options,
             progress=lambda step: self.progress(pid, step),
         )  # fmt: skip
-        keep_record(self.request.state_dir, subject.again())
+        outside.keep(self.request.state_dir, subject.again())
         return [moved(done, part.source, rehearsed=self.request.rehearse) for part in group]
 
     def _drain(
@@ -307,7 +308,7 @@ class _Run:
         if request.dry_run:
             return [start.plan()]
         done = start.run(lambda step: self.progress(pid, step))
-        keep_record(request.state_dir, subject.again())
+        outside.keep(request.state_dir, subject.again())
         return [done]
 
     def _planned(self, subject: Subject, part: _Part) -> Planned:
@@ -379,19 +380,6 @@ def while_it_changes(subject: Subject, work: Callable[[Subject], T]) -> T:
             return work(subject)
         subject = subject.again()
     return work(subject)
-
-
-def keep_record(state_dir: Path | None, subject: Subject) -> None:
-    """A copy of the process's record outside of it; the one that counts is in the process."""
-    if state_dir is None or subject.place is None:
-        return
-    identity = subject.identity
-    file = state_dir / "live" / f"{identity.pid}-{identity.start_time}.json"
-    with suppress(OSError):
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = file.with_suffix(".new")
-        fresh.write_text(facts.written(subject.place.record))
-        fresh.replace(file)
 
 
 def move_back(subject: Subject, id_: str, options: Options) -> live.Swapped:

@@ -142,7 +142,8 @@ def test_all_processes_are_moved_and_the_record_tells(stage: Stage) -> None:
         stage.install(stage.build("live/version.c", version=2))
         report = swap_library(Request(stage.place, state_dir=stage.place.parent))
         assert report.exit_code == 0
-        assert len(list((stage.place.parent / "live").iterdir())) == 2, "kept outside too"
+        kept = stage.place.parent / "live"
+        assert len(list(kept.iterdir())) == 2, "kept outside too"
         assert [p.pid for p in report.processes] == [one.pid, two.pid]
         assert all(isinstance(p.outcome, Moved) for p in report.processes)
         assert _all(one) == _all(two) == [2] * 4
@@ -151,6 +152,8 @@ def test_all_processes_are_moved_and_the_record_tells(stage: Stage) -> None:
         (event,) = found[one.pid].events
         assert (event.state, event.library) == ("done", str(stage.place))
         assert not found[one.pid].unfinished
+    swap_library(Request(stage.place, state_dir=stage.place.parent))
+    assert not list(kept.iterdir()), "of processes that have ended nothing is kept"
 
 
 def test_a_lost_function_is_refused_while_it_is_used(stage: Stage) -> None:
