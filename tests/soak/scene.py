@@ -68,13 +68,13 @@ class Scene:
             assert server.process.poll() is None, f"{name} has ended: {server.log.read_text()}"
             assert not self.loads[name].failures, f"{name}: {self.loads[name]}"
             self.figures.weigh(name, server.pids)
+        said = [line for work in self.root.glob("nginx*") for line in complaints(work)]
+        assert not said, said[:10]
 
     def conclude(self, pids: dict[str, list[int]]) -> None:
         """Insist on what must be so in the end."""
         self.inspect()
         assert {name: server.pids for name, server in self.servers.items()} == pids
-        for work in self.root.glob("nginx*"):
-            assert not complaints(work)
         assert not self.figures.grown()
         self._state_is_bounded()
 
