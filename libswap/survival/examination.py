@@ -116,7 +116,13 @@ def _different(before: Bodies, after: Bodies, deadline: float) -> Examined:
         *comparison.evidence, *moved_entries(pairs),
         *addresses.compared(comparison.new, deadline), *addresses.labels(after),
     )  # fmt: skip
-    return Examined(identical=False, evidence=_ordered(found), compared=compared)
+    return Examined(identical=False, evidence=_ordered(found), compared=_timed(compared, deadline))
+
+
+def _timed(compared: Compared, deadline: float) -> Compared:
+    """With a mark that not all was looked at, where the time was used up: nobody keeps that."""
+    late = time.monotonic() > deadline
+    return replace(compared, unseen=max(compared.unseen, 1)) if late else compared
 
 
 def _ordered(found: Iterable[Evidence]) -> tuple[Evidence, ...]:
@@ -136,7 +142,7 @@ def _same(bodies: Bodies, deadline: float) -> Examined:
     found = [*addresses.compared(Summaries.over(bodies), deadline)]
     if addresses.labels_reach_data(bodies):
         found += addresses.labels(bodies)
-    seen = Compared(functions=count, identical=count)
+    seen = _timed(Compared(functions=count, identical=count), deadline)
     return Examined(identical=True, evidence=tuple(found), compared=seen)
 
 
