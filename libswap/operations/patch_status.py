@@ -83,9 +83,10 @@ def _one(pid: int, cache: LibraryCache, *, verify: bool, active: bool) -> Proces
 def _damage(subject: Subject, record: Record) -> Iterator[str]:
     active = [p for p in record.patches if p.active]
     tops = {e.address: (p, e) for p in active for e in p.entries}
+    gates = {c.entry: c.gate for c in record.switch.changes} if record.switch else {}
     for address, (patch, entry) in tops.items():
         found = subject.memory.read(address, JUMP_SIZE)
-        if found.hex() != entry.after:
+        if found.hex() not in {entry.after, gates.get(address)}:
             yield f"{entry.label} does not lead to patch {patch.id}: {found.hex(' ')}"
     for patch in active:
         for region in patch.regions:

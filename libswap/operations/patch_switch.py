@@ -52,23 +52,22 @@ def switched(
     after = replace(before, switch=None, patches=wanted.record.done)
     second = wanted.second()
     _, abandon = begun.writes(replace(before, switch=None))
-    if second:
-        first = Prepared((*gates, *wanted.first()), nobody_in, (begin,), (), (abandon,))
-    else:
-        _, done = begun.writes(after)
-        first = Prepared(wanted.first(), nobody_in, (begin,), (done,), (abandon,))
+    # Behind the first commit the patches are in force, settled or not.
+    standing, done = begun.writes(replace(after, switch=wanted.record) if second else after)
+    first = Prepared((*gates, *wanted.first()), nobody_in, (begin,), (done,), (abandon,))
     found = commit(subject.identity, subject.memory, first, wait=wait)
     seconds = found.stopped_for
     if second:
         # What is not settled now is by the next libswap: only the speed of a call depends on it.
         with suppress(LibswapError):
-            _, done = begun.writes(after)
-            settled = Prepared(second, (), (), (done,))
-            seconds += commit(
-                subject.identity, subject.memory, settled, wait=_SETTLE_WAIT
-            ).stopped_for
+            _, done = standing.writes(after)
+            seconds += _settle(subject, Prepared(second, (), (), (done,)))
     at_once = bool(wanted.record.word) or len(wanted.record.changes) == 1
     return Switched(seconds, found.attempts, found.threads, at_once)
+
+
+def _settle(subject: Subject, prepared: Prepared) -> float:
+    return commit(subject.identity, subject.memory, prepared, wait=_SETTLE_WAIT).stopped_for
 
 
 def _gates(subject: Subject, wanted: Switch) -> tuple[Phase, ...]:

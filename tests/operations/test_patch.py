@@ -3,10 +3,14 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from libswap.operations import patch_apply, patch_revert, patch_status
+from libswap.errors.live import CommitBlocked
+from libswap.live.subject import Subject
+from libswap.live.transaction import Prepared
+from libswap.operations import patch_apply, patch_revert, patch_status, patch_switch
 from libswap.operations.moves import Refused, Skipped
 from libswap.operations.patch_build import Request, build
 from libswap.operations.patch_entries import Options
@@ -73,6 +77,28 @@ def test_a_program_of_any_kind_is_patched_and_taken_back(
         assert reverted(process).id == outcome.id
         assert [process.scenario(n) for n in range(9)] == [told.old(n) for n in range(9)]
         assert patch_status.status([process.pid], active=True).processes[0].patches == ()
+
+
+def test_without_a_moment_to_settle_it_is_in_force_and_listed(
+    compiler: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = shop_of(compiler, "pie")
+    path = built(program, "patch/shop_fix.c", tmp_path / "fix.lsp")
+    told = Shop()
+
+    def never(subject: Subject, _: Prepared) -> NoReturn:
+        raise CommitBlocked(subject.identity.pid, 0.0, ("a thread",))
+
+    with host(program) as process:
+        monkeypatch.setattr(patch_switch, "_settle", never)
+        id_ = applied(path, process).id
+        monkeypatch.undo()
+        assert process.scenario(1) == told.new(1)
+        (found,) = patch_status.status([process.pid], verify=True).processes
+        assert ([p.id for p in found.patches], found.unfinished) == ([id_], True)
+        assert not found.damage
+        assert reverted(process).id == id_
+        assert [process.scenario(n) for n in range(9)] == [told.old(n) for n in range(9)]
 
 
 LIBRARY = """
