@@ -20,9 +20,9 @@ def test_a_table_is_read_back_as_it_was_written() -> None:
     assert tables(text) == [Table("Title", (first, second))]
 
 
-def test_every_bench_says_how_long_it_takes_and_every_chapter_has_its_bench() -> None:
+def test_no_chapter_and_no_estimate_is_without_its_bench() -> None:
     benches = {file.stem for file in HERE.glob("*.py")} - FRAME
-    assert set(MINUTES) == benches
+    assert set(MINUTES) <= benches
     assert set(record.chapters()) <= benches | {"soak"}
 
 
