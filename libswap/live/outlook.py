@@ -172,7 +172,7 @@ def look(subject: Subject, source: Module, library: Library, options: Options) -
     Raises:
         NotSwappable: the library is of a kind that no process can be moved from or to.
     """
-    _check(source, library)
+    require_possible(source, library)
     pairing, found = pairing_of(source.facts, library), redirects_of(source.facts, library)
     elsewhere = _elsewhere(subject, source)
     survey = survey_of(subject.memory, source, library, pairing, options.state)
@@ -316,7 +316,12 @@ def refused(findings: Sequence[Finding], library: str = "") -> NotSwappable:
     return NotSwappable(first.word, f"{of}{first.subject}: {first.detail}{more}", instead)
 
 
-def _check(source: Module, library: Library) -> None:
+def require_possible(source: Module, library: Library) -> None:
+    """What no option helps against, and needs no look at the process.
+
+    Raises:
+        NotSwappable: one cannot ever stand in for the other.
+    """
     if is_c_library(source):
         raise NotSwappable(
             "c-library",

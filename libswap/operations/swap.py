@@ -29,7 +29,7 @@ from libswap.live.findings import risk
 from libswap.live.library import Library
 from libswap.live.module import LibraryCache, Module
 from libswap.live.move import Move
-from libswap.live.outlook import Options, Outlook, look
+from libswap.live.outlook import Options, Outlook, look, require_possible
 from libswap.live.recovery import finish
 from libswap.live.rehearsal import copied, require_private
 from libswap.live.subject import Subject
@@ -272,6 +272,7 @@ class _Run:
         options, pid = self.request.options, subject.identity.pid
         for part in group:
             refuse_beside(subject.record, part.source.base, pid)
+            require_possible(part.source, part.aim.new)
         if self.request.drain is not None:
             return self._drain(subject, group, self.request.drain)
         if self.request.dry_run:
