@@ -38,7 +38,7 @@ def nginx(
     port = free_port()
     (work / "nginx.conf").write_text(_configuration(work, port, workers))
     words = ["nginx", "-e", work / "error.log", "-p", work, "-c", work / "nginx.conf"]
-    return started(words, port, work / "nginx.log", libraries, inside)
+    return started(words, port, work / "nginx.log", libraries, inside, workers)
 
 
 def _configuration(work: Path, port: int, workers: int) -> str:

@@ -45,8 +45,9 @@ class Server:
 
 @contextmanager
 def started(
-    words: Sequence[object], port: int, log: Path, libraries: Path, inside: int | None = None
-) -> Iterator[Server]:
+    words: Sequence[object], port: int, log: Path, libraries: Path, inside: int | None = None,
+    workers: int = 0,
+) -> Iterator[Server]:  # fmt: skip
     """A server that answers on `port`, until the end of the block.
 
     Args:
@@ -55,6 +56,7 @@ def started(
         log: file for its standard error.
         libraries: directory that the dynamic linker searches first (LD_LIBRARY_PATH).
         inside: a process whose mount namespace it is started in.
+        workers: how many processes it starts; all of them are there.
     """
     enter = ["nsenter", f"--target={inside}", "--mount", "--"] if inside else []
     with log.open("ab") as said:
@@ -68,6 +70,7 @@ def started(
     server = Server(process, port, log)
     try:
         _await_answer(server)
+        _await_workers(server, workers)
         yield server
     finally:
         _end(server)
@@ -112,6 +115,14 @@ def _await_answer(server: Server) -> None:
             time.sleep(0.01)
         else:
             return
+
+
+def _await_workers(server: Server, workers: int) -> None:
+    """The first answers before the last has been started."""
+    deadline = time.monotonic() + _PATIENCE
+    while len(server.workers) < workers:
+        assert time.monotonic() < deadline, f"{server.process.args} has {server.workers}"
+        time.sleep(0.01)
 
 
 def _end(server: Server) -> None:
