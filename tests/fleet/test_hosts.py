@@ -1,6 +1,7 @@
 """Upgrades of real hosts: sshd in namespaces, each with libraries of its own below /usr/lib."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,9 @@ from support.site import library
 pytest.importorskip("ansible_runner")
 pytestmark = [pytest.mark.root, pytest.mark.namespaces, pytest.mark.compiler, pytest.mark.slow]
 
+INTERRUPTIONS: Final = (
+    [signal.SIGINT, signal.SIGKILL] if os.environ.get("LIBSWAP_EVERY_STEP") else [signal.SIGKILL]
+)
 PLACE: Final = LIBRARIES / "libx-of-libswap-tests.so.1"
 
 
@@ -134,7 +138,7 @@ def test_nothing_begins_while_a_host_is_down_unless_it_is_left_out(
     assert (code, controller.versions()) == (0, [2, 1, 2, 2])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", INTERRUPTIONS)
 def test_an_interrupted_upgrade_goes_on(controller: Controller, number: signal.Signals) -> None:
     process = controller.begin(*controller.words("--batches=1"))
     assert process.stderr is not None

@@ -34,6 +34,8 @@ Names: TypeAlias = Mapping[str, object]
 ELSEWHERE = Path("/dev/shm")
 OLD: Names = {"liba.so.1": "liba.so.1.1", "liba.so.1.1": 1, "libb.so": 1}
 NEW: Names = {"liba.so.1": "liba.so.1.2", "liba.so.1.1": 1, "liba.so.1.2": 2, "libb.so": 2}
+EVERY = 1 if os.environ.get("LIBSWAP_EVERY_STEP") else 2
+"""At which of the calls an error comes, as opposed to a kill: at each, or each in its turn."""
 COLD = 20
 """Every which fault strikes a command that was started for it; the others, forks of `Warm`."""
 
@@ -188,6 +190,8 @@ class Sweep:
             able = [c for c in recorded if fault == "SIGKILL" or c.name in CAN_FAIL[fault]]
             calls += [call for call in able if touching in call.text]
         assert len(calls) > 5, calls
+        if fault != "SIGKILL":
+            calls = calls[list(CAN_FAIL).index(fault) % EVERY :: EVERY]
 
         def spoil(number: int, call: Call) -> str:
             scene = self.make(f"{name}-{number}")

@@ -3,6 +3,7 @@
 import os
 import signal
 import traceback
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from support.driven import Target
 from support.swapping import Stage, reverted
 
 pytestmark = [pytest.mark.compiler, pytest.mark.ptrace, pytest.mark.slow]
+
+EVERY = 1 if os.environ.get("LIBSWAP_EVERY_STEP") else 3
+"""Which of the steps; all of them take minutes."""
 
 
 @pytest.fixture
@@ -63,9 +67,7 @@ def test_killed_at_every_step_of_a_swap(stage: Stage) -> None:
     stage.install(old)
     program = stage.program("live/driver.c")
     seen = set()
-    step = 0
-    while True:
-        step += 1
+    for step in count(1, EVERY):
         stage.install(old)
         with stage.running(program) as target:
             target.ask("count")
@@ -90,10 +92,9 @@ def test_killed_at_every_step_of_a_revert(stage: Stage) -> None:
     seen = set()
     with stage.running(program) as target:
         target.ask("count")
-        counted, step = 1, 0
+        counted = 1
         stage.install(new)
-        while True:
-            step += 1
+        for step in count(1, EVERY):
             if _consistent(target, counted) == 1:
                 stage.moved(target.pid)
             status = _in_a_child(lambda: _must_move(target.pid), step)
