@@ -86,8 +86,8 @@ def _room_near(base: int) -> int:
     call.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
     rights = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _EXACTLY
-    for step in range(1, 64):
-        wanted = (base & ~0xFFF) - (step << 24)
+    for step in (sign * n for n in range(1, 120) for sign in (-1, 1)):
+        wanted = (base & ~0xFFF) + (step << 24)
         if call(wanted, mmap.PAGESIZE, rights, flags, -1, 0) == wanted:
             return wanted
     raise AssertionError("no room near the library")

@@ -18,7 +18,7 @@ from support.http_load import Load
 from support.nginx import SLOW, complaints, nginx, pages
 from support.servers import put
 
-KILLS: Final = int(os.environ.get("LIBSWAP_KILLS", "4"))
+KILLS: Final = int(os.environ.get("LIBSWAP_KILLS", "3"))
 SEED: Final = int(os.environ.get("LIBSWAP_SEED", "1"))
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.root, pytest.mark.ptrace]
 

@@ -19,7 +19,7 @@ from support.nginx import SLOW, complaints, nginx, pages
 from support.servers import put
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.root, pytest.mark.ptrace]
-SWAPS: Final = int(os.environ.get("LIBSWAP_SOAK", "8"))
+SWAPS: Final = int(os.environ.get("LIBSWAP_SOAK", "6"))
 WARM: Final = 4
 
 
