@@ -80,8 +80,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two more than there are processors: a test often waits, for a disk, a server or a moment."""
-    return len(os.sched_getaffinity(0)) + 2
+    """One more than there are processors: a test often waits, for a disk, a server or a moment."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 @pytest.hookimpl(optionalhook=True)

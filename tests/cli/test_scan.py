@@ -26,7 +26,8 @@ def libswap(state_dir: Path) -> Libswap:
 @pytest.fixture
 def library(compiler: Compiler, tmp_path: Path) -> Path:
     built = compiler.library(COUNTER, "-Wl,--build-id=0xdd01dd01", soname="libcounter.so.1")
-    return Path(shutil.copy(built, tmp_path / "lib\x1b[31mred\n.so"))
+    # The name of the directory too, as it is asked for by name while others have theirs.
+    return Path(shutil.copy(built, tmp_path / f"lib{tmp_path.name}\x1b[31mred\n.so"))
 
 
 @pytest.fixture

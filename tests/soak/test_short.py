@@ -16,7 +16,7 @@ from tests.soak.figures import LONG, Figures
 from tests.soak.quotes import Quotes
 from tests.soak.scene import run, scene
 
-SECONDS: Final = float(os.environ.get("LIBSWAP_SOAK_SECONDS", "10"))
+SECONDS: Final = float(os.environ.get("LIBSWAP_SOAK_SECONDS", "5"))
 
 
 @pytest.mark.real
