@@ -1,5 +1,6 @@
-"""How the kernel schedules us for the moment in which others wait for us (sched(7))."""
+"""When we run, in the moments that count: at once, without rests of our own (sched(7))."""
 
+import gc
 import os
 import time
 from collections.abc import Iterator
@@ -26,6 +27,22 @@ def promptly() -> Iterator[None]:
         yield
     finally:
         os.sched_setscheduler(0, policy, parameters)
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Look for no garbage meanwhile.
+
+    For when others stand still for us, and for work that makes millions of small objects of which
+    none is in a circle: there the looking takes a fifth of the time.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def give_way() -> None:

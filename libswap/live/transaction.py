@@ -6,10 +6,9 @@ are killed: before the first write of a phase nothing has changed but the record
 the record in the target tells the next run what to finish or to take back.
 """
 
-import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final, NoReturn, TypeAlias
@@ -17,7 +16,7 @@ from typing import Final, NoReturn, TypeAlias
 from libswap.errors.live import CommitBlocked, CommitConflict, CommitUndoFailed
 from libswap.errors.process import MemoryUnreachable, ProcessGone, ThreadUnstoppable
 from libswap.linux.memory import Memory, ProcessMemory, Range
-from libswap.linux.scheduling import promptly
+from libswap.linux.scheduling import promptly, without_collection
 from libswap.live.quiescence import Blocker, Forbidden, Watch
 from libswap.live.thread import maps_through, states
 from libswap.live.tracee import Tracee
@@ -232,7 +231,7 @@ def _attempt(
         return _NotNow(ThreadUnstoppable(identity.pid, stuck[0], "D"))
     writing.look()
     asleep = {tid for tid, letter in known.items() if letter == "S"}
-    with _no_collection(), Tracee.seize(identity) as tracee:
+    with without_collection(), Tracee.seize(identity) as tracee:
         began = time.perf_counter()
         deadline = time.monotonic() + patience
         seen: set[int] = set()
@@ -279,18 +278,6 @@ def _let_out(
         if not blockers:
             break
     return blockers
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """No garbage collection of ours while somebody else stands still for it."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 # The writing

@@ -1,10 +1,8 @@
 """Build a patch file from objects or sources and the file that they are to change."""
 
-import gc
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -22,6 +20,7 @@ from libswap.errors.patch import CompilerFailed, NothingToReplace
 from libswap.linux.command import find, run
 from libswap.linux.files import Directory, refusal, sync, write_all
 from libswap.linux.rooted import Root
+from libswap.linux.scheduling import without_collection
 from libswap.patch.file import encode, identity
 from libswap.patch.findings import Finding, Severity, stop_at
 from libswap.patch.link import Wishes, link
@@ -90,7 +89,7 @@ def build(request: Request) -> Built:
     with refusal("read", str(request.target)):
         image = Image.open(request.target)
     with (
-        _no_collection(),
+        without_collection(),
         tempfile.TemporaryDirectory(prefix="libswap-") as work,
         Root.open("/") as here,
     ):
@@ -112,18 +111,6 @@ def build(request: Request) -> Built:
     if not request.dry_run:
         _write(request.output, data)
     return Built(request.output, identity(data), len(data), patch, written=not request.dry_run)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """No garbage collection: hundreds of thousands of symbols live as long as the work does."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _linked(

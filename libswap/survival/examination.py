@@ -1,14 +1,13 @@
 """Two files examined: every kind of evidence that they themselves hold."""
 
-import gc
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from libswap.elf.format import EM_X86_64
 from libswap.elf.image import Image
 from libswap.elf.records import records
+from libswap.linux.scheduling import without_collection
 from libswap.survival import addresses, layouts
 from libswap.survival.code import Code
 from libswap.survival.comparison import Comparison
@@ -66,7 +65,7 @@ def examine(old: Source, new: Source, *, seconds: float) -> Examined:
     if any(not _readable(source.image) for source in (old, new)):
         return Examined(identical=identical)
     deadline = time.monotonic() + seconds
-    with _no_garbage():
+    with without_collection():
         decoder = Steps()
         after = Bodies(Code(new.image, new.symbols), decoder)
         if identical:
@@ -79,21 +78,6 @@ def examine(old: Source, new: Source, *, seconds: float) -> Examined:
         found, evidence=_ordered((*types, *explained)),
         compared=replace(found.compared, types=alike) if found.compared else None,
     )  # fmt: skip
-
-
-@contextmanager
-def _no_garbage() -> Iterator[None]:
-    """Look for no garbage: millions of small tuples come up, and none of them is in a circle.
-
-    Looking takes a fifth of the time for a library of 6 MB.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _types(
