@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Final
 
+from libswap.elf.nameless import Nameless
 from libswap.errors.base import MissingTool
 from libswap.linux.memory import Range
 from libswap.live.findings import Severity
 from libswap.live.library import Library
-from libswap.live.nameless import Nameless
-from libswap.live.pairing import pair
+from libswap.live.outlook import pairing_of
 from libswap.live.survey import alike
 from libswap.live.writable import writable_ranges
 from libswap.survival.code import Code
@@ -30,7 +30,7 @@ def static_data(old: Library, new: Library, *, identical: bool) -> Iterator[Evid
         new: the other.
         identical: code and data are the same but for the build id.
     """
-    pairing = pair(old, new)
+    pairing = pairing_of(old, new)
     for finding in pairing.findings:
         if finding.severity is Severity.REFUSE:
             yield Evidence("static-data", Weight.DANGER, finding.subject, finding.detail, "")
