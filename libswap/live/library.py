@@ -2,13 +2,14 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Final, NamedTuple
 
 from libswap.elf.dynamic import Dynamic, Tag, read_dynamic
 from libswap.elf.format import FileType, Segment, SegmentFlags, SegmentType
 from libswap.elf.image import Image
+from libswap.elf.nameless import NOTHING, Nameless
 from libswap.elf.notes import build_id
 from libswap.elf.relocations import Relocation, relocations
 from libswap.elf.symbols import (
@@ -19,8 +20,9 @@ from libswap.elf.symbols import (
     dynamic_symbols,
     static_symbols,
 )
-from libswap.live.nameless import NOTHING, Finder, Nameless
 
+Finder = Callable[["Library", "Library"], Nameless]
+"""Finds what an old and a new file have in common that no symbol names."""
 _CLONE: Final = re.compile(r"\.(?:constprop|isra|part|cold|lto_priv|localalias)\b")
 """What gcc puts behind the name of a function that it made out of another one."""
 

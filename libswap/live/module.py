@@ -15,8 +15,7 @@ from libswap.errors.base import InvalidElf, SystemRefused
 from libswap.linux.memory import Range
 from libswap.linux.procfs import PROC, Procfs
 from libswap.linux.rooted import Root
-from libswap.live.library import Library
-from libswap.live.nameless import Finder
+from libswap.live.library import Finder, Library
 from libswap.process.maps import Mapping
 
 _CACHED_LIBRARIES: Final = 512

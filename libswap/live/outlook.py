@@ -392,7 +392,8 @@ def _old_code_stays(kept: Sequence[tuple[int, str]]) -> Iterator[Finding]:
 
 def _state_of_old_code(kept: Sequence[tuple[int, str]], pairing: Pairing) -> Iterator[Finding]:
     """Old code that goes on would work on data that the new code has then."""
-    names = [label for at, label in kept if at in pairing.nameless.users]
+    users = frozenset(pairing.nameless.users)
+    names = [label for at, label in kept if at in users]
     if names:
         shown = ", ".join(names[:_SHOWN]) + (" ..." if len(names) > _SHOWN else "")
         detail = "a saved pointer may still reach it, and it uses data that goes to the new library"

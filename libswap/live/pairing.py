@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from libswap.elf.nameless import NOTHING, Nameless, Stretch
 from libswap.elf.symbols import Binding, Symbol, SymbolType
 from libswap.linux.memory import Range
 from libswap.live.findings import Finding, note, refuse, risk
 from libswap.live.library import Library, Name
-from libswap.live.nameless import NOTHING, Nameless, Stretch
 from libswap.live.writable import writable_ranges
 
 _NUMBERED: Final = re.compile(r"^(.+)\.\d+$")
@@ -78,7 +78,7 @@ def pair(old: Library, new: Library) -> Pairing:
     nameless = old.nameless(new)
     known = {s.value for s in old.exported.values()}, {s.value for s in new.exported.values()}
     more = {
-        a: b for a, b in nameless.functions.items() if a not in known[0] and b not in known[1]
+        a: b for a, b in nameless.functions if a not in known[0] and b not in known[1]
     }  # fmt: skip
     return Pairing(
         functions={**more, **functions},

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from libswap.elf.nameless import Doubt
 from libswap.linux.memory import Memory, Range
 from libswap.live.findings import Finding, note, risk
 from libswap.live.library import Library
 from libswap.live.module import Module
-from libswap.live.nameless import Doubt
 from libswap.live.pairing import ObjectPair, Pairing
 from libswap.live.writable import Initial, first_value, initial, without, writable_ranges
 

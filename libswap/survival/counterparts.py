@@ -2,41 +2,22 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from libswap.elf.format import EM_X86_64
+from libswap.elf.nameless import NOTHING, Nameless
 from libswap.linux.memory import Range
 from libswap.survival.code import Code
 from libswap.survival.examination import Source
 from libswap.survival.functions import Bodies
-from libswap.survival.layout import Doubt, Layout, Side, Stretch
+from libswap.survival.layout import Layout, Side
 from libswap.survival.roles import Roles
 from libswap.survival.steps import Steps
 from libswap.survival.texts import Texts, TooLong
 
 
-@dataclass(frozen=True, slots=True)
-class Counterparts:
-    """All that is proven.
-
-    Attributes:
-        stretches: data, by ascending address in the old file.
-        doubts: data of the old file without a proven counterpart.
-        functions: (entry in the old file, entry in the new one) of those whose address is taken.
-        users: functions of the old file that name or reach these stretches.
-        whole: whether there was time to look at everything.
-    """
-
-    stretches: tuple[Stretch, ...] = ()
-    doubts: tuple[Doubt, ...] = ()
-    functions: tuple[tuple[int, int], ...] = ()
-    users: tuple[int, ...] = ()
-    whole: bool = True
-
-
 def counterparts(
     old: Source, new: Source, places: Sequence[Range], others: Sequence[Range], *, seconds: float
-) -> Counterparts:
+) -> Nameless:
     """Find them.
 
     Args:
@@ -52,18 +33,18 @@ def counterparts(
     """
     headers = old.image.header, new.image.header
     if any(h.machine != EM_X86_64 or h.bits != 64 for h in headers):
-        return Counterparts()
+        return NOTHING
     deadline, decoder = time.process_time() + seconds, Steps()
     before, after = (Texts(Bodies(Code(s.image, s.symbols), decoder), deadline) for s in (old, new))
     try:
         roles = Roles(before, after)
         roles.find()
         layout = Layout(roles, Side(before, tuple(places)), Side(after, tuple(others)))
-        return Counterparts(
+        return Nameless(
             layout.stretches, layout.doubts,
             tuple((a, b) for a, b in sorted(roles.functions.items())
                   if a in before.taken and b in after.taken),
             tuple(sorted(layout.users)),
         )  # fmt: skip
     except TooLong:
-        return Counterparts(whole=False)
+        return Nameless(whole=False)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from libswap.elf.nameless import Doubt, Stretch
 from libswap.linux.memory import Range
 from libswap.survival.comparison import label
 from libswap.survival.reached import Reached
@@ -20,35 +21,6 @@ from libswap.survival.texts import POINTER, Spot, Texts
 
 _LARGEST: Final = 1 << 26
 """Bytes of one stretch; no library has a variable of that size."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Bytes that are the same thing in both files. Virtual addresses in each file's terms.
-
-    Attributes:
-        witnesses: instructions and pointers that name it and are the same in both files.
-    """
-
-    old: int
-    new: int
-    size: int
-    witnesses: int
-
-
-@dataclass(frozen=True, slots=True)
-class Doubt:
-    """Bytes of the old file for which no counterpart is proven.
-
-    Attributes:
-        why: in words.
-        users: functions of the old file that name them.
-    """
-
-    old: int
-    size: int
-    why: str
-    users: tuple[str, ...]
 
 
 @dataclass(frozen=True)

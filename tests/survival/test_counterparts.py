@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from libswap.elf.image import Image
+from libswap.elf.nameless import Nameless
 from libswap.live.library import Library
 from libswap.live.writable import nameless_ranges
-from libswap.survival.counterparts import Counterparts, counterparts
+from libswap.survival.counterparts import counterparts
 from libswap.survival.examination import Source
 from support.compiler import Compiler
 
@@ -155,7 +156,7 @@ def _stripped(library: Path) -> Library:
     return Library(Image.open(bare))
 
 
-def _counterparts(old: Path, new: Path) -> Counterparts:
+def _counterparts(old: Path, new: Path) -> Nameless:
     one, other = _stripped(old), _stripped(new)
     return counterparts(
         Source(one.image), Source(other.image), nameless_ranges(one), nameless_ranges(other),
@@ -163,7 +164,7 @@ def _counterparts(old: Path, new: Path) -> Counterparts:
     )  # fmt: skip
 
 
-def _wrong(found: Counterparts, old: Path, new: Path, same: set[str]) -> Iterator[str]:
+def _wrong(found: Nameless, old: Path, new: Path, same: set[str]) -> Iterator[str]:
     mine, its = Truth(old), Truth(new)
     for stretch in found.stretches:
         for at in range(stretch.size):

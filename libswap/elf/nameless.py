@@ -1,16 +1,11 @@
 """What two files have in common that no symbol names, as whoever reads their code has found it."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from libswap.live.library import Library
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Bytes of writable data. Virtual addresses in each file's terms.
+    """Bytes of writable data that are the same thing in both. Virtual addresses of each file.
 
     Attributes:
         witnesses: instructions and pointers that name it and are the same in both files.
@@ -24,7 +19,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Writable bytes of the old file without a proven counterpart.
+    """Writable bytes of the old file for which no counterpart is proven.
 
     Attributes:
         why: in words.
@@ -39,21 +34,21 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Nameless:
-    """All of it.
+    """All that is proven.
 
     Attributes:
-        stretches: data that is the same thing in both.
-        doubts: data that cannot be carried.
-        functions: entry in the old file -> entry in the new one.
+        stretches: data, by ascending address in the old file.
+        doubts: data of the old file that cannot be carried, likewise.
+        functions: (entry in the old file, entry in the new one) of those whose address is taken.
         users: functions of the old file that name or reach these stretches.
+        whole: whether there was time to look at everything.
     """
 
     stretches: tuple[Stretch, ...] = ()
     doubts: tuple[Doubt, ...] = ()
-    functions: Mapping[int, int] = field(default_factory=dict)
-    users: frozenset[int] = frozenset()
+    functions: tuple[tuple[int, int], ...] = ()
+    users: tuple[int, ...] = ()
+    whole: bool = True
 
 
 NOTHING = Nameless()
-Finder = Callable[["Library", "Library"], Nameless]
-"""Reads the code of an old and a new file."""
