@@ -1,15 +1,14 @@
 """The server that is patched, and clients that verify every price it tells."""
 
 import socket
-import threading
 import time
-from collections import Counter
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from libswap.operations.patch_build import Request, build
+from support.clients import Clients
 from support.compiler import Compiler
 from support.servers import Server, free_port, started
 
@@ -21,8 +20,6 @@ extern long served;
 long price(long item) {{ return {price}; }}
 long number(void) {{ return __atomic_add_fetch(&served, 1, __ATOMIC_RELAXED); }}
 """
-_PATIENCE: Final = 20.0
-_TOO_MANY: Final = 1000
 
 
 def quoter(compiler: Compiler, work: Path) -> AbstractContextManager[Server]:
@@ -54,49 +51,23 @@ def patches(compiler: Compiler, work: Path) -> dict[str, Path]:
 
 
 @dataclass(slots=True)
-class Quotes:
+class Quotes(Clients):
     """Connections that ask for prices.
 
     Attributes:
         port: of a quoter on the loopback.
-        clients: how many connections ask at once.
-        pause: seconds between two requests of a client.
         answered: right answers.
-        failures: what went wrong, how often.
         latest: patch → when the newest request was sent that was answered with its price.
     """
 
     port: int
-    clients: int = 2
-    pause: float = 0.0
     answered: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
     latest: dict[str, float] = field(default_factory=dict)
-    _over: threading.Event = field(default_factory=threading.Event)
-    _fresh: threading.Condition = field(default_factory=threading.Condition)
-    _threads: list[threading.Thread] = field(default_factory=list)
-
-    def __enter__(self) -> Self:
-        self._threads = [
-            threading.Thread(target=self._ask, args=(n,), daemon=True) for n in range(self.clients)
-        ]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join(_PATIENCE + 5)
-        assert not any(thread.is_alive() for thread in self._threads), "a client hangs"
 
     def more(self, count: int) -> None:
         """Wait until `count` more requests have been answered rightly."""
-        wanted, deadline = self.answered + count, time.monotonic() + 3 * _PATIENCE
-        with self._fresh:
-            while self.answered < wanted:
-                if not self._fresh.wait(deadline - time.monotonic()):
-                    raise TimeoutError(f"no more answers: {self}")
+        wanted = self.answered + count
+        self._await(lambda: self.answered >= wanted)
 
     def since(self, moment: float) -> set[str]:
         """Whose prices were told to requests that were sent after `moment`."""
@@ -107,13 +78,14 @@ class Quotes:
         return f"{self.answered} right answers, failures: {dict(self.failures) or 'none'}"
 
     def _ask(self, number: int) -> None:
-        while not self._over.is_set() and self.failures.total() < _TOO_MANY:
+        while not self._given_up():
             try:
-                with socket.create_connection(("127.0.0.1", self.port), _PATIENCE) as connection:
+                with socket.create_connection(
+                    ("127.0.0.1", self.port), self.patience
+                ) as connection:
                     self._converse(connection, number)
             except (OSError, ValueError, AssertionError) as error:
-                with self._fresh:
-                    self.failures[f"{type(error).__name__}: {error}"[:200]] += 1
+                self._failed(error)
 
     def _converse(self, connection: socket.socket, item: int) -> None:
         stream, last = connection.makefile("rw"), 0

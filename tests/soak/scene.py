@@ -123,7 +123,7 @@ def scene(root: Path, seconds: float, seed: int) -> Iterator[Scene]:
         watched = _nginx(stack, root / "nginx-watched", zlibs[0], seconds)
         looped = _memcached(stack, root / "memcached", events[0], seconds)
         quoting = stack.enter_context(quoter(compiler, root))
-        quotes = stack.enter_context(Quotes(quoting.port, pause=_PAUSE))
+        quotes = stack.enter_context(Quotes(quoting.port, clients=2, pause=_PAUSE))
         libraries = [root / name / "lib" / "libz.so.1" for name in ("nginx", "nginx-watched")]
         libraries.append(root / "memcached" / "lib" / "libevent-2.1.so.7")
         deployments = Deployments(operator(), *watched, root / "nginx-watched", zlibs)

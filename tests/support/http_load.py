@@ -1,19 +1,16 @@
 """HTTP clients that verify every byte they are sent and count exactly what went wrong."""
 
 import http.client
-import threading
 import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
-_TOO_MANY: Final = 1000
-"""Failures after which a client gives up: something is wrong beyond counting."""
-_UNTIL_THEY_COME: Final = 60.0
-"""Seconds that a test waits for answers: machines that run tests can be busy."""
+from support.clients import Clients
+
 _SLACK: Final = 5.0
 """Seconds within which two threads take note of answers that came one after the other."""
 
@@ -37,57 +34,29 @@ class Answer(NamedTuple):
 
 
 @dataclass(slots=True)
-class Load:
+class Load(Clients):
     """Clients that ask without pause until they are told to stop, or a bound is reached.
 
     Args:
         port: of a server on the loopback.
         pages: path → the content that must come, byte for byte.
-        clients: how many connections ask at once.
         bound: seconds after which the clients stop by themselves.
         requests: how many requests a client sends at most.
-        patience: seconds without a byte after which a request has failed.
         per_connection: how many requests go over one connection (0: the server ends it).
         compressed: whether gzip is asked for, and must come.
         keep: how many answers are remembered at least; 0 for all.
-        pause: seconds between two requests of a client.
     """
 
     port: int
     pages: Mapping[str, bytes]
-    clients: int = 6
-    bound: float = 60.0
+    bound: float = 240.0
     requests: int = 1_000_000
     per_connection: int = 0
-    patience: float = 20.0
     compressed: bool = True
     keep: int = 0
-    pause: float = 0.0
     answers: list[Answer] = field(default_factory=list)
     forgotten: int = 0
     slowest: float = 0.0
-    failures: Counter[str] = field(default_factory=Counter)
-    _over: threading.Event = field(default_factory=threading.Event)
-    _fresh: threading.Condition = field(default_factory=threading.Condition)
-    _threads: list[threading.Thread] = field(default_factory=list)
-
-    def __enter__(self) -> Self:
-        self._threads = [
-            threading.Thread(target=self._ask, args=(n,), daemon=True) for n in range(self.clients)
-        ]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def stop(self) -> None:
-        """Let the clients end after the answer they wait for."""
-        self._over.set()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-        for thread in self._threads:
-            thread.join(self.patience + 5)
-        assert not any(thread.is_alive() for thread in self._threads), "a client hangs"
 
     def more(self, count: int, wanted: Callable[[Answer], bool] = lambda _: True) -> list[Answer]:
         """Wait until `count` more answers that are `wanted` have come to requests begun from now.
@@ -95,16 +64,17 @@ class Load:
         Raises:
             TimeoutError: they do not come, with what came instead.
         """
-        now, deadline = time.monotonic(), time.monotonic() + _UNTIL_THEY_COME
+        now, seen = time.monotonic(), self.total
         found: list[Answer] = []
-        with self._fresh:
+
+        def enough() -> bool:
+            nonlocal seen
+            fresh = self.answers[max(seen - self.forgotten, 0) :]
             seen = self.total
-            while len(found) < count:
-                if not self._fresh.wait(deadline - time.monotonic()):
-                    raise TimeoutError(f"only {len(found)} answers: {self}")
-                fresh = self.answers[max(seen - self.forgotten, 0) :]
-                seen = self.total
-                found += [a for a in fresh if a.begun >= now and wanted(a)]
+            found.extend(a for a in fresh if a.begun >= now and wanted(a))
+            return len(found) >= count
+
+        self._await(enough)
         return found
 
     def begun_since(self, moment: float) -> Counter[int | None]:
@@ -138,7 +108,7 @@ class Load:
         paths = list(self.pages)
         deadline, connection = time.monotonic() + self.bound, None
         for asked in range(number, number + self.requests):
-            if self._over.is_set() or time.monotonic() > deadline:
+            if self._given_up() or time.monotonic() > deadline:
                 break
             if connection is None:
                 connection = http.client.HTTPConnection(
@@ -148,11 +118,9 @@ class Load:
                 answer = self._one(connection, paths[asked % len(paths)])
             except (OSError, http.client.HTTPException, zlib.error, _Wrong) as error:
                 # A request that fails fails for good: nothing is sent twice.
-                self._count(f"{type(error).__name__}: {error}"[:200])
+                self._failed(error)
                 connection.close()
                 connection = None
-                if self.failures.total() >= _TOO_MANY:
-                    return
             else:
                 self._note(answer)
             if self.pause:
@@ -171,10 +139,6 @@ class Load:
                 del self.answers[: self.keep]
                 self.forgotten += self.keep
             self._fresh.notify_all()
-
-    def _count(self, failure: str) -> None:
-        with self._fresh:
-            self.failures[failure] += 1
 
     def _one(self, connection: http.client.HTTPConnection, path: str) -> Answer:
         begun = time.monotonic()

@@ -2,75 +2,43 @@
 
 import hashlib
 import socket
-import threading
 import time
-from collections import Counter
-from dataclasses import dataclass, field
-from typing import Final, Self
+from dataclasses import dataclass
+from typing import Final
+
+from support.clients import Clients
 
 _PATIENCE: Final = 20.0
-_TOO_MANY: Final = 1000
 _KEYS: Final = 200
 
 
 @dataclass(slots=True)
-class MemcacheLoad:
+class MemcacheLoad(Clients):
     """Connections that set and get without pause, each value a function of key and count.
+
+    Each client has keys of its own; it pauses between two such pairs.
 
     Args:
         port: of a memcached on the loopback.
-        clients: how many connections ask at once; each has keys of its own.
         bound: seconds after which the clients stop by themselves.
         requests: how many pairs of set and get a client sends at most.
-        pause: seconds between two such pairs.
     """
 
     port: int
-    clients: int = 10
-    bound: float = 60.0
+    bound: float = 240.0
     requests: int = 1_000_000
-    pause: float = 0.0
     answered: int = 0
     slowest: float = 0.0
-    failures: Counter[str] = field(default_factory=Counter)
-    _over: threading.Event = field(default_factory=threading.Event)
-    _fresh: threading.Condition = field(default_factory=threading.Condition)
-    _threads: list[threading.Thread] = field(default_factory=list)
-
-    def __enter__(self) -> Self:
-        self._threads = [
-            threading.Thread(target=self._ask, args=(n,), daemon=True) for n in range(self.clients)
-        ]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def stop(self) -> None:
-        """Let the clients end after the answer they wait for."""
-        self._over.set()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-        for thread in self._threads:
-            thread.join(_PATIENCE + 5)
-        assert not any(thread.is_alive() for thread in self._threads), "a client hangs"
 
     def more(self, count: int) -> None:
-        """Wait until `count` more requests have been answered rightly.
-
-        Raises:
-            TimeoutError: they are not.
-        """
-        wanted, deadline = self.answered + count, time.monotonic() + 3 * _PATIENCE
-        with self._fresh:
-            while self.answered < wanted:
-                if not self._fresh.wait(deadline - time.monotonic()):
-                    raise TimeoutError(f"no more answers: {self}")
+        """Wait until `count` more requests have been answered rightly."""
+        wanted = self.answered + count
+        self._await(lambda: self.answered >= wanted)
 
     def finish(self) -> None:
         """Wait until every client has sent all its requests."""
         for thread in self._threads:
-            thread.join(self.bound + _PATIENCE)
+            thread.join(self.bound + self.patience)
 
     def __str__(self) -> str:
         return (
@@ -81,7 +49,7 @@ class MemcacheLoad:
     def _ask(self, number: int) -> None:
         deadline, dialogue = time.monotonic() + self.bound, None
         for turn in range(1, self.requests + 1):
-            if self._over.is_set() or time.monotonic() > deadline:
+            if self._given_up() or time.monotonic() > deadline:
                 break
             key, value = f"key-{number}-{turn % _KEYS}", _value(number, turn)
             begun = time.monotonic()
@@ -90,13 +58,10 @@ class MemcacheLoad:
                 dialogue.set(key, value)
                 dialogue.expect(key, value)
             except (OSError, ProtocolError) as error:
-                with self._fresh:
-                    self.failures[f"{type(error).__name__}: {error}"[:200]] += 1
+                self._failed(error)
                 if dialogue:
                     dialogue.close()
                 dialogue = None
-                if self.failures.total() >= _TOO_MANY:
-                    return
             else:
                 with self._fresh:
                     self.answered += 2
