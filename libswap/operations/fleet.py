@@ -4,20 +4,20 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from libswap.errors.base import LibswapError, UsageError
 from libswap.errors.fleet import NotReady
 from libswap.fleet import ansible, record
-from libswap.fleet.ansible import Happened, TaskEvent, Tool
+from libswap.fleet.ansible import Tool
 from libswap.fleet.bundle import bundle
+from libswap.fleet.following import Looking, Upgrade, Watcher, WayBack
 from libswap.fleet.record import Reached, Record
 from libswap.fleet.rollout import (
-    Affected,
     Machine,
     Outlook,
     Request,
@@ -33,9 +33,6 @@ from libswap.install.transaction import new_id
 from libswap.linux import files
 from libswap.linux.files import Directory
 from libswap.settings import Settings
-
-Watcher: TypeAlias = Callable[[Machine], None]
-"""Told of every machine that has come further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,35 +234,10 @@ def batches(text: str) -> tuple[str, ...]:
 
 
 def _looked_at(wanted: Request, names: Sequence[str]) -> tuple[Outlook, ...]:
-    looking = _Looking({name: Outlook(name, "it was not looked at") for name in names})
+    looking = Looking({name: Outlook(name, "it was not looked at") for name in names})
     with _tool() as tool:
         ansible.play("preflight", wanted, tool, on=names, follower=looking)
     return tuple(looking.found.values())
-
-
-class _Looking:
-    """Gathers what the look before the upgrade finds."""
-
-    def __init__(self, found: dict[str, Outlook]) -> None:
-        self.found = found
-
-    def batch(self) -> None:
-        """All machines are looked at in one."""
-
-    def event(self, event: TaskEvent) -> None:
-        match event.what, event.task:
-            case Happened.FAILED | Happened.UNREACHABLE, _:
-                self.found[event.host] = Outlook(event.host, event.reason)
-            case Happened.SUCCEEDED, "What would be done":
-                unchanged = not event.result.get("changed")
-                self.found[event.host] = Outlook(event.host, unchanged=unchanged)
-            case Happened.SUCCEEDED, "Who uses the library":
-                services = tuple(map(_affected, event.result.get("services", ())))
-                self.found[event.host] = replace(self.found[event.host], services=services)
-
-
-def _affected(service: Mapping[str, Any]) -> Affected:
-    return Affected(service["name"], service["restart"], tuple(service["pids"]))
 
 
 def _names(found: Sequence[Outlook]) -> set[str]:
@@ -275,7 +247,7 @@ def _names(found: Sequence[Outlook]) -> set[str]:
 def _upgraded(written: Record, tool: Tool, watcher: Watcher) -> Rollout:
     rollout, wanted = written.rollout, written.request
     on = rollout.named(State.PENDING, State.UNKNOWN)
-    upgrade = _Upgrade(written, watcher)
+    upgrade = Upgrade(written, watcher)
     if on:
         sizes = serial(wanted, len(rollout.machines) - len(on))
         ansible.play("upgrade", wanted, tool, on=on, follower=upgrade, libswap_batches=sizes)
@@ -289,85 +261,11 @@ def _upgraded(written: Record, tool: Tool, watcher: Watcher) -> Rollout:
 
 def _taken_back(written: Record, tool: Tool, watcher: Watcher) -> Rollout:
     if on := to_take_back(written.rollout):
-        follower = _WayBack(written, watcher)
+        follower = WayBack(written, watcher)
         ansible.play("rollback", written.request, tool, on=on, follower=follower)
     left_over = to_take_back(written.rollout)
     written.note(Reached(Stage.HALTED if left_over else Stage.TAKEN_BACK))
     return written.rollout
-
-
-class _Noting:
-    """Writes down what becomes of each machine, before the next task runs."""
-
-    def __init__(self, written: Record, watcher: Watcher) -> None:
-        self._written = written
-        self._watcher = watcher
-
-    def batch(self) -> None:
-        """The next batch begins."""
-
-    def begin(self, name: str) -> None:
-        """From now on the machine may have the new library."""
-        before = self._written.machine(name)
-        self._written.note(replace(before, state=State.UNKNOWN, since=time.time()))
-
-    def note(self, name: str, state: State, reason: str = "", operation: str = "") -> None:
-        before = self._written.machine(name)
-        machine = Machine(
-            name, state, reason or before.reason, operation or before.operation, time.time()
-        )
-        self._written.note(machine)
-        self._watcher(machine)
-
-
-class _Upgrade(_Noting):
-    """Follows the upgrade, and judges each batch as Ansible does (max_fail_percentage)."""
-
-    def __init__(self, written: Record, watcher: Watcher) -> None:
-        super().__init__(written, watcher)
-        self.too_many_failed = False
-        self._seen: set[str] = set()
-        self._failed: set[str] = set()
-
-    def batch(self) -> None:
-        """A batch is complete, and the next may begin."""
-        share = 100 * len(self._failed) / max(1, len(self._seen))
-        self.too_many_failed |= share > self._written.request.most_failures
-        self._seen, self._failed = set(), set()
-
-    def event(self, event: TaskEvent) -> None:
-        self._seen.add(event.host)
-        match event.what, event.task:
-            case Happened.BEGAN, "Install":
-                self.begin(event.host)
-            case Happened.SUCCEEDED, "Install":
-                operation = event.result.get("operation", "")
-                self.note(event.host, State.INSTALLED, operation=operation)
-            case Happened.SUCCEEDED, "Take the machine back":
-                self.note(event.host, State.FAILED)
-            case Happened.FAILED, "Health of the batch":
-                self.too_many_failed = True
-            case ((Happened.FAILED | Happened.UNREACHABLE), "The machine has failed"):
-                pass
-            case Happened.FAILED | Happened.UNREACHABLE, _:
-                self._fail(event)
-
-    def _fail(self, event: TaskEvent) -> None:
-        self.note(event.host, State.UNKNOWN, event.reason)
-        self._failed.add(event.host)
-
-
-class _WayBack(_Noting):
-    """Follows the machines back."""
-
-    def event(self, event: TaskEvent) -> None:
-        match event.what:
-            case Happened.SUCCEEDED:
-                self.note(event.host, State.TAKEN_BACK)
-            case Happened.FAILED | Happened.UNREACHABLE:
-                self.note(event.host, State.UNKNOWN, event.reason)
-            case Happened.BEGAN:
-                pass
 
 
 @contextmanager
