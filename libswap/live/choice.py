@@ -21,7 +21,8 @@ from libswap.live.remote import Borrowed, Disturbed
 from libswap.live.stacks import Areas, Hit, has_signal_frame, interrupted_stacks, live_stack
 from libswap.live.thread import Thread, ThreadGone, maps_through, states
 from libswap.live.tracee import let_go
-from libswap.live.transaction import Prepared, Write, commit
+from libswap.live.transaction import commit
+from libswap.live.writing import Prepared, Write
 from libswap.process.identity import Identity
 from libswap.process.maps import Mapping
 

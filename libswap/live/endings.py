@@ -23,7 +23,7 @@ from libswap.live.module import Module
 from libswap.live.reach import reach
 from libswap.live.stacks import Areas
 from libswap.live.subject import Subject
-from libswap.live.transaction import Write
+from libswap.live.writing import Write
 
 _MOST_DYNAMIC: Final = 4096
 _AT_RANDOM: Final = 25

@@ -16,7 +16,7 @@ from libswap.live.got import Slot, read_words, slots
 from libswap.live.library import Name
 from libswap.live.module import Module
 from libswap.live.pairing import Pairing
-from libswap.live.transaction import Write
+from libswap.live.writing import Write
 
 _MASK: Final = (1 << 64) - 1
 _SYMBOL_SIZE: Final = 24

@@ -38,7 +38,8 @@ from libswap.live.runtime import (
     Runtime,
 )
 from libswap.live.thread import maps_through
-from libswap.live.transaction import Prepared, commit
+from libswap.live.transaction import commit
+from libswap.live.writing import Prepared
 from libswap.process.identity import Identity
 from libswap.process.maps import Mapping
 

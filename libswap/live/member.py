@@ -19,7 +19,7 @@ from libswap.live.registry import CopyRecord, GateRecord, Record
 from libswap.live.state import Carried
 from libswap.live.subject import Subject
 from libswap.live.thread_locals import tls_writes
-from libswap.live.transaction import Write
+from libswap.live.writing import Write
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from libswap.live.module import Module
 from libswap.live.quiescence import Forbidden
 from libswap.live.redirect import Redirects, code_ranges
 from libswap.live.state import Exchange
-from libswap.live.transaction import Copy, Phase, Write
+from libswap.live.writing import Copy, Phase, Write
 
 _SHOWN: Final = 6
 

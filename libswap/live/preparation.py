@@ -15,7 +15,7 @@ from libswap.live.member import Member
 from libswap.live.outlook import Work, into_data, require_clear, words_into
 from libswap.live.registry import Event, Family, Pending, Place, Record
 from libswap.live.subject import Subject
-from libswap.live.transaction import Copy, Phase, Prepared, Write
+from libswap.live.writing import Copy, Phase, Prepared, Write
 
 
 class Records(NamedTuple):

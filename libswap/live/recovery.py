@@ -17,7 +17,8 @@ from libswap.live.quiescence import Forbidden
 from libswap.live.registry import CopyRecord, Event, Place, Record
 from libswap.live.subject import Subject
 from libswap.live.swap import SETTLE_WAIT
-from libswap.live.transaction import Phase, Prepared, Write, commit
+from libswap.live.transaction import commit
+from libswap.live.writing import Phase, Prepared, Write
 
 
 def finish(subject: Subject, options: Options) -> Subject:

@@ -22,7 +22,7 @@ from libswap.live import facts
 from libswap.live.draining.record import DrainRecord
 from libswap.live.facts import Hex
 from libswap.live.patches import PatchRecord, SwitchRecord
-from libswap.live.transaction import Write
+from libswap.live.writing import Write
 from libswap.process.maps import Mapping
 
 NAME: Final = b"libswap"

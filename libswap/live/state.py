@@ -17,8 +17,8 @@ from libswap.linux.memory import Memory, Range
 from libswap.live.module import Module
 from libswap.live.pairing import ObjectPair, Pairing
 from libswap.live.stacks import Hit
-from libswap.live.transaction import Copy, Write
 from libswap.live.writable import first_value, initial, writable_ranges
+from libswap.live.writing import Copy, Write
 
 _WORD: Final = 8
 

@@ -16,8 +16,9 @@ from libswap.live.preparation import Preparation, Records
 from libswap.live.refusal import require_fit
 from libswap.live.runtime import runtime_of
 from libswap.live.subject import Subject
-from libswap.live.transaction import Committed, Prepared, commit
+from libswap.live.transaction import Committed, commit
 from libswap.live.wanting import request_for
+from libswap.live.writing import Prepared
 
 SETTLE_WAIT: Final = 2.0
 """Seconds."""

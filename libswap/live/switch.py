@@ -15,7 +15,7 @@ from libswap.linux.memory import ProcessMemory, Range
 from libswap.live.gate import jump
 from libswap.live.patches import ChangeRecord, PatchRecord, SwitchRecord
 from libswap.live.quiescence import Forbidden
-from libswap.live.transaction import Phase, Write
+from libswap.live.writing import Phase, Write
 
 _HEAD: Final = 64
 _MOVED: Final = 96

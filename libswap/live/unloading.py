@@ -17,7 +17,8 @@ from libswap.live.registry import CopyRecord, Family, Place, Record
 from libswap.live.runtime import RTLD_NOLOAD, RTLD_NOW, runtime_of
 from libswap.live.search import Reached, Search, handed_to_kernel
 from libswap.live.subject import Subject
-from libswap.live.transaction import Prepared, Write, commit
+from libswap.live.transaction import commit
+from libswap.live.writing import Prepared, Write
 
 _RT_SIGACTION: Final = 13
 _MUNMAP: Final = 11

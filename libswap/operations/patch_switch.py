@@ -14,7 +14,8 @@ from libswap.live.registry import Place
 from libswap.live.static_program import again
 from libswap.live.subject import Subject
 from libswap.live.switch import Switch
-from libswap.live.transaction import Phase, Prepared, Write, commit
+from libswap.live.transaction import commit
+from libswap.live.writing import Phase, Prepared, Write
 
 _WORD: Final = 4
 _SETTLE_WAIT: Final = 2.0

@@ -11,7 +11,8 @@ from pathlib import Path
 from libswap.linux.memory import ProcessMemory, Range
 from libswap.live.calls import Call, Result
 from libswap.live.quiescence import Forbidden
-from libswap.live.transaction import Prepared, Write, commit
+from libswap.live.transaction import commit
+from libswap.live.writing import Prepared, Write
 from support.compiler import Compiler
 from support.target import RTLD_NOW, Target, borrowed, running
 from tests.bench.section import Row, Section

@@ -7,7 +7,8 @@ import pytest
 from libswap.linux.memory import ProcessMemory, Range
 from libswap.live.calls import Call, Result, Returned
 from libswap.live.quiescence import Forbidden
-from libswap.live.transaction import Prepared, Write, commit
+from libswap.live.transaction import commit
+from libswap.live.writing import Prepared, Write
 from support.compiler import Compiler
 from support.death import deaths
 from support.target import RTLD_NOW, Target, borrowed, borrowed_thread, running

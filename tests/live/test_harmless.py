@@ -9,7 +9,8 @@ import pytest
 from libswap.linux.memory import ProcessMemory
 from libswap.live.calls import Call, Result, Returned
 from libswap.live.thread import state
-from libswap.live.transaction import Prepared, commit
+from libswap.live.transaction import commit
+from libswap.live.writing import Prepared
 from support.compiler import Compiler
 from support.patching import Bench, applied, taken_back
 from support.target import RTLD_NOW, Target, Traced, borrowed, borrowed_thread, running

@@ -7,7 +7,8 @@ from libswap.errors.live import CommitBlocked, CommitConflict
 from libswap.linux.memory import ProcessMemory, Range
 from libswap.live.quiescence import Forbidden
 from libswap.live.tracee import Tracee
-from libswap.live.transaction import Copy, Prepared, Write, commit
+from libswap.live.transaction import commit
+from libswap.live.writing import Copy, Prepared, Write
 from support.compiler import Compiler
 from support.target import Target, running
 

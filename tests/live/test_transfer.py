@@ -6,7 +6,8 @@ import pytest
 
 from libswap.linux.memory import ProcessMemory
 from libswap.live.calls import Call
-from libswap.live.transaction import Prepared, commit
+from libswap.live.transaction import commit
+from libswap.live.writing import Prepared
 from support.compiler import Compiler
 from support.death import deaths
 from support.target import Target, borrowed_thread, running

@@ -6,7 +6,8 @@ import pytest
 
 from libswap.linux.memory import ProcessMemory
 from libswap.live.calls import Call, Returned
-from libswap.live.transaction import Prepared, commit
+from libswap.live.transaction import commit
+from libswap.live.writing import Prepared
 from libswap.operations.patch_status import status
 from support.compiler import Compiler
 from support.patching import Bench, applied, taken_back

@@ -9,7 +9,7 @@ import pytest
 
 from libswap.errors.live import CommitBlocked
 from libswap.live.subject import Subject
-from libswap.live.transaction import Prepared
+from libswap.live.writing import Prepared
 from libswap.operations import patch_apply, patch_revert, patch_status, patch_switch
 from libswap.operations.moves import Refused, Skipped
 from libswap.operations.patch_build import Request, build

@@ -29,7 +29,8 @@ from libswap.live.refusal import needs_lifting, require_fit
 from libswap.live.registry import CopyRecord, Event, Family, GateRecord, Place, Record
 from libswap.live.runtime import Runtime, runtime_of
 from libswap.live.subject import Subject
-from libswap.live.transaction import Phase, Prepared, Write, commit
+from libswap.live.transaction import commit
+from libswap.live.writing import Phase, Prepared, Write
 
 _MMAP: Final = 9
 _READ_WRITE: Final = 3

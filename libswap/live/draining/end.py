@@ -23,7 +23,8 @@ from libswap.live.quiescence import Forbidden
 from libswap.live.redirect import code_ranges
 from libswap.live.registry import Record
 from libswap.live.subject import Subject
-from libswap.live.transaction import Committed, Phase, Prepared, Write, commit
+from libswap.live.transaction import Committed, commit
+from libswap.live.writing import Phase, Prepared, Write
 
 _ON: Final = b"\1\0\0\0"
 _OFF: Final = bytes(4)
