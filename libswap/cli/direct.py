@@ -27,4 +27,7 @@ def run(words: list[str]) -> int:
         session.reporter.show("scan", scan_machine(Settings(), looking))
         return 0
 
-    return session.answer(act)
+    try:
+        return session.answer(act)
+    finally:
+        gc.freeze()  # nor when the interpreter ends, in a twentieth

@@ -4,10 +4,11 @@ import os
 import sys
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 from libswap.errors.base import LibswapError
 from libswap.report import output
+from libswap.report.line import Line
 from libswap.report.text import printable
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _PIPE_COLUMNS: Final = 240
 """Wide enough to leave a row on one line, where grep finds all of it."""
 _MOST_LINES: Final = 40
+_TERMINAL: Final = ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE")
+"""What makes rich take a pipe for a terminal, or gives it a width."""
 
 
 class ConsoleReporter:
@@ -29,14 +32,19 @@ class ConsoleReporter:
     def show(self, view: str, result: object, *, exit_code: int = 0) -> None:  # noqa: ARG002
         """Lay the result out with `libswap.report.views.<view>.render`."""
         self._clear_progress()
-        console = _console(stderr=False)
+        console, is_laid_out = None, _is_laid_out(sys.stdout)
         for part in _parts(view, result):
-            console.print(part)
+            if isinstance(part, Line) and not is_laid_out:
+                sys.stdout.write(f"{part.text}\n")
+            else:
+                console = console or _console(stderr=False)
+                console.print(part)
         sys.stdout.flush()
 
     def refresh(self, view: str, result: object) -> None:
         """Clear a terminal first; in a pipe or a log, one result follows another."""
-        _console(stderr=False).clear()
+        if sys.stdout.isatty():
+            _console(stderr=False).clear()
         self.show(view, result)
 
     def announce(self, view: str, plan: object) -> None:
@@ -85,6 +93,11 @@ class ConsoleReporter:
 def _parts(view: str, result: object) -> "Iterable[RenderableType]":
     parts: Iterable[RenderableType] = import_module(f"libswap.report.views.{view}").render(result)
     return parts
+
+
+def _is_laid_out(stream: TextIO) -> bool:
+    """Whether lines have a width and colours: on a terminal, and where the environment says so."""
+    return stream.isatty() or any(map(os.environ.get, _TERMINAL))
 
 
 def _console(*, stderr: bool) -> "Console":

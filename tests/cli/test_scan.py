@@ -123,9 +123,12 @@ def test_the_short_way_says_what_the_long_way_says(
     assert told(direct.run) == told(app.run) != []
 
 
-def test_the_scan_of_the_machine_starts_without_typer() -> None:
+@pytest.mark.parametrize("words", direct.LINES)
+def test_the_scan_of_the_machine_starts_without_typer_and_draws_without_rich(
+    words: list[str],
+) -> None:
     code = (
-        "import sys; sys.argv[1:] = ['scan', '--json']; from libswap.__main__ import main; main();"
+        f"import sys; sys.argv[1:] = {words}; from libswap.__main__ import main; main();"
         " sys.exit(not {'typer', 'rich', 'elftools'}.isdisjoint(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)

@@ -8,7 +8,9 @@ from typing import NamedTuple
 import pytest
 
 from libswap.errors.base import InvalidElf, UsageError
+from libswap.report import console
 from libswap.report.console import ConsoleReporter
+from libswap.report.line import Line
 from libswap.report.machine import JsonReporter, plain
 from libswap.report.text import printable
 
@@ -46,6 +48,21 @@ def test_facts_become_json_by_field_with_the_class_as_kind() -> None:
 def test_what_has_no_json_form_is_our_own_fault() -> None:
     with pytest.raises(AssertionError, match="no JSON form for object"):
         plain(object())
+
+
+def test_a_line_is_cut_or_goes_on_where_a_terminal_ends_and_is_whole_in_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [Line("[b]" + 40 * "x", "bold", cut=True), Line(40 * "y"), Line()]
+    monkeypatch.setattr(console, "_parts", lambda _view, result: result)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    ConsoleReporter().show("scan", lines)
+    assert capsys.readouterr().out == f"[b]{40 * 'x'}\n{40 * 'y'}\n\n"
+    monkeypatch.setenv("COLUMNS", "30")
+    ConsoleReporter().show("scan", lines)
+    cut, first, rest, empty = capsys.readouterr().out.splitlines()
+    assert cut == f"[b]{26 * 'x'}…"
+    assert (first, rest, empty) == (30 * "y", 10 * "y", "")
 
 
 def test_an_error_is_a_message_and_below_it_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
