@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 from libswap.linux.procfs import PROC, Procfs, read_all
 from libswap.linux.procmap import FileKey, ProcmapQuery
+from libswap.process.identity import parse_start_time
 from libswap.process.maps import parse
 from libswap.process.namespaces import View
 from libswap.scan.shares import Shares
@@ -44,20 +45,26 @@ class Census:
 
     Attributes:
         mapped: the PIDs that map each file, for each view from which files are seen.
-        processes: how many were looked at (threads of the kernel and zombies are none).
-        uninspected: those that could not be.
+        starts: when each of them started, in clock ticks from boot; read before what it maps, so
+            that a PID which was given anew meanwhile shows.
+        uninspected: those that could not be looked at.
     """
 
     mapped: dict[View, dict[FileKey, list[int]]]
-    processes: int
+    starts: dict[int, int]
     uninspected: tuple[Uninspected, ...]
+
+    @property
+    def processes(self) -> int:
+        """How many were looked at (threads of the kernel and zombies are none)."""
+        return len(self.starts)
 
 
 _Found: TypeAlias = dict[tuple[str, str], dict[bytes, list[int]]]
 """PIDs by packed `FileKey`, by the links ns/mnt and root."""
 
-_Part: TypeAlias = tuple[_Found, int, list[tuple[int, str, str]]]
-"""A part of a census in built-in types: what is mapped, how many were looked at, who was not."""
+_Part: TypeAlias = tuple[_Found, dict[int, int], list[tuple[int, str, str]]]
+"""A part of a census in built-in types: what is mapped, who was looked at and who was not."""
 
 
 class Looking:
@@ -69,15 +76,16 @@ class Looking:
     def census(self) -> Census:
         """Look at every process that nobody has; those that end meanwhile are left out."""
         mapped: dict[View, dict[FileKey, list[int]]] = {}
-        processes, missed = 0, []
-        for found, count, some in self._shares.parts():
-            processes += count
+        starts: dict[int, int] = {}
+        missed = []
+        for found, some_starts, some in self._shares.parts():
+            starts |= some_starts
             missed += [Uninspected(*one) for one in some]
             for (namespace, root), files in found.items():
                 view = mapped.setdefault(View.read(namespace, root), {})
                 for raw, mappers in files.items():
                     view.setdefault(FileKey.unpack(raw), []).extend(mappers)
-        return Census(mapped, processes, tuple(sorted(missed)))
+        return Census(mapped, starts, tuple(sorted(missed)))
 
 
 class _Taker:
@@ -87,20 +95,23 @@ class _Taker:
         self._procfs = procfs
         self._query: ProcmapQuery | None = ProcmapQuery()
         self._found: _Found = {}
+        self._starts: dict[int, int] = {}
 
     def look(self, pids: Iterable[int]) -> _Part:
-        processes, missed = 0, []
+        missed = []
         for pid in pids:
             try:
-                processes += self._visit(pid) or self._visit_other_thread(pid)
+                if not self._visit(pid):
+                    self._visit_other_thread(pid)
             except OSError as error:
                 if error.errno not in NO_MEMORY:
                     one = uninspected(pid, error, self._procfs)
                     missed.append((one.pid, one.command, one.reason))
-        return self._found, processes, missed
+        return self._found, self._starts, missed
 
     def _visit(self, pid: int) -> bool:
         try:
+            start = parse_start_time(self._procfs.read_line(pid, "stat"))
             keys = self._keys(pid)
         except OSError as error:
             if error.errno in NO_MEMORY:
@@ -110,6 +121,7 @@ class _Taker:
             return False
         link = self._procfs.link
         view = link(pid, "ns/mnt"), link(pid, "root")
+        self._starts[pid] = start
         files = self._found.get(view)
         if files is None:
             files = self._found[view] = {}
@@ -120,9 +132,10 @@ class _Taker:
                 pids.append(pid)
         return True
 
-    def _visit_other_thread(self, pid: int) -> bool:
+    def _visit_other_thread(self, pid: int) -> None:
         tid = other_thread(pid, self._procfs)
-        return tid is not None and self._visit(tid)
+        if tid is not None:
+            self._visit(tid)
 
     def _keys(self, pid: int) -> list[bytes]:
         descriptor = os.open(self._procfs.path(pid, "maps"), os.O_RDONLY | os.O_CLOEXEC)

@@ -69,9 +69,8 @@ def scan(
         looking: a census of them that has begun.
     """
     census = (looking or Looking(procfs)).census()
-    search = _Search(
-        Examiner(tuple(records), procfs, registry=Registry(procfs), starts=Starts(procfs))
-    )
+    starts = Starts(procfs, census.starts)
+    search = _Search(Examiner(tuple(records), procfs, registry=Registry(procfs), starts=starts))
     users = sorted(search.users(census), key=_by_service)
     return Scan(
         groups=tuple(
