@@ -1,6 +1,7 @@
 """What a scan found, in a few words: for tables and for pages."""
 
 import time
+from typing import Final
 
 from libswap.report.text import printable
 from libswap.scan.stale import (
@@ -14,6 +15,9 @@ from libswap.scan.stale import (
     Superseded,
     Undecided,
 )
+
+_LATEST: Final = float(1 << 36)
+"""Seconds from the epoch, before and after, that every calendar knows: some two thousand years."""
 
 
 def state(found: State) -> str:
@@ -39,8 +43,9 @@ def state(found: State) -> str:
 
 
 def when(seconds: float) -> str:
-    """A time in the local zone, to the minute."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    """A time in the local zone, to the minute; files have what times their owners gave them."""
+    known = min(max(seconds, -_LATEST), _LATEST)
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(known))
 
 
 def count(processes: int) -> str:

@@ -24,8 +24,15 @@ GRANULARITY: Final = 0.02
 
 
 def last_change(status: os.stat_result) -> float:
-    """When a file was last written to, or its attributes changed, in seconds since the epoch."""
-    return max(status.st_mtime, status.st_ctime)
+    """When a file was last written to, or its attributes changed, in seconds since the epoch.
+
+    Its owner can set any modification time (utimensat(2)); of one to come the change time is true.
+    """
+    return status.st_ctime if _is_to_come(status) else max(status.st_mtime, status.st_ctime)
+
+
+def _is_to_come(status: os.stat_result) -> bool:
+    return status.st_mtime > time.time() + TOLERANCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,8 @@ def overwritten(
         started: no later than when the process loaded the file, in seconds since the epoch.
     """
     status = now.status
-    changed = status.st_mtime if status.st_mtime > started else status.st_ctime
+    written = status.st_mtime > started and not _is_to_come(status)
+    changed = status.st_mtime if written else status.st_ctime
     if is_cut_off(status, mappings):
         said = f"the file is {status.st_size} bytes long now, and mapped beyond its end"
         return Overwritten(changed, certain=True, evidence=said)
@@ -101,5 +109,5 @@ def _by_time(found: Comparison) -> str:
 
 def _written_while_mapped(status: os.stat_result, born: int | None, started: float) -> bool:
     """A file that was made after the process began was loaded later still, and finished then."""
-    in_its_time = started + GRANULARITY < status.st_mtime <= time.time() + TOLERANCE
+    in_its_time = started + GRANULARITY < status.st_mtime and not _is_to_come(status)
     return in_its_time and (born is None or born / 1e9 <= started + GRANULARITY / 2)

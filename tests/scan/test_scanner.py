@@ -312,6 +312,19 @@ def test_a_library_cut_short_under_a_process_is_reported_before_it_dies(
     assert "bytes long now" in state.evidence
 
 
+def test_a_modification_time_to_come_is_not_believed(
+    program: Path, library: Path, tmp_path: Path
+) -> None:
+    short = tmp_path / "junk"
+    short.write_text("junk\n")
+    with hold(program, "code", library) as held:
+        _in_place(short, library, truncate=True)
+        os.utime(library, (1, 1 << 33))  # its owner can set any
+        state = _state(scan(), held.pid, library)
+    assert isinstance(state, Overwritten)
+    assert state.since < time.time() + 60
+
+
 def test_attributes_that_change_are_no_overwrite(program: Path, library: Path) -> None:
     with hold(program, "dlopen", library) as held:
         library.chmod(0o600)
