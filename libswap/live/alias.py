@@ -8,6 +8,7 @@ and the version needs). Names keep their length and their place in the string ta
 changes.
 """
 
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import product
@@ -51,8 +52,10 @@ def aliases(moves: Sequence[Move], modules: Sequence[Module], record: Record) ->
         wanted = there.facts if there is not None else members[name].library
         if any(lacking(user.library, name, first.facts, wanted) for user in users):
             taken = {*filter(None, by_name), *found.values()}
-            found[name] = _alias(name, taken) if there is None else there.facts.dynamic.soname or ""
-    return {name: alias for name, alias in found.items() if len(alias) == len(name)}
+            found[name] = (
+                another(name, taken) if there is None else there.facts.dynamic.soname or ""
+            )
+    return {name: alias for name, alias in found.items() if _size(alias) == _size(name)}
 
 
 def require_partners(moves: Sequence[Move], modules: Sequence[Module], record: Record) -> None:
@@ -87,11 +90,17 @@ def _in_use(first: Module, modules: Sequence[Module], record: Record) -> Module:
     return next((m for m in modules if m.base == base and m.library is not None), first)
 
 
-def _alias(name: str, taken: Collection[str]) -> str:
+def _size(name: str) -> int:
+    """Bytes of a name in a string table."""
+    return len(os.fsencode(name))
+
+
+def another(name: str, taken: Collection[str]) -> str:
     """A name of the same length that ends in the same way."""
-    for length in range(1, min(_LONGEST, len(name)) + 1):
+    for length in range(1, min(_LONGEST, _size(name)) + 1):
+        rest = os.fsdecode(os.fsencode(name)[length:])
         for letters in product(_LETTERS, repeat=length):
-            alias = "".join(letters) + name[length:]
+            alias = "".join(letters) + rest
             if alias not in taken:
                 return alias
     raise AssertionError("more names than modules")
@@ -120,7 +129,8 @@ def plain(module: Module, soname: str) -> Library:
         soname: of the library.
     """
     alias = module.facts.dynamic.soname or ""
-    alike = len(alias) == len(soname) and alias[_LONGEST:] == soname[_LONGEST:]
+    ours, own = os.fsencode(alias), os.fsencode(soname)
+    alike = len(ours) == len(own) and ours[_LONGEST:] == own[_LONGEST:]
     return named_back(module.facts, alias, soname) if _ours(module) and alike else module.facts
 
 
@@ -143,8 +153,8 @@ def renamed(library: Library, names: Mapping[str, str]) -> bytes:
     table = image.offset_of(start, 1, "the string table")
     content = bytearray(image.data[:])
     for old, new in names.items():
-        for place in _places(dynamic.strings, old.encode()):
-            content[table + place : table + place + len(old)] = new.encode()
+        for place in _places(dynamic.strings, os.fsencode(old)):
+            content[table + place : table + place + _size(old)] = os.fsencode(new)
     made = bytes(content)
     _check(library, Library(Image(made, image.name)), names)
     return made
