@@ -276,7 +276,7 @@ class Image:
 
 
 def string_at(table: bytes, offset: int, limit: int = 4096) -> str:
-    """The NUL-ended string of a string table; bytes that are no UTF-8 survive as surrogates.
+    """The NUL-ended string of a string table, as a name of a file: os.fsencode gives its bytes.
 
     An offset outside the table gives the empty string, as gABI chapter 4 does for index 0. What is
     longer than `limit` (by default PATH_MAX, since most are names of files) is cut.
@@ -285,4 +285,4 @@ def string_at(table: bytes, offset: int, limit: int = 4096) -> str:
         return ""
     last = min(offset + limit, len(table))
     end = table.find(b"\0", offset, last)
-    return table[offset : end if end >= 0 else last].decode("utf-8", "surrogateescape")
+    return os.fsdecode(table[offset : end if end >= 0 else last])

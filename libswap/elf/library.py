@@ -3,6 +3,7 @@
 Sources: gABI chapters 4 and 5; ld.so(8); for a missing PT_GNU_STACK, glibc's DEFAULT_STACK_PERMS.
 """
 
+import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -196,7 +197,7 @@ def _interpreter(image: Image) -> str | None:
         return None
     size = min(segment.filesz, _MAX_INTERPRETER)
     path = image.at_offset(segment.offset, size, "the interpreter's path")
-    return path.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+    return os.fsdecode(path.split(b"\0", 1)[0])
 
 
 def _tls(image: Image, dynamic: Dynamic) -> Tls | None:

@@ -5,6 +5,7 @@ getauxval(3). Everything is read from memory that a stranger may have written: e
 bound and every address is only ever read from.
 """
 
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -222,9 +223,9 @@ def _walk(memory: Memory, head: int, namespace: int) -> Iterator[LinkMap]:
 
 
 def _string(memory: Memory, address: int) -> str:
-    """A NUL-ended name, read page by page so that it may end just before unmapped memory."""
+    """A NUL-ended name of a file, read page by page: it may end just before unmapped memory."""
     data = b""
     while address and b"\0" not in data and len(data) < _MAX_NAME:
         at = address + len(data)
         data += memory.read(at, min(_PAGE - at % _PAGE, 256))
-    return data.split(b"\0", 1)[0][:_MAX_NAME].decode("utf-8", "surrogateescape")
+    return os.fsdecode(data.split(b"\0", 1)[0][:_MAX_NAME])

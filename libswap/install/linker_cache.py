@@ -28,11 +28,11 @@ def covered(configuration: str = CONFIGURATION) -> frozenset[str]:
 def _configured(path: str, depth: int) -> Iterator[str]:
     """The directories of an ld.so.conf and of what it includes."""
     try:
-        text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+        data = Path(path).read_bytes()
     except OSError:
         return
-    for line in text.splitlines():
-        words = line.split("#", 1)[0].split()
+    for line in data.splitlines():
+        words = [os.fsdecode(word) for word in line.split(b"#", 1)[0].split()]
         if words[:1] == ["include"]:
             for pattern in words[1:] if depth else ():
                 full = pattern if pattern.startswith("/") else str(Path(path).parent / pattern)

@@ -1,5 +1,6 @@
 """A statically linked program as a process that can be worked on: one module, no dynamic linker."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -100,7 +101,7 @@ def _look(identity: Identity, memory: ProcessMemory, cache: LibraryCache) -> Sub
         LinkMap(0, base, "", 0, 0),
         Range(base + low, base + high),
         FileKey(own.major, own.minor, own.inode),
-        own.name.removesuffix(b" (deleted)").decode("utf-8", "surrogateescape"),
+        os.fsdecode(own.name.removesuffix(b" (deleted)")),
         library,
     )
     place = registry.find(memory, mappings, identity.pid)

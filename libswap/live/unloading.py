@@ -1,5 +1,6 @@
 """Unload a copy of a library that nothing can reach any more, or say what still reaches it."""
 
+import os
 import struct
 import time
 from collections.abc import Iterator, Sequence
@@ -198,7 +199,7 @@ class _Unloading:
     def _take_again(self, phases: Sequence[Sequence[Write]], place: Place) -> None:
         """As it was before; by its name the dynamic linker finds the copy itself."""
         runtime = runtime_of(self.subject.modules)
-        name = self.module.link.name.encode("utf-8", "surrogateescape")
+        name = os.fsencode(self.module.link.name)
         opening = Call(runtime.dlopen, (name, RTLD_NOW | RTLD_NOLOAD))
         self._borrowed([opening] * self._held())
         back = tuple(tuple(Write(w.address, w.new, w.old) for w in p) for p in phases)

@@ -1,5 +1,6 @@
 """A manifest: the SHA-256 of files that belong together, as sha256sum(1) writes it; pure."""
 
+import os
 import re
 from typing import Final
 
@@ -24,7 +25,7 @@ def parse(name: str, data: bytes, most: int) -> dict[str, str]:
         DropRefused: it is none, or lists too much.
     """
     try:
-        lines = [line for line in data.decode("utf-8", "surrogateescape").split("\n") if line]
+        lines = [line for line in os.fsdecode(data).split("\n") if line]
     except UnicodeError:
         lines = []
     found: dict[str, str] = {}

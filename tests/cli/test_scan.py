@@ -51,6 +51,27 @@ def test_the_machine_is_scanned_into_one_document(libswap: Libswap, stale: Held)
     assert done.document["result"]["processes"] > 1
 
 
+@pytest.mark.ptrace
+@pytest.mark.parametrize("kept", ["kept", "attic/kept"])
+def test_names_that_the_locale_cannot_say_are_looked_up_all_the_same(
+    libswap: Libswap, compiler: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    built = compiler.library(COUNTER, soname="lib\u00e9.so.1")
+    library = Path(shutil.copy(built, tmp_path / "lib\u00e9.so.1"))
+    (tmp_path / kept).parent.mkdir(exist_ok=True)
+    with hold(holder(compiler), "dlopen", library) as held:
+        library.rename(tmp_path / kept)
+        shutil.copy(built, library)
+        for name, value in {"LC_ALL": "C", "PYTHONUTF8": "0"}.items():
+            monkeypatch.setenv(name, value)
+        found, asked = libswap("scan"), libswap("scan", tmp_path / kept)
+    assert (found.code, asked.code) == (0, 0), found
+    (use,) = asked.document["result"]["users"][0]["uses"]
+    assert use["state"]["by"].encode(errors="surrogateescape") == os.fsencode(library)
+    same = found.document["result"]["same_build"]
+    assert held.pid in [user["process"]["identity"]["pid"] for user in same]
+
+
 def test_files_and_bare_names_are_asked_for(libswap: Libswap, stale: Held, library: Path) -> None:
     for asked in (str(library), library.name):
         done = libswap("scan", asked)

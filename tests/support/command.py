@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 # An installed libswap has its bytecode; compiling it in every run would take most of the time.
-_ENVIRONMENT: Final = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+_UNWANTED: Final = "PYTHONDONTWRITEBYTECODE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Libswap:
         """A run that the test will wait for, or end."""
         return subprocess.Popen(
             self.words(*words),
-            env=_ENVIRONMENT,
+            env={k: v for k, v in os.environ.items() if k != _UNWANTED},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
