@@ -12,7 +12,15 @@ from libswap.operations.history import Told as History
 from libswap.operations.install import Installed
 from libswap.operations.install import Plan as InstallPlan
 from libswap.operations.install_live import LiveInstalled
-from libswap.operations.moves import Moved, MovedBack, Planned, ProcessResult, Refused, Skipped
+from libswap.operations.moves import (
+    Moved,
+    MovedBack,
+    Planned,
+    ProcessResult,
+    Refused,
+    Skipped,
+    StillMoved,
+)
 from libswap.operations.moves import Report as SwapReport
 from libswap.operations.patch_apply import Report as PatchReport
 from libswap.operations.patch_build import Built as PatchBuilt
@@ -62,6 +70,7 @@ __all__ = [
     "Settings",
     "Skipped",
     "Status",
+    "StillMoved",
     "Strategy",
     "SwapOptions",
     "SwapReport",

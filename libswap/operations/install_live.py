@@ -13,7 +13,7 @@ from libswap.live.outlook import Options
 from libswap.operations import install, rollback
 from libswap.operations.draining import DrainBegun, DrainOptions
 from libswap.operations.install import Installed
-from libswap.operations.moves import Moved, MovedBack, ProcessResult, Report
+from libswap.operations.moves import Moved, MovedBack, ProcessResult, Report, StillMoved
 from libswap.operations.revert import revert
 from libswap.operations.rollback import RolledBack
 from libswap.operations.status import status
@@ -123,12 +123,12 @@ def carry_out(
     asked = _request([(c.predecessor, c.path) for c in found], live)
     report = swap_library(replace(asked, state_dir=settings.state_dir), progress)
     done = LiveInstalled(decided, installed, report.processes, report.uninspected)
-    failure = _failure(report.processes)
+    failure = report.check_failed
     if not failure:
         return done
     rolled_back, trouble = _files_back(installed, settings, allowance)
     outcomes = (r.outcome for r in report.processes)
-    ids = {o.id for o in outcomes if isinstance(o, Moved | MovedBack | DrainBegun)}
+    ids = {o.id for o in outcomes if isinstance(o, Moved | MovedBack | StillMoved | DrainBegun)}
     taken_back = tuple(processes_back(ids, live.options))
     return replace(
         done, failure=failure, taken_back=taken_back, rolled_back=rolled_back, trouble=trouble
@@ -141,11 +141,6 @@ def _request(names: Sequence[tuple[str, str]], live: Live) -> Request:
         library, new, options=live.options, check=live.check, more=tuple(more),
         stop_when_checked=True, rehearse=live.rehearse, unload=live.unload, drain=live.drain,
     )  # fmt: skip
-
-
-def _failure(results: Sequence[ProcessResult]) -> str:
-    found = (r.outcome.reason for r in results if isinstance(r.outcome, MovedBack))
-    return next(found, "")
 
 
 def _files_back(

@@ -69,8 +69,23 @@ class MovedBack:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class StillMoved:
+    """It was moved, the check failed, and it could not be moved back: it runs on the new library.
+
+    Attributes:
+        id: of the swap.
+        reason: why the check was not content.
+        trouble: why it could not be moved back.
+    """
+
+    id: str
+    reason: str
+    trouble: str
+
+
 Outcome: TypeAlias = (
-    Planned | Moved | Skipped | Refused | MovedBack
+    Planned | Moved | Skipped | Refused | MovedBack | StillMoved
     | DrainPlanned | DrainBegun | StillDraining | Settled | TakenBack
 )  # fmt: skip
 
@@ -129,11 +144,16 @@ class Report:
         codes = {p.outcome.exit_code for p in self.processes if isinstance(p.outcome, Refused)}
         if any(isinstance(p.outcome, StillDraining) for p in self.processes):
             codes.add(NotDrained.exit_code)
-        back = any(isinstance(p.outcome, MovedBack) for p in self.processes)
+        back = self.check_failed != ""
         moved = any(isinstance(p.outcome, Moved | DrainBegun) for p in self.processes)
         if not codes and not back:
             return 0
         return codes.pop() if len(codes) == 1 and not moved and not back else NotAllMoved.exit_code
+
+    @property
+    def check_failed(self) -> str:
+        """Why the user's check was not content, "" where it was with every process."""
+        return why_not_content(self.processes)
 
     def pids_refused_by(self, error: str) -> tuple[int, ...]:
         """The processes that were left as they are for one class of reasons."""
@@ -160,6 +180,12 @@ def process_name(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text(errors="surrogateescape").rstrip("\n")
     except OSError:
         return ""
+
+
+def why_not_content(results: Sequence[ProcessResult]) -> str:
+    """Why the user's check was not content with the first of them, "" where it was."""
+    failed = (r.outcome for r in results if isinstance(r.outcome, MovedBack | StillMoved))
+    return next((outcome.reason for outcome in failed), "")
 
 
 def counted(results: Sequence[ProcessResult], kind: type[Outcome]) -> int:

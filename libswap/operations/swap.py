@@ -46,9 +46,11 @@ from libswap.operations.moves import (
     ProcessResult,
     Report,
     Skipped,
+    StillMoved,
     as_refused,
     counted,
     process_name,
+    why_not_content,
 )
 from libswap.operations.survival import Verdict
 from libswap.operations.survival.nameless import finder
@@ -156,7 +158,7 @@ class _Run:
             for identity in [i for i in self._users() if i not in seen]:
                 seen.add(identity)
                 results += self._one(identity)
-                if self.request.stop_when_checked and counted(results, MovedBack):
+                if self.request.stop_when_checked and why_not_content(results):
                     return results
             # When nobody was left to move, newcomers have the new library from their parents.
             if self.request.pids or counted(results, Moved) == before:
@@ -252,7 +254,7 @@ class _Run:
         except ProcessGone:
             raise
         except LibswapError as error:
-            return as_refused(error)
+            return StillMoved(id_, failure, error.message)
         return MovedBack(id_, failure)
 
     def _outcomes(self, subject: Subject, group: Sequence[_Part]) -> list[tuple[str, Outcome]]:

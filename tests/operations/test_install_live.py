@@ -134,6 +134,33 @@ def test_a_check_that_fails_takes_back_the_files_and_every_process(
         assert (one.ask("version"), two.ask("version")) == ("2", "2")
 
 
+def test_a_process_that_cannot_be_moved_back_is_not_called_unchanged(
+    site: Site, stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inside = tmp_path / "inside"
+    never_ends = (
+        "#include <fcntl.h>\n#include <unistd.h>\nvoid f(void) {"
+        f' if (VERSION == 2) for (creat("{inside}", 0600);;) pause(); }}'
+    )
+    stage.install(stage.build(never_ends, version=1))
+    new = stage.build(never_ends, version=2)
+    program = (
+        "#include <stdio.h>\n#include <unistd.h>\nvoid f(void);\nint main(void) {"
+        ' puts("ready"); for (fflush(stdout);; f()) usleep(999); }'
+    )
+    check = f"sh -c 'until test -e {inside}; do :; done; echo unwell >&2; false'"
+    with stage.running(stage.program(program)) as target:
+        words = ("install", new, stage.place, "--live", "--wait", "0.5", "--check", check)
+        assert libswap(site, *words, "--json") == CheckFailed.exit_code
+        result = json.loads(capsys.readouterr().out)["result"]
+        (process,) = result["processes"]
+        assert process["outcome"]["kind"] == "StillMoved"
+        assert "unwell" in process["outcome"]["reason"]
+        assert "no safe moment" in process["outcome"]["trouble"]
+        assert result["rolled_back"]["operation"]["outcome"] == "done"
+        assert [p.events[0].what for p in status([target.pid]).processes] == ["swap"]
+
+
 def test_a_process_that_cannot_be_moved_leaves_the_installation_and_says_so(
     site: Site, stage: Stage, capsys: pytest.CaptureFixture[str]
 ) -> None:

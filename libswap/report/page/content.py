@@ -7,6 +7,7 @@ from typing import assert_never
 from libswap.abi.verdict import Verdict
 from libswap.errors.base import LibswapError
 from libswap.errors.fleet import NotReady
+from libswap.live.outlook import Outlook
 from libswap.operations.check.result import Check, SymbolLevelOnly
 from libswap.operations.draining import (
     DrainBegun,
@@ -28,6 +29,7 @@ from libswap.operations.moves import (
     Refused,
     Report,
     Skipped,
+    StillMoved,
 )
 from libswap.report import draining, words
 from libswap.report.page import findings, fleet
@@ -232,7 +234,7 @@ def _at_last(found: LiveInstalled) -> Iterator[ProcessResult]:
     """What became of each process in the end, those included that were moved back for another."""
     back = {one.pid for one in found.taken_back if isinstance(one.outcome, Moved)}
     for one in found.processes:
-        if one.pid in back and isinstance(one.outcome, Moved):
+        if one.pid in back and isinstance(one.outcome, Moved | StillMoved):
             yield replace(one, outcome=MovedBack(one.outcome.id, found.failure))
         else:
             yield one
@@ -266,6 +268,13 @@ def _fate(result: ProcessResult) -> Fate:
     return Fate(result.pid, result.name, printable(result.library), before, after, said, tone)
 
 
+def _planned(outlook: Outlook) -> tuple[Mark, str, Tone]:
+    if stoppers := outlook.stoppers(force=False):
+        words_ = ", ".join(sorted({one.word for one in stoppers}))
+        return Mark.STUCK, f"cannot be moved: {printable(words_)}", Tone.BAD
+    return Mark.NEW, "can be moved", Tone.GOOD
+
+
 def _outcome(outcome: Outcome) -> tuple[Mark, str, Tone]:
     match outcome:
         case Moved(stopped_for=seconds):
@@ -276,11 +285,11 @@ def _outcome(outcome: Outcome) -> tuple[Mark, str, Tone]:
             return Mark.STUCK, printable(f"left as it is: {reason} {instead}".strip()), Tone.BAD
         case MovedBack(reason=reason):
             return Mark.STUCK, f"moved back: {printable(reason)}", Tone.WARN
+        case StillMoved(reason=reason, trouble=trouble):
+            said = f"moved, and could not be moved back though {reason}: {trouble}"
+            return Mark.NEW, printable(said), Tone.BAD
         case Planned(outlook=outlook):
-            if stoppers := outlook.stoppers(force=False):
-                words_ = ", ".join(sorted({one.word for one in stoppers}))
-                return Mark.STUCK, f"cannot be moved: {printable(words_)}", Tone.BAD
-            return Mark.NEW, "can be moved", Tone.GOOD
+            return _planned(outlook)
         case DrainPlanned() | DrainBegun() | StillDraining():
             return Mark.BOTH, _drain(outcome), Tone.WARN
         case Settled():

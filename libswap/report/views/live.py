@@ -27,6 +27,7 @@ from libswap.operations.moves import (
     Refused,
     Report,
     Skipped,
+    StillMoved,
 )
 from libswap.report import draining
 from libswap.report.findings import lines
@@ -68,15 +69,8 @@ def processes(results: Sequence[ProcessResult]) -> Table:
 
 def _outcome(outcome: Outcome) -> Text:
     match outcome:
-        case Moved(rehearsed=rehearsed):
-            text = Text("moved", "green")
-            text.append(
-                f" in {outcome.stopped_for * 1000:.2f} ms ({_threads(outcome.threads)},"
-                f" attempt {outcome.attempts}); id {outcome.id}",
-                "default",
-            )
-            if rehearsed:
-                text.append("; it had worked in a copy of the process")
+        case Moved():
+            text = _moved(outcome)
         case Skipped(reason=reason):
             text = Text(f"nothing to do: {printable(reason)}", "dim")
         case Refused(reason=reason, instead=instead):
@@ -85,6 +79,10 @@ def _outcome(outcome: Outcome) -> Text:
                 text.append(f"\n  {printable(instead)}", "default")
         case MovedBack(reason=reason):
             text = Text(f"moved back: {printable(reason)}", "yellow")
+        case StillMoved(id=id_, reason=reason, trouble=trouble):
+            text = Text(f"runs on the new library, though {printable(reason)}", "red")
+            text.append(f"\n  It could not be moved back: {printable(trouble)}", "default")
+            text.append(f"\n  Try again with: libswap revert --id {id_}", "default")
         case Planned(outlook=outlook, survival=survival):
             text = _plan(outlook)
             if survival is not None:
@@ -94,6 +92,18 @@ def _outcome(outcome: Outcome) -> Text:
             text = draining.outcome(outcome)
         case _:
             assert_never(outcome)
+    return text
+
+
+def _moved(outcome: Moved) -> Text:
+    text = Text("moved", "green")
+    text.append(
+        f" in {outcome.stopped_for * 1000:.2f} ms ({_threads(outcome.threads)},"
+        f" attempt {outcome.attempts}); id {outcome.id}",
+        "default",
+    )
+    if outcome.rehearsed:
+        text.append("; it had worked in a copy of the process")
     return text
 
 

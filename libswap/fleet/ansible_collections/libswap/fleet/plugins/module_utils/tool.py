@@ -147,7 +147,7 @@ def brought(module):
 def moved(result):
     """Whether a process was moved, or would be."""
     outcomes = [one["outcome"]["kind"] for one in result.get("processes", [])]
-    return any(kind in ("Moved", "MovedBack", "Planned") for kind in outcomes)
+    return any(kind in ("Moved", "MovedBack", "StillMoved", "Planned") for kind in outcomes)
 
 
 def failure(result, code):
