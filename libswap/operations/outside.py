@@ -5,11 +5,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from libswap.errors.base import LibswapError
 from libswap.errors.process import ProcessGone
+from libswap.linux.files import Directory
 from libswap.live import facts
 from libswap.live.subject import Subject
 from libswap.process.identity import Identity
 
+_DIRECTORY: Final = "live"
 _MOST_LOOKED_AT: Final = 100_000
 
 
@@ -19,8 +22,9 @@ def keep(state_dir: Path | None, subject: Subject) -> None:
         return
     identity = subject.identity
     file = _directory(state_dir) / f"{identity.pid}-{identity.start_time}.json"
-    with suppress(OSError):
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(OSError, LibswapError):
+        with Directory.make(str(state_dir), 0o700) as root:
+            root.make_below(_DIRECTORY, 0o700)
         fresh = file.with_suffix(".new")
         fresh.write_text(facts.written(subject.place.record))
         fresh.replace(file)
@@ -37,7 +41,7 @@ def forget_ended(state_dir: Path | None) -> None:
 
 
 def _directory(state_dir: Path) -> Path:
-    return state_dir / "live"
+    return state_dir / _DIRECTORY
 
 
 def _lives(name: str) -> bool:

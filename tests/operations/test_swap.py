@@ -137,13 +137,14 @@ def test_what_is_new_already_is_skipped_and_the_dry_run_touches_nothing(stage: S
 @pytest.mark.scenario("series", ("all processes of a service",), live="works")
 def test_all_processes_are_moved_and_the_record_tells(stage: Stage) -> None:
     stage.install(stage.build("live/version.c", version=1))
-    program = stage.program("live/driver.c")
+    program, state_dir = stage.program("live/driver.c"), stage.place.parent / "state"
     with stage.running(program) as one, stage.running(program) as two:
         stage.install(stage.build("live/version.c", version=2))
-        report = swap_library(Request(stage.place, state_dir=stage.place.parent))
+        report = swap_library(Request(stage.place, state_dir=state_dir))
         assert report.exit_code == 0
-        kept = stage.place.parent / "live"
+        kept = state_dir / "live"
         assert len(list(kept.iterdir())) == 2, "kept outside too"
+        assert {p.stat().st_mode & 0o777 for p in (state_dir, kept)} == {0o700}
         assert [p.pid for p in report.processes] == [one.pid, two.pid]
         assert all(isinstance(p.outcome, Moved) for p in report.processes)
         assert _all(one) == _all(two) == [2] * 4
@@ -152,7 +153,7 @@ def test_all_processes_are_moved_and_the_record_tells(stage: Stage) -> None:
         (event,) = found[one.pid].events
         assert (event.state, event.library) == ("done", str(stage.place))
         assert not found[one.pid].unfinished
-    swap_library(Request(stage.place, state_dir=stage.place.parent))
+    swap_library(Request(stage.place, state_dir=state_dir))
     assert not list(kept.iterdir()), "of processes that have ended nothing is kept"
 
 

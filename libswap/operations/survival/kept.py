@@ -56,7 +56,8 @@ def keep(state_dir: Path | None, old: Source, new: Source, found: object) -> Non
     place = state_dir / _DIRECTORY
     name = _name(old, new, type(found))
     with suppress(OSError, LibswapError):
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with Directory.make(str(state_dir), 0o700) as root:
+            root.make_below(_DIRECTORY, 0o700)
         with Directory(str(place)) as directory:
             if _trusted(directory.status):
                 _write(directory, name, records.line(found))
