@@ -1,9 +1,10 @@
 """All operations that came to an end, in a file that is only ever appended to."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 from typing import Final, TypeVar
 
 from libswap.install import records
@@ -80,10 +81,20 @@ class Kept:
     Attributes:
         ever: for any rollback.
         latest: to take back the newest change of each name.
+        damaged: how many lines cannot be read, and may need any other file.
     """
 
     ever: frozenset[str]
     latest: frozenset[str]
+    damaged: int = 0
+
+    def unclear(self, names: Iterable[str]) -> frozenset[str]:
+        """Which of these names no line mentions, though one that cannot be read may."""
+        return frozenset(names) - self.ever if self.damaged else frozenset()
+
+    def unneeded(self, names: Iterable[str]) -> frozenset[str]:
+        """Which of these names no line mentions, as far as all lines can be read."""
+        return frozenset() if self.damaged else frozenset(names) - self.ever
 
 
 def paths(transaction: Transaction) -> frozenset[str]:
@@ -99,8 +110,7 @@ def record(directory: Directory, operation: Operation) -> None:
     if directory.lstat(HISTORY) is None:
         os.close(directory.create(HISTORY))
         directory.sync()
-    torn = _last_byte(directory) not in (b"", b"\n")
-    append(directory, HISTORY, b"\n" * torn + records.line(operation))
+    append(directory, HISTORY, b"\n" * _torn(directory) + records.line(operation))
 
 
 def load(directory: Directory) -> History:
@@ -119,7 +129,10 @@ def load(directory: Directory) -> History:
 def find(directory: Directory, operation_id: str) -> Operation | None:
     """One operation, without reading what the others are: a history can be years long."""
     wanted = operation_id.encode()
-    named = (line for line in _newest_first(directory) if wanted in line)
+    if directory.lstat(HISTORY) is None:
+        return None
+    whole = islice(_newest_first(directory), _torn(directory), None)
+    named = (line for line in whole if wanted in line)
     operations = filter(None, (_parsed(line, Operation) for line in named))
     return next((o for o in operations if o.transaction.id == operation_id), None)
 
@@ -148,13 +161,17 @@ class _Operation:
 def kept(directory: Directory) -> Kept:
     """What the store must hold, without holding the whole history."""
     ever, latest, seen = set[str](), dict[tuple[str, str], str | None](), set[str]()
-    for operation in filter(None, (_parsed(line, _Operation) for line in _lines(directory))):
+    damaged = 0
+    for operation in (_parsed(line, _Operation) for line in _lines(directory)):
+        if operation is None:
+            damaged += 1
+            continue
         made = operation.transaction
         if operation.outcome is Outcome.DONE and made.id not in seen:
             ever |= {change.keep for change in made.changes if change.keep}
             latest.update({(c.directory, c.name): c.keep for c in made.changes})
         seen.add(made.id)
-    return Kept(frozenset(ever), frozenset(filter(None, latest.values())))
+    return Kept(frozenset(ever), frozenset(filter(None, latest.values())), damaged)
 
 
 def _lines(directory: Directory) -> Iterator[bytes]:
@@ -169,8 +186,6 @@ def _lines(directory: Directory) -> Iterator[bytes]:
 
 def _newest_first(directory: Directory) -> Iterator[bytes]:
     """The lines from the last to the first, of which mostly a few are wanted."""
-    if directory.lstat(HISTORY) is None:
-        return
     descriptor, rest = directory.open(HISTORY), b""
     try:
         with files.refusal("read", directory.join(HISTORY)):
@@ -194,6 +209,11 @@ def _parsed(line: bytes, kind: type[T]) -> T | None:
         return records.parse(text, kind)
     except Malformed:
         return None
+
+
+def _torn(directory: Directory) -> bool:
+    """Whether a crash broke the last line off."""
+    return _last_byte(directory) not in (b"", b"\n")
 
 
 def _last_byte(directory: Directory) -> bytes:

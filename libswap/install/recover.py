@@ -116,7 +116,7 @@ def close(
         transaction = with_inodes(transaction, directories)
         remarks = [*remarks, *linker_cache.refresh(needed=transaction.ldconfig)]
     if outcome is Outcome.UNDONE:
-        kept.remove(state.store, transaction.kept - history.kept(state.directory).ever)
+        kept.remove(state.store, history.kept(state.directory).unneeded(transaction.kept))
     operation = history.find(state.directory, transaction.id) if recovered else None
     if operation is None:
         operation = Operation(transaction, outcome, time.time(), recovered, tuple(remarks))

@@ -26,12 +26,14 @@ class Plan:
         entries: kept files over the limits.
         size: bytes in them; a file that still has another name frees nothing.
         remaining: how many kept files stay.
+        unclear: those of them that may be needed by lines of the history that cannot be read.
     """
 
     versions: Transaction | None
     entries: tuple[Entry, ...]
     size: int
     remaining: int
+    unclear: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +93,17 @@ def keep_within_limits(state: State, settings: Settings) -> None:
 def _over_limits(state: State, settings: Settings) -> Plan:
     entries = kept.entries(state.store)
     needed = history.kept(state.directory)
+    unclear = needed.unclear(entry.name for entry in entries)
     gone = kept.superfluous(
         entries,
-        needed.ever,
-        needed.latest,
+        needed.ever | unclear,
+        needed.latest | unclear,
         max_files=settings.store_max_files,
         max_bytes=settings.store_max_bytes,
     )
-    return Plan(None, gone, sum(entry.size for entry in gone), len(entries) - len(gone))
+    return Plan(
+        None, gone, sum(entry.size for entry in gone), len(entries) - len(gone), len(unclear)
+    )
 
 
 def _versions(state: State) -> Transaction | None:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 from libswap.install import history, records
@@ -71,3 +72,18 @@ def test_an_operation_is_found_wherever_it_stands_in_a_long_history(tmp_path: Pa
         assert len(lines) > 1 << 16
         assert [history.find(directory, one.transaction.id) for one in made] == made
         assert history.find(directory, "id200") is None
+
+
+def test_a_line_that_a_crash_broke_off_is_not_found_and_what_it_needs_is_unclear(
+    tmp_path: Path,
+) -> None:
+    with Directory(str(tmp_path)) as directory:
+        history.record(directory, operation(0))
+        assert history.kept(directory).unneeded(["kept0", "kept1"]) == {"kept1"}
+        history.record(directory, operation(1))
+        os.truncate(tmp_path / "history", (tmp_path / "history").stat().st_size - 1)
+        assert history.find(directory, "id1") is None
+        assert history.find(directory, "id0") == operation(0)
+        kept = history.kept(directory)
+    assert kept.unneeded(["kept0", "kept1"]) == frozenset()
+    assert kept.unclear(["kept0", "kept1"]) == {"kept1"}

@@ -70,6 +70,15 @@ def test_a_path_means_the_newest_change_of_the_file_it_leads_to(
     assert two.read_bytes() == library(compiler, 2).read_bytes()
 
 
+def test_prune_lets_nothing_go_that_a_damaged_line_may_need(compiler: Compiler, site: Site) -> None:
+    site.install(library(compiler, 2), to=site.place(library(compiler, 1), "libx.so.1"))
+    written = site.settings.state_dir / "history"
+    os.truncate(written, written.stat().st_size - 1)
+    plan = prune.plan(site.settings)
+    assert (plan.entries, plan.unclear) == ((), plan.remaining)
+    assert plan.remaining
+
+
 @pytest.mark.parametrize("what", [None, "20200101-000000-abcd", "/nowhere/lib.so"])
 def test_what_never_happened_cannot_be_rolled_back(site: Site, what: str | None) -> None:
     with pytest.raises(NothingToRollBack):

@@ -28,3 +28,6 @@ def _plan(plan: Plan) -> Iterator[RenderableType]:
         yield Text(f"  {entry.name}  {changes.size(entry.size)}")
     gone = f"{len(plan.entries)} kept files ({changes.size(plan.size)}) go"
     yield Text(f"{gone}, {plan.remaining} stay.")
+    if plan.unclear:
+        why = "the history has lines that cannot be read (libswap history), and they may need them"
+        yield Text(f"{plan.unclear} of these stay because {why}.", "yellow")
