@@ -24,7 +24,7 @@ from libswap.scan.overwritten import (
     overwritten,
 )
 from libswap.scan.owner import Registry
-from libswap.scan.stale import Current, Overwritten, Superseded, Verdict, judge
+from libswap.scan.stale import Current, Overwritten, Superseded, Undecided, Verdict, judge
 from libswap.scan.starts import Starts
 from libswap.scan.superseded import (
     Record,
@@ -34,7 +34,7 @@ from libswap.scan.superseded import (
     by_soname,
 )
 from libswap.scan.use import Use, User, is_stale
-from libswap.scan.witness import Witness, build_id_of
+from libswap.scan.witness import LinkMapTooLong, Reads, Witness, build_id_of
 
 _SPEAKERS: Final = 16
 """So many processes speak for all others that map a file of which only the change time moved."""
@@ -80,10 +80,11 @@ class Examiner:
     _directories: dict[tuple[View, bytes], float] = field(default_factory=dict)
     _now: dict[MappedFile, FileNow] = field(default_factory=dict)
     _witnesses: dict[int, Witness] = field(default_factory=dict)
+    _reads: Reads = field(default_factory=Reads)
 
     def witness(self, pid: int) -> Witness:
         """The process as a witness, whose mappings are read once."""
-        return self._witnesses.setdefault(pid, Witness(pid, self.procfs))
+        return self._witnesses.setdefault(pid, Witness(pid, self.procfs, self._reads))
 
     def by_name(self, file: MappedFile, lookup: Lookup, witness: Witness) -> Verdict:
         """Whether a mapped file's name still leads to it, the same for all that share a view.
@@ -142,7 +143,7 @@ class Examiner:
                 mappings = witness.of(file.key)
                 if by_loaded_name(self.by_name(file, lookup, witness), witness, file.key, lookup):
                     return False
-            except (OSError, ProcessGone):
+            except (OSError, ProcessGone, LinkMapTooLong):
                 continue
             if now.status.st_mtime > loaded_by or is_cut_off(now.status, mappings):
                 return False
@@ -168,15 +169,17 @@ class Examiner:
         suspicion = self.suspicion(file, lookup, witness)
         loaded_by = self._loaded_by(pid, file.key)
         may_be_other = suspicion.changed > loaded_by - TOLERANCE
-        superseded = suspicion.superseded
-        if superseded is None and may_be_other:
-            superseded = by_loaded_name(verdict, witness, file.key, lookup)
-        if superseded is not None and superseded.since > loaded_by + GRANULARITY:
-            return replace(verdict, state=superseded)
-        if may_be_other:
-            state = self._overwritten(file, verdict, lookup, witness, loaded_by)
-            return verdict if state is None else replace(verdict, state=state)
-        return verdict
+        other: Superseded | Undecided | None = suspicion.superseded
+        if other is None and may_be_other:
+            other = _by_loaded_name(file.key, verdict, lookup, witness)
+        if isinstance(other, Superseded) and other.since > loaded_by + GRANULARITY:
+            return replace(verdict, state=other)
+        if not may_be_other:
+            return verdict
+        state = self._overwritten(file, verdict, lookup, witness, loaded_by)
+        if state is None and isinstance(other, Undecided):
+            return replace(verdict, state=other)
+        return verdict if state is None else replace(verdict, state=state)
 
     def user(self, pid: int, verdicts: Iterable[tuple[FileKey, Verdict]], lookup: Lookup) -> User:
         """A process together with its uses of some files.
@@ -252,6 +255,15 @@ class Examiner:
                 descriptor = lookup.open(file.key.name)
             self._now[file] = FileNow.of(descriptor, lookup.path(file.key.name))
         return self._now[file]
+
+
+def _by_loaded_name(
+    key: FileKey, verdict: Verdict, lookup: Lookup, witness: Witness
+) -> Superseded | Undecided | None:
+    try:
+        return by_loaded_name(verdict, witness, key, lookup)
+    except LinkMapTooLong:
+        return Undecided("lists of loaded libraries are too long to look for the name it had")
 
 
 def _last_change(name: bytes, lookup: Lookup) -> float:

@@ -22,8 +22,27 @@ if TYPE_CHECKING:
 
 PAGE: Final = os.sysconf("SC_PAGESIZE")
 _MOST_READS: Final = 1 << 13
-"""Of a link map: enough for two thousand modules, and less than a tenth of a second."""
+"""Of one link map: enough for two thousand modules, and less than a tenth of a second."""
+_MOST_READS_TOGETHER: Final = 1 << 18
+"""Of all that one scan reads: enough for a thousand processes, and a second or two."""
 _REFUSED: Final = (errno.EPERM, errno.EACCES)
+
+
+class LinkMapTooLong(Exception):
+    """A list of loaded modules would take more reads than may be spent on it."""
+
+
+@dataclass(slots=True)
+class Reads:
+    """The reads that the link maps of many processes may cost together.
+
+    A process can make its lists long, and whoever started it can start hundreds.
+
+    Attributes:
+        left: so many still.
+    """
+
+    left: int = _MOST_READS_TOGETHER
 
 
 @dataclass(slots=True)
@@ -36,12 +55,16 @@ class Witness:
 
     Attributes:
         pid: the process.
+        procfs: where it is looked at.
+        reads: what following its link map is taken from.
     """
 
     pid: int
     procfs: Procfs = PROC
+    reads: Reads = field(default_factory=Reads)
     _mappings: tuple[Mapping, ...] | None = field(default=None, init=False)
     _link_maps: "tuple[LinkMap, ...] | None" = field(default=None, init=False)
+    _left: int = field(default=_MOST_READS, init=False)
 
     def mappings(self) -> tuple[Mapping, ...]:
         """Every mapping of the process; raises the kernel's OSError."""
@@ -73,6 +96,9 @@ class Witness:
         """By which name the dynamic linker opened a file, as the process itself keeps it (l_name).
 
         None where the process's memory may not be read, or says nothing of the file.
+
+        Raises:
+            LinkMapTooLong: it would take too many reads to find out.
         """
         mappings = self.of(key)
         names = (
@@ -87,11 +113,19 @@ class Witness:
         from libswap.errors.live import LinkMapUnreadable  # noqa: PLC0415
 
         if self._link_maps is None:
-            self._link_maps = ()
+            found: tuple[LinkMap, ...] = ()
             with suppress(LinkMapUnreadable, OSError):
                 auxv = parse_auxv(self.procfs.read(self.pid, "auxv"))
-                self._link_maps = read_loader(_Memory(self), auxv).maps
+                found = read_loader(_Memory(self), auxv).maps
+            self._link_maps = found
         return self._link_maps
+
+    def _spend(self) -> None:
+        """One read of the link map."""
+        if not self._left or not self.reads.left:
+            raise LinkMapTooLong
+        self._left -= 1
+        self.reads.left -= 1
 
     def status(self, mapping: Mapping) -> os.stat_result | None:
         """The mapped inode's own stat, or None where the kernel does not let us have it.
@@ -188,18 +222,14 @@ class Witness:
 
 @dataclass(slots=True)
 class _Memory:
-    """The memory of a witness as who follows a link map reads it, so often and no more.
-
-    A process can make its lists long; each of thousands could take seconds of a scan.
-    """
+    """The memory of a witness as who follows a link map reads it, so often and no more."""
 
     witness: Witness
-    left: int = _MOST_READS
 
     def read(self, address: int, size: int) -> bytes:
         """See `libswap.linux.memory.Memory.read`."""
-        self.left -= 1
-        data = self.witness.memory(address, size) if self.left >= 0 else None
+        self.witness._spend()  # noqa: SLF001  its other half
+        data = self.witness.memory(address, size)
         if data is None:
             raise MemoryUnreachable(self.witness.pid, address, size)
         return data
