@@ -11,7 +11,8 @@ import pytest
 
 from libswap.linux import libc
 from libswap.live.alias import named_back
-from libswap.live.outlook import entries_of, pairing_of, redirects_of
+from libswap.live.draining.outlook import redirects_by_name_of
+from libswap.live.outlook import entries_of, pairing_by_name_of, pairing_of, redirects_of
 from libswap.operations.affected import abi_breaks
 from libswap.operations.survival import survival_of_objects
 from support.compiler import Compiler, has
@@ -98,7 +99,8 @@ def _no_descriptor_stays_open() -> Iterator[None]:
     yield
     if _opened_since(before):
         for remembered in (
-            pairing_of, entries_of, redirects_of, abi_breaks, named_back, survival_of_objects
+            pairing_of, pairing_by_name_of, entries_of, redirects_of, redirects_by_name_of,
+            abi_breaks, named_back, survival_of_objects,
         ):  # fmt: skip
             remembered.cache_clear()
         gc.collect()

@@ -16,7 +16,7 @@ from libswap.live.findings import Finding, Severity, note, refuse, risk
 from libswap.live.got import copied_objects, slots
 from libswap.live.library import Library
 from libswap.live.module import Module
-from libswap.live.pairing import ObjectPair, Pairing, pair
+from libswap.live.pairing import ObjectPair, Pairing, pair, pair_by_name
 from libswap.live.plan import hooked
 from libswap.live.reach import Reach, is_return_address, reach
 from libswap.live.redirect import Redirects, code_ranges, redirects
@@ -130,6 +130,7 @@ class Work:
 # only so many stay in memory as one swap goes through in turn.
 remembered = lru_cache(maxsize=32)
 pairing_of = remembered(pair)
+pairing_by_name_of = remembered(pair_by_name)
 entries_of = remembered(Entries)
 
 

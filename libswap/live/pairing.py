@@ -73,9 +73,17 @@ class Pairing:
 
 def pair(old: Library, new: Library) -> Pairing:
     """Compare two versions of a library."""
+    return _paired(old, new, old.nameless(new))
+
+
+def pair_by_name(old: Library, new: Library) -> Pairing:
+    """Likewise without what has no name: reading the code for that takes seconds."""
+    return _paired(old, new, NOTHING)
+
+
+def _paired(old: Library, new: Library, nameless: Nameless) -> Pairing:
     functions, folded = _functions(old, new)
     objects, unpaired, object_findings = _objects(old, new)
-    nameless = old.nameless(new)
     known = {s.value for s in old.exported.values()}, {s.value for s in new.exported.values()}
     more = {
         a: b for a, b in nameless.functions if a not in known[0] and b not in known[1]

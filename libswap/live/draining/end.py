@@ -18,7 +18,7 @@ from libswap.live.draining.remains import Remains, remains
 from libswap.live.got import copied_objects
 from libswap.live.leading import slot_writes, symbol_writes
 from libswap.live.module import Module
-from libswap.live.outlook import pairing_of
+from libswap.live.outlook import pairing_by_name_of
 from libswap.live.quiescence import Forbidden
 from libswap.live.redirect import code_ranges
 from libswap.live.registry import Record
@@ -221,7 +221,7 @@ class _Ending:
         main = self.subject.modules[0]
         elsewhere = frozenset(copied_objects(main)) if main.library is not None else frozenset()
         for way in ways:
-            pairing = pairing_of(way.source.facts, parties.target.facts)
+            pairing = pairing_by_name_of(way.source.facts, parties.target.facts)
             places += symbol_writes(memory, way.source, parties.target, pairing, elsewhere)
         entries = plan.settling(memory, parties.straight())
         return tuple(p for p in (*entries, tuple(places)) if p)

@@ -10,7 +10,7 @@ from libswap.live.draining.handles import ASK_ALL, Description, Rule
 from libswap.live.findings import Finding, Severity, note, refuse, risk
 from libswap.live.library import Library
 from libswap.live.module import Module
-from libswap.live.outlook import Options, redirects_of
+from libswap.live.outlook import Options, fitting, pairing_by_name_of, remembered
 from libswap.live.plan import hooked
 from libswap.live.redirect import Redirect, Redirects
 from libswap.live.subject import Subject
@@ -90,7 +90,7 @@ def look(
     names = {
         at: known for at, known in _names(old).items() if not _rule(description, known).private
     }
-    all_found = redirects_of(old, library)
+    all_found = redirects_by_name_of(old, library)
     found = tuple(r for r in all_found.redirects if r.old in names)
     chosen = Redirects(found, (), (), ())
     rules = {r.old: _rule(description, names[r.old]) for r in found}
@@ -109,6 +109,12 @@ def look(
         tuple(_entry(r, rules[r.old]) for r in found), findings,
     )  # fmt: skip
     return Work(subject, source, library, description, chosen, rules, outlook, options)
+
+
+@remembered
+def redirects_by_name_of(old: Library, new: Library) -> Redirects:
+    """The entries that can have a gate, of functions with a name: no other takes a handle."""
+    return fitting(old, new, pairing_by_name_of(old, new))
 
 
 def _names(old: Library) -> dict[int, list[str]]:

@@ -10,7 +10,8 @@ from libswap.live.draining.record import DrainRecord
 from libswap.live.gate import Gate
 from libswap.live.leading import Leading
 from libswap.live.module import Module
-from libswap.live.outlook import pairing_of
+from libswap.live.outlook import pairing_by_name_of, pairing_of
+from libswap.live.pairing import Pairing
 from libswap.live.registry import CopyRecord, Family, Place
 from libswap.live.subject import Subject
 
@@ -74,11 +75,18 @@ class Parties:
         return dict(self.drain.functions)
 
     def ways(self) -> tuple[Leading, ...]:
-        """For every copy but the target, where its addresses lead in the target."""
+        """For every copy but the target, where its addresses lead in the target.
+
+        A copy that an earlier swap left has gates at functions without a name, too.
+        """
         return tuple(
-            Leading.of(m, self.target, pairing_of(m.facts, self.target.facts), {})
+            Leading.of(m, self.target, self._pairing(m), {})
             for _, m in self.copies if m.base != self.target.base
         )  # fmt: skip
+
+    def _pairing(self, copy: Module) -> Pairing:
+        pairs = pairing_by_name_of if copy.base == self.source.base else pairing_of
+        return pairs(copy.facts, self.target.facts)
 
     def straight(self) -> list[tuple[Mapping[int, Gate], Mapping[int, int]]]:
         """For each copy but the target its gates, and what its entries are to lead to."""
