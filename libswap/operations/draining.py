@@ -1,14 +1,15 @@
 """Drain a library in a process: begin it, end it, take it back, and say how far it has come."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from libswap.errors.base import LibswapError
-from libswap.errors.live import CommitBlocked, CommitConflict
+from libswap.errors.handles import HandlesUnknown
+from libswap.errors.live import CommitBlocked, CommitConflict, NotSwappable
 from libswap.live.draining import begin, end
 from libswap.live.draining.begin import Limit
 from libswap.live.draining.outlook import DrainOutlook, Work, look
@@ -17,6 +18,7 @@ from libswap.live.draining.reading import description_for
 from libswap.live.draining.record import DrainRecord, Stage, Then
 from libswap.live.draining.remains import Remains, remains
 from libswap.live.findings import risk
+from libswap.live.module import Module
 from libswap.live.move import Move
 from libswap.live.outlook import Options
 from libswap.live.subject import Subject
@@ -155,9 +157,31 @@ class Start:
 
     def _work(self) -> Work:
         source = self.move.source
-        names = [n for n in (source.facts.dynamic.soname, Path(source.path).name) if n]
-        description = description_for(names, self.chosen.handles)
+        description = description_for(_sonames(source), self.chosen.handles)
         return look(self.subject, source, self.move.library, description, self.options)
+
+
+def refused_together(sources: Sequence[Module], chosen: DrainOptions) -> NotSwappable:
+    """Why several libraries are not drained in one commit, and what works for these."""
+    names = ", ".join(Path(s.path).name for s in sources)
+    alone = [Path(s.path).name for s in sources if _is_described(s, chosen)]
+    return NotSwappable(
+        "drain-set",
+        f"{names}: an object of one of them holds objects of the others, and which copy made those"
+        " is not known",
+        f"drain {', then '.join(alone)} alone; the new copy uses what is loaded of the others"
+        if alone else "restart the process: no description is for one of them",
+    )  # fmt: skip
+
+
+def _is_described(source: Module, chosen: DrainOptions) -> bool:
+    with suppress(HandlesUnknown):
+        return bool(description_for(_sonames(source), chosen.handles))
+    return False
+
+
+def _sonames(source: Module) -> list[str]:
+    return [n for n in (source.facts.dynamic.soname, Path(source.path).name) if n]
 
 
 def finish(subject: Subject, options: Options) -> Subject:
@@ -231,7 +255,7 @@ def _left(subject: Subject, drain: DrainRecord, found: Remains) -> Left:
         id=drain.event,
         library=library_of(subject, drain),
         back=drain.stage is Stage.GOING_BACK,
-        seen=len(found.seen), found=len(found.linked), calls=sum(e.uses + 1 for e in found.seen),
+        seen=len(found.seen), found=len(found.found), calls=sum(e.uses + 1 for e in found.seen),
         new=found.new, doubts=found.doubts(), until=drain.until, then=drain.then,
         overdue=bool(drain.until) and time.time() >= drain.until,
     )  # fmt: skip

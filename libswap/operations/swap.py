@@ -11,7 +11,6 @@ from typing import Final, TypeVar
 from libswap.errors.base import LibswapError
 from libswap.errors.live import (
     AbiBroken,
-    NotSwappable,
     ObjectsUnknown,
     ObjectsUnsafe,
     RehearsalFailed,
@@ -297,10 +296,7 @@ class _Run:
         self, subject: Subject, group: Sequence[_Part], chosen: DrainOptions
     ) -> list[Outcome]:
         if len(group) > 1:
-            raise NotSwappable(
-                "drain-set", "objects of several libraries cannot be told apart together",
-                "drain one library after the other",
-            )  # fmt: skip
+            raise draining.refused_together([part.source for part in group], chosen)
         (part,) = group
         broken = broken_by(part.source, part.aim.new)
         request, pid = self.request, subject.identity.pid

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from libswap.errors.handles import HandlesInvalid, HandlesUnknown, PrototypesMissing
-from libswap.live.draining.handles import Place, Rule, When
+from libswap.live.draining.anchors import Held, readable
+from libswap.live.draining.handles import Anchor, Place, Rule, When
 from libswap.live.draining.reading import SHIPPED, description_for, descriptions, read
+from libswap.live.module import LibraryCache
 from libswap.operations.handles import drafted
 from support.compiler import FIXTURES, Compiler
 
@@ -26,7 +28,8 @@ def written(tmp_path: Path) -> Callable[[str], Path]:
 
 def test_every_shipped_description_is_understood() -> None:
     found = {d.name for d in descriptions((SHIPPED,))}
-    wanted = {"zlib", "expat", "openssl", "sqlite3", "pcre2", "libevent", "zstd", "brotli"}
+    wanted = {"zlib", "expat", "openssl", "sqlite3", "pcre2", "libevent", "zstd",
+              "brotlienc", "brotlidec"}  # fmt: skip
     assert found >= wanted
 
 
@@ -57,6 +60,45 @@ def test_a_whole_name_goes_before_a_pattern_and_a_long_one_before_a_short_one(
     assert found.rule_for("y_use") is None
 
 
+def test_anchors_and_what_is_borrowed(written: Callable[[str], Path]) -> None:
+    text = HEAD + (
+        '[[anchor]]\ntables = ["x_methods"]\nat = "x_get"\ncount = "x_up"\n'
+        '[[rule]]\nfunctions = ["x_get"]\nby = "arg1"\ngives = "result"\nborrowed = true\n'
+    )
+    found = read(written(text))
+    assert found.anchors == (Anchor(("x_methods",), "x_get", "x_up"),)
+    assert found.rule_for("x_get") == Rule((Place(1),), (Place(0),), borrowed=True)
+
+
+ANCHORED = """
+struct x { long version; const void *methods; int before[VERSION], count; };
+static const long table[4] = {1}, other[4] = {2};
+long made_in_the_constructor;
+const void *x_methods(void) { return table; }
+const void *x_others(void) { return made_in_the_constructor ? table : other; }
+const void *x_get(const struct x *x) { return x->methods; }
+int x_up(struct x *x) { return __atomic_add_fetch(&x->count, 1, __ATOMIC_RELAXED) > 1; }
+int x_up_unlocked(struct x *x) { return ++x->count; }
+"""
+
+
+@pytest.mark.compiler
+def test_where_anchors_hold_what_is_read_from_code(compiler: Compiler) -> None:
+    for version, count in ((1, 20), (7, 44)):
+        path = compiler.library(ANCHORED, "-O2", f"-DVERSION={version}", "-fcf-protection")
+        library = LibraryCache().open(str(path))
+        held = Held.of(Anchor(("x_methods", "x_gone"), "x_get", "x_up"), library)
+        assert held is not None
+        assert (held.at, held.count, len(held.tables)) == (8, count, 1)
+        for unread in (
+            Anchor(("x_others",), "x_get", "x_up"),
+            Anchor(("x_methods",), "x_methods", "x_up"),
+            Anchor(("x_methods",), "x_get", "x_up_unlocked"),
+            Anchor(("x_methods",), "x_get", "x_gone"),
+        ):
+            assert not readable(library, [unread])
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -72,6 +114,10 @@ def test_a_whole_name_goes_before_a_pattern_and_a_long_one_before_a_short_one(
         (HEAD + 'plain = ["a", "a"]', "stands in it twice"),
         (HEAD + 'plain = ["a*b*"]', "is no name"),
         (HEAD + "rule = 1", "must be tables"),
+        (HEAD + "anchor = 1", "must be tables"),
+        (HEAD + '[[anchor]]\ntables = ["f"]\nat = "g"', "tables, at and count"),
+        (HEAD + '[[anchor]]\nof = "f"', "not known: of"),
+        (HEAD + '[[rule]]\nfunctions = ["f"]\ngives = "result"\nborrowed = true', "by an object"),
         (HEAD + '[[rule]]\nby = "arg1"', "without functions"),
         (HEAD + '[[rule]]\nfunctions = ["f"]', "neither by nor gives"),
         (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg13"', "first 12 arguments"),

@@ -100,11 +100,25 @@ def test_each_object_stays_with_the_code_that_made_it(stage: Stage, flags: tuple
         assert asked(target, "advance 1", "detach 1", "detach 1", "version") == [8, 0, 1, 2]
 
 
+def test_what_belongs_to_another_object_goes_with_it(stage: Stage) -> None:
+    with started(stage) as target:
+        begun(stage, target)
+        assert asked(target, "detach 0", "lent 0 1", "step 1", "lent 0 1", "step 1") == [
+            0, 1, 112, 1, 113,
+        ]  # fmt: skip
+        assert asked(target, "new 2 10", "lent 2 3", "step 3") == [1, 1, 112]
+        (left,) = status([target.pid]).processes[0].drains
+        assert (left.seen, left.new) == (1, 1)
+        assert asked(target, "free 0") == [0]
+        assert isinstance(settled(stage, target), Settled)
+        assert asked(target, "step 3", "free 2") == [114, 0]
+
+
 def test_the_plan_says_what_each_function_does_with_handles(stage: Stage) -> None:
     with started(stage) as target:
         outcome = drained(stage, target, dry_run=True)
         assert isinstance(outcome, DrainPlanned)
-        kinds = {"derives": 3, "ends": 3, "makes": 3, "plain": 1, "uses": 5}
+        kinds = {"derives": 4, "ends": 3, "makes": 3, "plain": 1, "uses": 5}
         assert outcome.outlook.kinds == kinds
         assert not outcome.outlook.findings
         assert asked(target, "version") == [1]

@@ -41,6 +41,10 @@ _BUILDS: dict[str, Builder] = {
     "expat of Debian 12 with security updates": lambda d: builds.expat_package(
         d, "bookworm-security"
     ),
+    "OpenSSL 3.0 of Debian 12": lambda d: builds.package(d, "libssl3", "bookworm", "libssl.so.3"),
+    "OpenSSL 3.0 of Debian 12 with security updates": lambda d: builds.package(
+        d, "libssl3", "bookworm-security", "libssl.so.3"
+    ),
     "zlib 1.3.1 marked": lambda d: builds.zlib_built(d, "trixie", 31),
     "zlib 1.2.13 marked": lambda d: builds.zlib_built(d, "bookworm", 19),
     "libevent 2.1.12 first": lambda d: builds.libevent_built(d, "bookworm", "first"),

@@ -75,6 +75,13 @@ def expat_package(debian: Debian, suite: str) -> Build:
     return Build(path, version_of(tree), version_of(tree))
 
 
+def package(debian: Debian, name: str, suite: str, file: str) -> Build:
+    """A library of a package as Debian built it for a suite."""
+    tree = debian.package(name, suite)
+    path = next(p for p in sorted(tree.rglob(file)) if not p.is_symlink())
+    return Build(path, version_of(tree), version_of(tree))
+
+
 def libevent_built(debian: Debian, suite: str, mark: str) -> Build:
     """libevent of a suite built here with .symtab; `mark` ends the version that it tells."""
     source = debian.source("libevent", suite)

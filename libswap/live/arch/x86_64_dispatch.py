@@ -401,7 +401,11 @@ def _note_what_came(code: Assembly, grounds: Grounds, routines: Routines, rule: 
         _forget(code, grounds, counted=rule.counted)
     for number, place in enumerate(rule.gives):
         _load(code, _kept(place.argument), place.offsets, f"none {number}")
+        if rule.borrowed:
+            _unless_known(code, grounds, number)
         code.add("MOV_R64_RM64", "RDX", _STATE)
+        if rule.borrowed:
+            code.add("OR_RM32_IMM8", "EDX", table.GIVEN_BACK)
         code.away(routines.note, "CALL")
         code.label(f"none {number}")
     if rule.ends and rule.when is not When.ALWAYS:
@@ -413,6 +417,15 @@ def _note_what_came(code: Assembly, grounds: Grounds, routines: Routines, rule: 
         code.label("done")
     else:
         code.label("not so")
+
+
+def _unless_known(code: Assembly, grounds: Grounds, number: int) -> None:
+    """Go on where an object was handed out without a reference, and its state is not known yet."""
+    _find(code, grounds, f"not known {number}")
+    code.add("MOV_R64_RM64", "RDX", _STATE)
+    code.add("TEST_RM8_R8", At("RCX", table.STATE), "DL")
+    code.go(f"none {number}", "JNE")
+    code.label(f"not known {number}")
 
 
 def _forget(code: Assembly, grounds: Grounds, *, counted: bool) -> None:

@@ -23,7 +23,7 @@ from libswap.live.leading import Leading, own_slot_writes
 from libswap.live.loading import Loaded, Request, Wanted, load, spelled, unload
 from libswap.live.module import Module
 from libswap.live.move import Move
-from libswap.live.outlook import pairing_of, refused
+from libswap.live.outlook import pairing_by_name_of, refused
 from libswap.live.quiescence import Forbidden
 from libswap.live.refusal import needs_lifting, require_fit
 from libswap.live.registry import CopyRecord, Event, Family, GateRecord, Place, Record
@@ -201,7 +201,7 @@ class _Beginning:
     def _own_slots(self) -> tuple[Write, ...]:
         """The new copy's references to its own exports, which were bound to the old one."""
         source, target = self.work.source, self.target
-        pairing = pairing_of(source.facts, target.facts)
+        pairing = pairing_by_name_of(source.facts, target.facts)
         way = Leading.of(source, target, pairing, {})
         return own_slot_writes(self.subject.memory, target, [way]).writes
 
@@ -219,8 +219,8 @@ class _Beginning:
             event=id_, family=number, source=work.source.base, target=self.target.base,
             table=self.table, description=work.description.name,
             pointers=work.description.pointers, linked=work.description.linked,
-            hidden=work.description.hidden, functions=tuple(self.functions.items()),
-            stage=Stage.BEGINNING, then=self.limit.then,
+            anchors=work.description.anchors, hidden=work.description.hidden,
+            functions=tuple(self.functions.items()), stage=Stage.BEGINNING, then=self.limit.then,
             until=now + self.limit.seconds if self.limit.seconds else 0.0,
         )  # fmt: skip
         begun, begin = place.writes(before.with_event(event).with_drain(drain))

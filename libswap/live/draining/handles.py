@@ -55,6 +55,7 @@ class Rule:
         gives: where handles of objects are afterwards that it has made or handed out.
         ends: whether the object of `by` is gone afterwards.
         counted: whether it only may be gone: the library counts references.
+        borrowed: whether what it gives belongs to another object and goes with that.
         when: for which results `gives` and `ends` hold.
         stack: words of further arguments on the stack, for functions that give or end.
         private: only the library itself calls it, so that its entry stays as it is.
@@ -67,6 +68,7 @@ class Rule:
     when: When = When.ALWAYS
     stack: int = 0
     private: bool = False
+    borrowed: bool = False
 
     @property
     def copied(self) -> int:
@@ -94,6 +96,21 @@ ASK_ALL: Final = Rule(by=tuple(Place(n) for n in range(1, IN_REGISTERS + 1)))
 
 
 @dataclass(frozen=True, slots=True)
+class Anchor:
+    """A kind of objects that every other object of the library holds one of. Names of functions.
+
+    Attributes:
+        tables: without arguments, each returns the address of a constant table.
+        at: returns such an address that an object holds.
+        count: adds one to the number of an object's references.
+    """
+
+    tables: tuple[str, ...]
+    at: str
+    count: str
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
     """One library.
 
@@ -109,6 +126,7 @@ class Description:
         linked: pairs of offsets of a structure that the program owns and of the object: the first
             is where the structure holds the object, the second where that points back. Such pairs
             are found by a search.
+        anchors: objects that a search finds by what they hold, as long as they are referred to.
         hidden: functions that make objects which no search finds.
         unfit: functions whose users cannot be drained: objects of both copies meet in them, or
             they hand out objects that nobody saw being made.
@@ -121,6 +139,7 @@ class Description:
     risk: str = ""
     pointers: bool = False
     linked: tuple[tuple[int, int], ...] = ()
+    anchors: tuple[Anchor, ...] = ()
     hidden: tuple[str, ...] = ()
     unfit: tuple[str, ...] = ()
 

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from libswap.errors.handles import HandlesInvalid, HandlesUnknown
-from libswap.live.draining.handles import MOST_ARGUMENTS, RESULT, Description, Place, Rule, When
+from libswap.live.draining.handles import (
+    MOST_ARGUMENTS,
+    RESULT,
+    Anchor,
+    Description,
+    Place,
+    Rule,
+    When,
+)
 
 FORMAT: Final = 1
 SHIPPED: Final = Path(__file__).parents[2] / "handles"
@@ -24,10 +32,13 @@ _MOST_STACK: Final = 32
 _NAME: Final = re.compile(r"(?!.*\*.*\*)[A-Za-z_$.*][A-Za-z0-9_$.*]{0,254}")
 _SONAME: Final = re.compile(r"[A-Za-z0-9_+.-]{1,255}")
 _PLACE: Final = re.compile(r"(?:arg([1-9][0-9]?)|(result))((?:\[[0-9]{1,5}\])*)")
-_TOP: Final = frozenset({"format", "libraries", "fresh", "risk", "pointers", "linked", "hidden",
-                         "unfit", "private",
+_TOP: Final = frozenset({"format", "libraries", "fresh", "risk", "pointers", "linked", "anchor",
+                         "hidden", "unfit", "private",
                          "plain", "rule"})  # fmt: skip
-_OF_RULE: Final = frozenset({"functions", "by", "gives", "ends", "counted", "when", "stack"})
+_OF_ANCHOR: Final = frozenset({"tables", "at", "count"})
+_MOST_ANCHORS: Final = 8
+_OF_RULE: Final = frozenset({"functions", "by", "gives", "borrowed", "ends", "counted", "when",
+                             "stack"})  # fmt: skip
 
 
 def description_for(sonames: Sequence[str], files: Sequence[Path] = ()) -> Description:
@@ -89,7 +100,8 @@ def _description(name: str, data: Mapping[str, Any]) -> Description:
         raise ValueError(f"{twice[0]} stands in it twice")
     return Description(
         name, libraries, rules, _flag(data, "fresh"), _text(data, "risk"),
-        _flag(data, "pointers"), tuple(_linked(data)), _strings(data, "hidden", _NAME),
+        _flag(data, "pointers"), tuple(_linked(data)), tuple(_anchors(data)),
+        _strings(data, "hidden", _NAME),
         _strings(data, "unfit", _NAME),
     )  # fmt: skip
 
@@ -99,10 +111,7 @@ def _rules(data: Mapping[str, Any]) -> Iterator[tuple[str, Rule]]:
         yield name, Rule()
     for name in _strings(data, "private", _NAME):
         yield name, Rule(private=True)
-    rows = data.get("rule", [])
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError("rule must be tables: [[rule]]")
-    for row in rows:
+    for row in _rows(data, "rule"):
         names = _strings(row, "functions", _NAME)
         if not names:
             raise ValueError("a rule without functions")
@@ -115,13 +124,18 @@ def _rule(row: Mapping[str, Any], where: str) -> Rule:
     _known(row, _OF_RULE, f"the rule of {where}")
     by = tuple(_places(row, "by", where))
     gives = tuple(_places(row, "gives", where))
-    rule = Rule(by, gives, _flag(row, "ends"), _flag(row, "counted"), _when(row), _stack(row))
+    rule = Rule(
+        by, gives, _flag(row, "ends"), _flag(row, "counted"), _when(row), _stack(row),
+        borrowed=_flag(row, "borrowed"),
+    )  # fmt: skip
     if any(place.argument == RESULT for place in by):
         raise ValueError(f"{where}: by cannot be the result, which is not there yet")
     if rule.ends and len(by) != 1:
         raise ValueError(f"{where}: what ends an object has one place in by")
     if rule.counted and not rule.ends:
         raise ValueError(f"{where}: counted belongs to ends")
+    if rule.borrowed and not (by and gives):
+        raise ValueError(f"{where}: what is borrowed is given by an object")
     if not by and not gives:
         raise ValueError(f"{where}: neither by nor gives; a function without handles is plain")
     return rule
@@ -154,6 +168,26 @@ def _linked(data: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
         if not fits or any(type(n) is not int or not 0 <= n <= _LARGEST_OFFSET for n in row):
             raise ValueError("linked must be pairs of offsets: [[holds, points back]]")
         yield row[0], row[1]
+
+
+def _anchors(data: Mapping[str, Any]) -> Iterator[Anchor]:
+    rows = _rows(data, "anchor")
+    if len(rows) > _MOST_ANCHORS:
+        raise ValueError(f"more than {_MOST_ANCHORS} kinds of anchors")
+    for row in rows:
+        _known(row, _OF_ANCHOR, "an anchor")
+        tables = _strings(row, "tables", _NAME)
+        at, count = _text(row, "at"), _text(row, "count")
+        if not (tables and at and count):
+            raise ValueError("an anchor has tables, at and count")
+        yield Anchor(tables, at, count)
+
+
+def _rows(data: Mapping[str, Any], key: str) -> list[Any]:
+    rows = data.get(key, [])
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{key} must be tables: [[{key}]]")
+    return rows
 
 
 def _known(data: Mapping[str, Any], keys: frozenset[str], where: str) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from libswap.live.draining.handles import Anchor
+
 
 class Stage(StrEnum):
     """How far it has come. What is under way is finished by the next libswap if we are killed."""
@@ -39,7 +41,7 @@ class DrainRecord:
         target: load base of the copy that makes the new ones.
         table: address of the table of handles.
         description: name of the description of the library's handles.
-        pointers, linked, hidden: how its objects are found; see `handles.Description`.
+        pointers, linked, anchors, hidden: how its objects are found; see `handles.Description`.
         functions: entry of the source -> function of the target.
         until: when its time is up, in seconds since the epoch; 0 for never.
         then: what becomes of it then.
@@ -58,6 +60,7 @@ class DrainRecord:
     stage: Stage
     until: float = 0.0
     then: Then = Then.KEEP
+    anchors: tuple[Anchor, ...] = ()
 
     @property
     def unfinished(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 from libswap.elf.format import SegmentFlags, SegmentType
 from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import Memory, Range
-from libswap.live.draining import table
+from libswap.live.draining import anchors, table
 from libswap.live.draining.parties import Parties
 from libswap.live.draining.table import Entry
 from libswap.live.got import slots
@@ -31,7 +31,8 @@ class Remains:
 
     Attributes:
         seen: objects of the old copy that were used since and are not gone.
-        linked: those that were not used since, but found by a search for structures that hold them.
+        found: those that were not used since, but found by a search: by structures that hold them,
+            or by what they hold.
         pointers: words in memory that point into the old copy, outside of what is known to be gone.
         hidden: functions in use by the program whose objects leave no trace.
         complete: whether all of the memory was searched.
@@ -43,7 +44,7 @@ class Remains:
     """
 
     seen: tuple[Entry, ...]
-    linked: tuple[int, ...]
+    found: tuple[int, ...]
     pointers: tuple[Hit, ...]
     hidden: tuple[str, ...]
     complete: bool
@@ -56,7 +57,7 @@ class Remains:
     @property
     def known(self) -> int:
         """Old objects that are left for certain."""
-        return len(self.seen) + len(self.linked)
+        return len(self.seen) + len(self.found)
 
     @property
     def proven_empty(self) -> bool:
@@ -93,14 +94,26 @@ def remains(subject: Subject, parties: Parties) -> Remains:
     gone = [_extent_of(memory, e.handle) for e in known.gone]
     pointers, complete = _pointers(subject, parties, gone) if drain.pointers else ((), True)
     old = tuple(e for e in known.old if e.handle not in parties.source.extent)
-    mine = {e.handle for e in (*known.old, *known.new)}
+    new = {e.handle for e in known.new if e.handle not in parties.target.extent}
     linked, all_linked = _linked(subject, parties)
+    (held, more_new), all_held = _alive(subject, parties)
+    mine = {e.handle for e in (*known.old, *known.new)}
     return Remains(
-        seen=old, linked=tuple(sorted(linked - mine)), pointers=pointers,
-        hidden=_imported(subject, parties), complete=complete and all_linked,
-        provable=bool(drain.pointers or drain.linked), lost=known.lost, new=len(known.new),
-        met=known.met, made=known.made,
+        seen=old, found=tuple(sorted((linked | held) - mine)), pointers=pointers,
+        hidden=_imported(subject, parties),
+        complete=complete and all_linked and all_held,
+        provable=bool(drain.pointers or drain.linked)
+        or anchors.readable(parties.source.facts, drain.anchors),
+        lost=known.lost, new=len(new | more_new), met=known.met, made=known.made,
     )  # fmt: skip
+
+
+def _alive(subject: Subject, parties: Parties) -> tuple[list[frozenset[int]], bool]:
+    """Objects of the old copy, and of the new one, that the program or another object refers to."""
+    ours = [Range(c.area, c.area + c.area_size) for c, _ in parties.copies if c.area]
+    handles = Range(parties.drain.table, parties.drain.table + table.SIZE)
+    copies = parties.source, parties.target
+    return anchors.alive(subject, copies, parties.drain.anchors, [*ours, handles])
 
 
 def _extent_of(memory: Memory, handle: int) -> Range:

@@ -42,7 +42,7 @@ OLD: Final = 1
 NEW: Final = 2
 ENDING: Final = 4
 GIVEN_BACK: Final = 8
-"""The program has given its reference back; the library may still hold the object."""
+"""The program has no reference of its own, or gave it back; the library may hold the object."""
 STATE: Final = 8
 USES: Final = 12
 

@@ -1,0 +1,137 @@
+"""TLS clients that verify every byte they are sent and count exactly what went wrong."""
+
+import socket
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+_PATIENCE: Final = 20.0
+_TOO_MANY: Final = 100
+_PROTOCOL: Final = "numbers"
+_ON_BRIEF_ONES: Final = 3
+
+
+@dataclass(slots=True)
+class TlsLoad:
+    """Clients of fixtures/drain/tls.c that ask without pause until they are told to stop.
+
+    Args:
+        port: of the server on the loopback.
+        clients: how many ask at once; every second one speaks TLS 1.2.
+        brief: whether each connection is for a few requests only.
+    """
+
+    port: int
+    clients: int = 4
+    brief: bool = False
+    answered: int = 0
+    connected: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    _over: threading.Event = field(default_factory=threading.Event)
+    _fresh: threading.Condition = field(default_factory=threading.Condition)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        self._threads = [
+            threading.Thread(target=self._ask, args=(n,), daemon=True) for n in range(self.clients)
+        ]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End all connections, after the answers that are waited for."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join(_PATIENCE + 5)
+        assert not any(thread.is_alive() for thread in self._threads), "a client hangs"
+
+    def more(self, each: int) -> None:
+        """Wait until so many more requests of each client, on average, have been answered rightly.
+
+        Raises:
+            TimeoutError: they are not.
+        """
+        wanted, deadline = self.answered + each * self.clients, time.monotonic() + 3 * _PATIENCE
+        with self._fresh:
+            while self.answered < wanted:
+                if not self._fresh.wait(deadline - time.monotonic()) or self.failures:
+                    raise TimeoutError(f"no more answers: {self}")
+
+    def __str__(self) -> str:
+        return (
+            f"{self.answered} right answers on {self.connected} connections,"
+            f" failures: {dict(self.failures) or 'none'}"
+        )
+
+    def _ask(self, client: int) -> None:
+        context = _context(ssl.TLSVersion.TLSv1_2 if client % 2 else ssl.TLSVersion.TLSv1_3)
+        turn = client
+        while not self._over.is_set() and self.failures.total() < _TOO_MANY:
+            try:
+                turn = self._one(context, turn)
+            except (OSError, ValueError) as error:
+                with self._fresh:
+                    self.failures[f"{type(error).__name__}: {error}"[:200]] += 1
+                    self._fresh.notify_all()
+
+    def _one(self, context: ssl.SSLContext, turn: int) -> int:
+        """One connection, from its handshake to its end."""
+        with connected(self.port, context) as connection:
+            with self._fresh:
+                self.connected += 1
+            asked = 0
+            while not (self._over.is_set() or (self.brief and asked == _ON_BRIEF_ONES)):
+                exchange(connection, turn)
+                turn, asked = turn + 7, asked + 1
+                with self._fresh:
+                    self.answered += 1
+                    self._fresh.notify_all()
+            connection.unwrap()
+        return turn
+
+
+@contextmanager
+def connected(port: int, context: ssl.SSLContext | None = None) -> Iterator[ssl.SSLSocket]:
+    """One connection after its handshake."""
+    with (
+        socket.create_connection(("127.0.0.1", port), _PATIENCE) as plain,
+        (context or _context(ssl.TLSVersion.TLSv1_3)).wrap_socket(plain) as connection,
+    ):
+        if connection.selected_alpn_protocol() != _PROTOCOL:
+            raise ValueError("another protocol was chosen")
+        yield connection
+
+
+def exchange(connection: ssl.SSLSocket, number: int) -> None:
+    """One request, and every byte of its answer."""
+    connection.sendall(b"%d\n" % number)
+    body = _received(connection, int(_received(connection, 8)))
+    if body != b"".join(b"%d.%d;" % (number, n) for n in range(number % 2000 + 1)):
+        raise ValueError(f"another answer to {number}")
+
+
+def _received(connection: ssl.SSLSocket, size: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < size:
+        more = connection.recv(size - len(parts))
+        if not more:
+            raise ValueError("the connection ended in the midst of an answer")
+        parts += more
+    return bytes(parts)
+
+
+def _context(version: ssl.TLSVersion) -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+    made.minimum_version = made.maximum_version = version
+    made.set_alpn_protocols([_PROTOCOL])
+    return made
