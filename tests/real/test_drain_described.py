@@ -1,0 +1,153 @@
+"""Objects in the midst of their work, drained by the descriptions that libswap comes with.
+
+The programs are those of tests/bench/survival.py: what they hold does not survive a plain swap.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from libswap.live.draining import table
+from libswap.live.draining.table import Contents
+from libswap.live.module import LibraryCache
+from libswap.live.outlook import Options
+from libswap.live.subject import Subject
+from libswap.operations.draining import DrainBegun, DrainOptions, Settled, StillDraining
+from libswap.operations.moves import Outcome, Refused
+from libswap.operations.settle import settle
+from libswap.operations.swap import Request, swap_library
+from libswap.process.identity import Identity
+from support.builds import package
+from support.debian import Debian, Unavailable
+from support.driven import Target
+from support.encounter import answer, driver, install, started
+from support.versions import loadable
+
+pytestmark = [pytest.mark.real, pytest.mark.compiler, pytest.mark.ptrace]
+
+HELD = "point into the old copy"
+UNTOLD = "does not tell how objects are found"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One library in two builds.
+
+    Attributes:
+        soname: of both.
+        package: that has it.
+        old, new: suites.
+        doubt: why more objects may be left than were seen, before they have been used.
+        risk: what must be forced.
+    """
+
+    soname: str
+    package: str
+    old: str
+    new: str
+    doubt: str = HELD
+    risk: str = ""
+
+    @property
+    def suites(self) -> tuple[str, str]:
+        return self.old, self.new
+
+
+CASES = {
+    "brotli_encoder": Case("libbrotlienc.so.1", "libbrotli1", "bookworm", "trixie"),
+    "brotli_decoder": Case("libbrotlidec.so.1", "libbrotli1", "bullseye", "bookworm", UNTOLD),
+    "zstd": Case("libzstd.so.1", "libzstd1", "bookworm", "trixie", UNTOLD),
+    "pcre2": Case("libpcre2-8.so.0", "libpcre2-8-0", "bookworm", "trixie"),
+    "event_loop": Case("libevent-2.1.so.7", "libevent-2.1-7", "bookworm", "bookworm-security"),
+    "sqlite3": Case(
+        "libsqlite3.so.0", "libsqlite3-0", "bullseye", "bullseye-security", risk="drain-risk"
+    ),
+}
+
+
+class Scene:
+    """A process that holds objects of the old build, with the new one installed."""
+
+    def __init__(self, target: Target, library: Path) -> None:
+        self.target = target
+        self.library = library
+
+    def drain(self, *, force: bool = False) -> Outcome:
+        request = Request(
+            self.library,
+            pids=(self.target.pid,),
+            options=Options(force=force),
+            drain=DrainOptions(),
+        )
+        return swap_library(request).processes[0].outcome
+
+    def settle(self, *, force: bool = False) -> Outcome:
+        return settle([self.library], [self.target.pid], Options(force=force)).processes[0].outcome
+
+    def known(self) -> Contents:
+        with Subject.open(Identity.of(self.target.pid), LibraryCache()) as subject:
+            return table.contents(subject.memory, subject.record.drains[0].table)
+
+
+@contextmanager
+def scene(name: str, case: Case, debian: Debian, work: Path) -> Iterator[Scene]:
+    library = work / case.soname
+    try:
+        old, new = (package(debian, case.package, s, f"{case.soname}*").path for s in case.suites)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    if not (loadable(old) and loadable(new)):
+        pytest.skip(f"{case.soname} of another Debian cannot be loaded here")
+    program = driver(name, old, library, work)
+    with started(program) as target:
+        assert target.line() == "ready"
+        install(new, library)
+        yield Scene(target, library)
+
+
+@pytest.mark.scenario(
+    "objects",
+    ("streams, patterns, events and statements of real libraries, half way",),
+    live="`--drain`: ended by the code that began them; sqlite3 only with `--force`: drain-risk",
+)
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_begun_by_the_old_code_is_ended_by_it(
+    name: str, debian: Debian, tmp_path: Path
+) -> None:
+    case = CASES[name]
+    with scene(name, case, debian, tmp_path) as here:
+        begun = here.drain()
+        if case.risk:
+            assert isinstance(begun, Refused)
+            assert case.risk in begun.reason
+            begun = here.drain(force=True)
+        assert isinstance(begun, DrainBegun), begun
+        still = here.settle()
+        assert isinstance(still, StillDraining)
+        assert any(case.doubt in doubt for doubt in still.left.doubts)
+        assert answer(here.target) == "done", "old objects went on, and new ones were made"
+        known = here.known()
+        assert known.met
+        assert known.made
+        assert known.old + known.new == ()
+        ended = here.settle()
+        if case.doubt is UNTOLD:
+            assert isinstance(ended, StillDraining)
+            ended = here.settle(force=True)
+        assert isinstance(ended, Settled), ended
+
+
+@pytest.mark.scenario(
+    "objects",
+    ("functions in which objects of two copies meet: --drain",),
+    live="refused: drain-unfit",
+)
+def test_users_of_what_cannot_be_told_apart_are_refused(debian: Debian, tmp_path: Path) -> None:
+    case = Case("libevent-2.1.so.7", "libevent-2.1-7", "bookworm", "bookworm-security")
+    with scene("libevent", case, debian, tmp_path) as here:
+        begun = here.drain()
+        assert isinstance(begun, Refused)
+        assert "drain-unfit: bufferevent_enable" in begun.reason
