@@ -55,11 +55,7 @@ def _sections(size: int, crowd: Path, reader: Path) -> Iterator[Section]:
         missing = [package for line, package in PEERS.items() if f"`{line}`" not in peers]
         about = f"{load}; wall time of the whole command."
         about += f" Not installed here: {', '.join(missing)}." if missing else ""
-        yield Section(
-            f"Commands, {size} processes",
-            about,
-            side_by_side(acts, rounds=5 if size <= 1000 else 3),
-        )
+        yield Section(f"Commands, {size} processes", about, side_by_side(acts, rounds=7))
 
 
 def _peer(line: str) -> Callable[[], None]:

@@ -94,7 +94,7 @@ def watched(booted: Machine, compiler: Compiler) -> Iterator[Watched]:
     for number in (1, 2, 3):
         (booted.share / f"{number}.so").write_bytes(library(compiler, number).read_bytes())
     booted.run(
-        "sh", "-c", "rm -rf /srv/libswap /var/lib/libswap /usr/local/lib/libx.so.1;"
+        "sh", "-c", "rm -rf /srv/libswap/drop /var/lib/libswap /usr/local/lib/libx.so.1;"
         " install -d -m755 /srv/libswap/drop; cp /mnt/1.so /usr/local/lib/libx.so.1",
     )  # fmt: skip
     it = Watched(booted)
