@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 
 def command(
     context: typer.Context,
-    old: Annotated[str, typer.Argument(help="The library that is there.", show_default=False)],
-    new: Annotated[str, typer.Argument(help="What would take its place.", show_default=False)],
+    old: Annotated[
+        str, typer.Argument(metavar="OLD", help="The library that is there.", show_default=False)
+    ],
+    new: Annotated[
+        str, typer.Argument(metavar="NEW", help="What would take its place.", show_default=False)
+    ],
     strict: Annotated[
         bool, typer.Option("--strict", help="Take warnings for incompatibilities.")
     ] = False,

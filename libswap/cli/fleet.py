@@ -64,8 +64,12 @@ def install(
     batch_health: Annotated[
         str, typer.Option("--batch-health", metavar="CMD", help="Must succeed here after a batch.")
     ] = "",
-    retries: Annotated[int, typer.Option(min=0, help="How often --health is tried again.")] = 3,
-    delay: Annotated[int, typer.Option(min=0, help="Seconds between two tries.")] = 5,
+    retries: Annotated[
+        int, typer.Option(min=0, metavar="N", help="How often --health is tried again.")
+    ] = 3,
+    delay: Annotated[
+        int, typer.Option(min=0, metavar="SECONDS", help="Time between two tries.")
+    ] = 5,
     skip_unready: Annotated[
         bool,
         typer.Option("--skip-unready", help="Leave out machines that cannot be upgraded."),

@@ -16,7 +16,8 @@ def command(
         typer.Argument(metavar="[DEST]", help="Only what changed this file.", show_default=False),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", "-l", min=1, help="How many, newest first.")
+        int | None,
+        typer.Option("--limit", "-l", min=1, metavar="N", help="How many, newest first."),
     ] = None,
     state_dir: StateDir = None,
     as_json: Json = False,  # noqa: ARG001  the session's

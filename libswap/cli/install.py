@@ -109,7 +109,8 @@ def command(
         typer.Option(
             "--wait",
             min=0,
-            help="Seconds to wait for another libswap, and with --live for a safe moment in each"
+            metavar="SECONDS",
+            help="How long to wait for another libswap, and with --live for a safe moment in each"
             " process. [default: 30, and 5]",
         ),
     ] = None,

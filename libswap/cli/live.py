@@ -36,7 +36,8 @@ class Then(StrEnum):
 
 
 SafeMoment = Annotated[
-    float, typer.Option("--wait", min=0, help="Seconds to wait for a safe moment.")
+    float,
+    typer.Option("--wait", min=0, metavar="SECONDS", help="How long to wait for a safe moment."),
 ]
 Rehearse = Annotated[
     bool,

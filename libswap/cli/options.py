@@ -22,5 +22,10 @@ StateDir: TypeAlias = Annotated[
 ]
 Wait: TypeAlias = Annotated[
     float | None,
-    typer.Option("--wait", min=0, help="Seconds to wait for another libswap. [default: 30]"),
+    typer.Option(
+        "--wait",
+        min=0,
+        metavar="SECONDS",
+        help="How long to wait for another libswap. [default: 30]",
+    ),
 ]

@@ -12,10 +12,16 @@ from libswap.cli.state import recover_first, settings_of
 def command(
     context: typer.Context,
     max_files: Annotated[
-        int | None, typer.Option("--max-files", min=0, help="Keep this many files. [default: 200]")
+        int | None,
+        typer.Option(
+            "--max-files", min=0, metavar="N", help="Keep this many files. [default: 200]"
+        ),
     ] = None,
     max_bytes: Annotated[
-        int | None, typer.Option("--max-bytes", min=0, help="Keep this much. [default: 4 GiB]")
+        int | None,
+        typer.Option(
+            "--max-bytes", min=0, metavar="BYTES", help="Keep this much. [default: 4 GiB]"
+        ),
     ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,

@@ -33,7 +33,8 @@ def command(
         bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")
     ] = False,
     interval: Annotated[
-        float, typer.Option("--interval", min=0.1, help="Seconds between two looks.")
+        float,
+        typer.Option("--interval", min=0.1, metavar="SECONDS", help="Time between two looks."),
     ] = 2.0,
     metrics: Annotated[
         Path | None,

@@ -51,7 +51,8 @@ class NobodyMaps(LibswapError):
     def hint(self) -> str:
         words = "Give the path of a library, or a bare name such as libz.so.1."
         if self.uninspected:
-            words += f" Not looked at, for lack of permission: {self.uninspected} processes."
+            some = "process" if self.uninspected == 1 else "processes"
+            words += f" {self.uninspected} {some} could not be looked at, for lack of permission."
         return words
 
 

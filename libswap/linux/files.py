@@ -11,6 +11,7 @@ import fcntl
 import os
 import stat
 import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -146,8 +147,10 @@ class Directory:
         return os.fstat(self.descriptor)
 
     def free_space(self) -> int:
-        """Bytes that we could still write to its file system."""
+        """Bytes that we could still write to its file system, as far as that keeps count."""
         status = os.fstatvfs(self.descriptor)
+        if not status.f_blocks:  # proc, and servers of FUSE that do not say: writing will tell
+            return sys.maxsize
         blocks = status.f_bfree if os.geteuid() == 0 else status.f_bavail
         return blocks * status.f_frsize
 

@@ -17,11 +17,13 @@ class Told:
         operations: newest first.
         damaged: the numbers of the lines that cannot be read.
         interrupted: whether an operation waits for `libswap recover`.
+        path: the file that was asked about; None for all.
     """
 
     operations: tuple[Operation, ...]
     damaged: tuple[int, ...]
     interrupted: bool
+    path: str | None = None
 
 
 def tell(settings: Settings, path: str | None = None, limit: int | None = None) -> Told:
@@ -34,11 +36,11 @@ def tell(settings: Settings, path: str | None = None, limit: int | None = None) 
     """
     with opened(settings.state_dir) as state:
         if state is None:
-            return Told((), (), interrupted=False)
+            return Told((), (), interrupted=False, path=path)
         known = history.load(state.directory)
         interrupted = state.directory.lstat(journal.NAME) is not None
     found = [o for o in reversed(known.operations) if path is None or _concerns(o, path)]
-    return Told(tuple(found[:limit]), known.damaged, interrupted)
+    return Told(tuple(found[:limit]), known.damaged, interrupted, path)
 
 
 def _concerns(operation: Operation, path: str) -> bool:

@@ -41,6 +41,11 @@ def test_a_directory_that_moved_is_still_the_one_that_was_opened(tmp_path: Path)
     assert not (tmp_path / "here/file").exists()
 
 
+def test_a_file_system_that_keeps_no_count_is_not_taken_for_full() -> None:
+    with Directory("/proc") as directory:
+        assert directory.free_space() > 1 << 40
+
+
 def test_a_directory_is_made_with_its_parents_and_its_mode(tmp_path: Path) -> None:
     with Directory.make(str(tmp_path / "a/b/c"), 0o700) as directory:
         assert stat.S_IMODE(directory.status.st_mode) == 0o700

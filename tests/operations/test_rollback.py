@@ -9,6 +9,7 @@ import pytest
 from libswap.errors.install import KeptFileDamaged, NothingToRollBack
 from libswap.install.transaction import Kind
 from libswap.operations import history, prune
+from libswap.report.views.history import render
 from libswap.settings import Settings
 from support.compiler import Compiler
 from support.site import Site, library
@@ -130,6 +131,9 @@ def test_history_tells_newest_first_and_of_one_file(compiler: Compiler, site: Si
     assert told.operations[0].transaction.undoes == told.operations[1].transaction.id
     assert len(history.tell(site.settings, str(one)).operations) == 1
     assert len(history.tell(site.settings, limit=2).operations) == 2
+    unknown = history.tell(site.settings, str(site.root / "nothing.so"))
+    (said,) = render(unknown)
+    assert "nothing.so" in str(said)
 
 
 def test_prune_keeps_what_the_next_rollback_needs(compiler: Compiler, site: Site) -> None:

@@ -40,6 +40,18 @@ def test_every_shell_takes_its_completions(shell: str) -> None:
     assert said(shell, "-n", PACKAGING / "completions" / SCRIPTS[shell]) == ""
 
 
+@pytest.mark.skipif(not has("zsh"), reason="no zsh")
+def test_zsh_completes_the_first_words_too() -> None:
+    """As compinit loads it; what it would offer is printed."""
+    line = (
+        "fpath=($1); compdef() { : }; _arguments() { print -r -- $@ }; autoload -Uz _libswap;"
+        " words=(libswap de); CURRENT=2; _libswap"
+    )
+    found = said("zsh", "-f", "-c", line, "zsh", PACKAGING / "completions")
+    assert "demo" in found
+    assert "install" not in found
+
+
 @pytest.mark.skipif(not has("fish"), reason="no fish")
 def test_fish_completes_commands(tmp_path: Path) -> None:
     script = shutil.copy(PACKAGING / "completions/libswap.fish", tmp_path)

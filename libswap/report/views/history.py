@@ -20,7 +20,8 @@ def render(result: Told) -> Iterable[RenderableType]:
         numbers = ", ".join(map(str, result.damaged))
         yield Text(f"Lines of the history that cannot be read: {numbers}", "yellow")
     if not result.operations:
-        yield Text("There is nothing in the history.")
+        about = "" if result.path is None else f" about {printable(result.path)}"
+        yield Text(f"There is nothing in the history{about}.")
     for operation in result.operations:
         yield from _operation(operation)
 
