@@ -18,7 +18,14 @@ from libswap.live.exclusive import exclusively
 from libswap.live.loader_locks import LoaderLocks, all_free
 from libswap.live.quiescence import Forbidden
 from libswap.live.remote import Borrowed, Disturbed
-from libswap.live.stacks import Areas, Hit, has_signal_frame, interrupted_stacks, live_stack
+from libswap.live.stacks import (
+    Areas,
+    Hit,
+    Untraceable,
+    has_signal_frame,
+    live_stack,
+    with_interrupted,
+)
 from libswap.live.thread import Thread, ThreadGone, maps_through, states
 from libswap.live.tracee import let_go
 from libswap.live.transaction import commit
@@ -179,14 +186,12 @@ def unfit(
         return "has no stack that is known"
     try:
         content = memory.read(stack.start, stack.size)
-        others = interrupted_stacks(content, stack, maps)
-        pieces = [
-            (stack.start, content),
-            *((o.start, memory.read(o.start, o.size)) for o in others),
-        ]
+        contents = with_interrupted(stack, content, maps, lambda o: memory.read(o.start, o.size))
     except MemoryUnreachable:
         return "has got another stack just now"
-    hits = [hit for start, data in pieces for hit in avoid.hits(data, start)]
+    except Untraceable:
+        return "is in more signal handlers than can be followed"
+    hits = [hit for one, data in contents.items() for hit in avoid.hits(data, one.start)]
     if hits and loader_locks is not None:
         hits = list(_telling(hits, registers, content, memory, loader_locks))
     if hits:

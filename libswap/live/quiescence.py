@@ -6,7 +6,7 @@ from itertools import islice
 
 from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import ProcessMemory, Range
-from libswap.live.stacks import Areas, Hit, interrupted_stacks, live_stack
+from libswap.live.stacks import Areas, Hit, Untraceable, live_stack, with_interrupted
 from libswap.live.thread import Thread
 from libswap.process.maps import Mapping
 
@@ -63,9 +63,9 @@ class Watch:
         """The stopped threads that stand in the way; empty where it is safe.
 
         Every aligned word from the stack pointer to the end of the stack's mapping that points
-        into forbidden code counts, on the stack in use and on those that signal handlers on it
-        have interrupted. That can name a thread for a word left behind by an earlier call, but it
-        cannot miss a caller.
+        into forbidden code counts, on the stack in use and on those below signal handlers that run
+        there. That can name a thread for a word left behind by an earlier call, but it misses no
+        caller; one of which too many stacks would have to be read stands in the way.
 
         Args:
             threads: of the process, stopped.
@@ -90,12 +90,15 @@ class Watch:
             return [Blocker(thread.tid, self._names[area], pc, None)]
         if stack is None or data is None:
             return [Blocker(thread.tid, "", thread.registers.rsp, None)]
-        others = interrupted_stacks(data, stack, maps)
-        contents = {stack: data, **_read_all(self._memory, others)}
-        if len(contents) <= len(others):
+        try:
+            contents = with_interrupted(stack, data, maps, self._read)
+        except (MemoryUnreachable, Untraceable):
             return [Blocker(thread.tid, "", thread.registers.rsp, None)]
         hits = (hit for one, held in contents.items() for hit in self._areas.hits(held, one.start))
         return [self._blocker(thread, hit) for hit in islice(hits, 1)]
+
+    def _read(self, stack: Range) -> bytes:
+        return self._memory.read(stack.start, stack.size)
 
     def _blocker(self, thread: Thread, hit: Hit) -> Blocker:
         return Blocker(thread.tid, self._names[hit.area], hit.value, hit.at)

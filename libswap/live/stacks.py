@@ -2,7 +2,7 @@
 
 import struct
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Final, NamedTuple
 
@@ -18,7 +18,8 @@ _SEGMENTS: Final = struct.pack("<4H", 0x33, 0, 0, 0x2B)
 """cs, gs, fs and ss in the `struct sigcontext_64` of every signal frame of 64-bit code."""
 _STACK_POINTER: Final = -24
 """Where rsp lies, from there."""
-_MOST_INTERRUPTED: Final = 4
+_MOST_STACKS: Final = 16
+_MOST_SIGNAL_FRAMES: Final = 1000
 _MOST_HIGH_PARTS: Final = 64
 
 
@@ -34,6 +35,10 @@ class Hit(NamedTuple):
     at: int
     value: int
     area: Range
+
+
+class Untraceable(Exception):
+    """There are more stacks below a stack than can be looked at while a process stands still."""
 
 
 class Areas:
@@ -78,18 +83,18 @@ def live_stack(stack_pointer: int, maps: Sequence[Mapping]) -> Range | None:
     """From the stack pointer to the end of the mapping that it lies in.
 
     That covers a thread's own stack, a signal stack and a coroutine's stack, whichever is in use.
-    Of the others, only the one in use is seen, and by `interrupted_stacks` what a handler on it has
+    Of the others, only the one in use is seen, and by `with_interrupted` what a handler on it has
     interrupted: a coroutine that sleeps on a stack of its own is not on any thread's stack.
 
     Returns:
         None where the stack pointer points to nothing that is a stack.
     """
-    for mapping in maps:
-        if mapping.start <= stack_pointer < mapping.end:
-            start = stack_pointer // 8 * 8
-            live = Range(start, min(mapping.end, start + MOST_LIVE_STACK))
-            return live if mapping.readable and mapping.writable else None
-    return None
+    index = bisect_right(maps, stack_pointer, key=lambda mapping: mapping.start) - 1
+    if index < 0 or stack_pointer >= maps[index].end:
+        return None
+    start = stack_pointer // 8 * 8
+    live = Range(start, min(maps[index].end, start + MOST_LIVE_STACK))
+    return live if maps[index].readable and maps[index].writable else None
 
 
 def has_signal_frame(data: bytes) -> bool:
@@ -97,23 +102,53 @@ def has_signal_frame(data: bytes) -> bool:
     return _SEGMENTS in data
 
 
-def interrupted_stacks(data: bytes, stack: Range, maps: Sequence[Mapping]) -> list[Range]:
-    """Other stacks that code is live on: a handler on a signal stack has interrupted it there.
+def with_interrupted(
+    stack: Range, data: bytes, maps: Sequence[Mapping], read: Callable[[Range], bytes]
+) -> dict[Range, bytes]:
+    """A stack, and all others that code is live on below the signal handlers that run on it.
 
     Args:
-        data: what is on the stack in use.
-        stack: where that lies.
-        maps: the mappings of the process.
+        stack: the live part of the stack in use.
+        data: what is there.
+        maps: the mappings of the process, by address.
+        read: reads its memory.
+
+    Returns:
+        Their live parts, with their contents.
+
+    Raises:
+        Untraceable: they are too many.
     """
-    found: dict[int, Range] = {}
+    found = {stack.end: (stack, data)}
+    ahead = [(stack, data)]
+    for _ in range(_MOST_STACKS):
+        for other in _interrupted(*ahead.pop(), maps):
+            if other.end not in found or other.start < found[other.end][0].start:
+                found[other.end] = (other, read(other))
+                ahead.append(found[other.end])
+        if not ahead:
+            return dict(found.values())
+    raise Untraceable
+
+
+def _interrupted(stack: Range, data: bytes, maps: Sequence[Mapping]) -> Iterator[Range]:
+    """Where code was live when signal handlers on this stack interrupted it, one by one.
+
+    Of a stack that lies below this one in the same mapping all is looked at that is between them.
+    """
+    lowest: dict[int, Range] = {}
     at = data.find(_SEGMENTS, -_STACK_POINTER)
-    while at >= 0 and len(found) < _MOST_INTERRUPTED:
+    for _ in range(_MOST_SIGNAL_FRAMES):
+        if at < 0:
+            yield from lowest.values()
+            return
         (pointer,) = _WORD.unpack_from(data, at + _STACK_POINTER)
-        other = live_stack(pointer, maps)
-        if other is not None and other.end != stack.end:
-            found[other.end] = min(other, found.get(other.end, other))
+        if pointer not in stack and (other := live_stack(pointer, maps)):
+            end = stack.start if other.end == stack.end else other.end
+            known = lowest.get(end, Range(end, end))
+            lowest[end] = Range(min(other.start, known.start), end)
         at = data.find(_SEGMENTS, at + 1)
-    return list(found.values())
+    raise Untraceable
 
 
 def _high_parts(area: Range) -> Iterable[int]:

@@ -2,7 +2,8 @@
 
 `with Tracee.seize(identity) as tracee: tracee.stop(deadline)` makes every thread stand still until
 the end of the block. What job control had stopped still is stopped afterwards. There is no going on
-under our eyes: a traced thread that nobody waits for hangs at its next signal.
+under our eyes but for a moment that is waited for (`let_on`): a traced thread that nobody waits for
+hangs at its next signal.
 """
 
 import time
@@ -15,6 +16,7 @@ from libswap.errors.process import ProcessGone, ProcessReplaced, ThreadUnstoppab
 from libswap.live import stops
 from libswap.live.thread import Thread, ThreadGone, is_alive, live_threads, state
 from libswap.process.identity import Identity
+from libswap.process.maps import Mapping, maps_of
 
 # A starved thread that we left too early would hang in its stop for as long as we live.
 _PATIENCE_WITH_LETTING_GO: Final = 15.0
@@ -99,6 +101,18 @@ class Tracee:
         time.sleep(seconds)
         self.stop(deadline)
         return [t for tid, t in self.threads.items() if tid not in others]
+
+    def maps(self) -> tuple[Mapping, ...]:
+        """The mappings of the process, seen through one of its threads.
+
+        Raises:
+            ProcessGone: all of them have ended.
+        """
+        for tid in self.threads:
+            with suppress(ProcessGone):
+                if maps := maps_of(tid):
+                    return maps
+        raise ProcessGone(self.identity.pid)
 
     def detach(self) -> None:
         """Let every thread go for good, the one that was stopped last first.

@@ -135,7 +135,7 @@ def _attempt(
             for tids in (asleep, None):
                 tracee.stop(deadline, tids)
                 if not tracee.threads.keys() <= known.keys():
-                    maps = maps_through(identity.pid)
+                    maps = tracee.maps()
                 stopped = [t for t in tracee.threads.values() if t.stopped and t.tid not in seen]
                 seen |= {t.tid for t in stopped}
                 blockers = watch.blockers(stopped, maps)
@@ -169,7 +169,7 @@ def _let_out(
     """
     for moment in moments:
         moved = tracee.let_on([b.tid for b in blockers], moment, deadline)
-        blockers = watch.blockers(moved, maps_through(tracee.identity.pid))
+        blockers = watch.blockers(moved, tracee.maps())
         if not blockers:
             break
     return blockers

@@ -1,0 +1,38 @@
+"""Callers are seen on every stack that code is live on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from libswap.errors.live import CommitBlocked
+from libswap.linux.memory import ProcessMemory, Range
+from libswap.live.quiescence import Forbidden
+from libswap.live.transaction import commit
+from libswap.live.writing import Prepared
+from support.compiler import Compiler
+from support.target import Target, running
+
+pytestmark = [pytest.mark.ptrace, pytest.mark.compiler]
+
+
+@contextmanager
+def interrupted(compiler: Compiler, where: str) -> Iterator[tuple[Target, Prepared]]:
+    with running(compiler.program("live/stacks.c", "-O1", "-rdynamic", "-pthread"), where) as one:
+        start, size = one.function("inside", b"/stacks"), one.size("inside", b"/stacks")
+        yield one, Prepared((), (Forbidden(Range(start, start + size), "inside"),))
+
+
+@pytest.mark.parametrize("where", ["apart", "beside", "twice"])
+def test_a_caller_below_signal_handlers_stands_in_the_way(compiler: Compiler, where: str) -> None:
+    with (
+        interrupted(compiler, where) as (target, prepared),
+        ProcessMemory(target.pid) as memory,
+        pytest.raises(CommitBlocked, match="will return into inside"),
+    ):
+        commit(target.identity, memory, prepared, wait=0.1)
+
+
+def test_handlers_below_which_nobody_is_inside_do_not(compiler: Compiler) -> None:
+    with interrupted(compiler, "out") as (target, prepared), ProcessMemory(target.pid) as memory:
+        assert commit(target.identity, memory, prepared, wait=5).attempts
