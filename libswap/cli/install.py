@@ -22,7 +22,7 @@ from libswap.cli.live import (
 from libswap.cli.options import DryRun, Json, StateDir, Yes
 from libswap.cli.page import Html, paged
 from libswap.cli.session import reporter_of
-from libswap.cli.state import recover_first, settings_of
+from libswap.cli.state import recover_first, say_interrupted, settings_of
 
 if TYPE_CHECKING:
     from libswap.operations.install import Request
@@ -173,6 +173,7 @@ def _install(
     from libswap.operations import install
 
     if dry_run:
+        say_interrupted(reporter, settings)
         reporter.show("install", install.plan(request, settings))
         return
     recover_first(reporter, settings)
@@ -192,6 +193,7 @@ def _install_live(
     from libswap.operations import install_live
 
     if dry_run:
+        say_interrupted(reporter, settings)
         reporter.show("install_live", install_live.plan(request, settings, live))
         return
     recover_first(reporter, settings)

@@ -6,7 +6,7 @@ import typer
 
 from libswap.cli.options import DryRun, Json, StateDir, Wait, Yes
 from libswap.cli.session import reporter_of
-from libswap.cli.state import recover_first, settings_of
+from libswap.cli.state import recover_first, say_interrupted, settings_of
 
 
 def command(
@@ -47,12 +47,13 @@ def command(
     if max_bytes is not None:
         settings = replace(settings, store_max_bytes=max_bytes)
     if dry_run:
+        say_interrupted(reporter, settings)
         reporter.show("prune", prune.plan(settings))
         return
     recover_first(reporter, settings)
     plan = prune.plan(settings)
-    if plan.versions is not None:
+    if plan.versions is not None and not yes:
         reporter.announce("prune", plan)
-        if not yes and not reporter.confirm("Go on?"):
+        if not reporter.confirm("Go on?"):
             raise NotConfirmed("prune")
     reporter.show("prune", prune.carry_out(plan, settings))

@@ -6,7 +6,7 @@ import typer
 
 from libswap.cli.options import DryRun, Json, StateDir, Wait, Yes
 from libswap.cli.session import reporter_of
-from libswap.cli.state import recover_first, settings_of
+from libswap.cli.state import recover_first, say_interrupted, settings_of
 
 
 def command(
@@ -41,6 +41,7 @@ def command(
     reporter, settings = reporter_of(context), settings_of(state_dir, wait=wait)
     allowance = Allowance(force=force, untrusted_directory=untrusted_directory)
     if dry_run:
+        say_interrupted(reporter, settings)
         reporter.show("rollback", rollback.plan(what, settings, allowance))
         return
     recover_first(reporter, settings)

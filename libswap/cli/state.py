@@ -24,3 +24,13 @@ def recover_first(reporter: Reporter, settings: Settings) -> None:
     if found.operation is not None:
         reporter.note("An earlier operation had been interrupted:")
         reporter.announce("recover", found)
+
+
+def say_interrupted(reporter: Reporter, settings: Settings) -> None:
+    """Before a plan that is only shown, tell what would be brought to its end first."""
+    from libswap.operations import recover
+
+    found = recover.pending(settings)
+    if found is not None:
+        reporter.announce("recover", found)
+        reporter.note("This plan is made of what is there now, before that:")

@@ -7,6 +7,8 @@ import pytest
 from libswap.cli.app import run
 from libswap.errors.base import InvalidElf, NotConfirmed, UsageError
 from libswap.errors.install import SourceUnreadable
+from libswap.install import journal
+from libswap.install.state import locked
 from support.compiler import Compiler
 from support.site import Site, library, untouched
 
@@ -35,6 +37,22 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(
     assert str(real) in capsys.readouterr().out
     assert untouched(real) == before
     assert not site.settings.state_dir.exists()
+
+
+@pytest.mark.parametrize("command", ["install", "rollback", "prune"])
+def test_a_dry_run_says_that_something_was_interrupted(
+    compiler: Compiler, site: Site, real: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    libswap(site, "install", library(compiler, 2), real)
+    plan = site.plan(library(compiler, 1), to=real)
+    with locked(site.settings.state_dir, 0, "install") as state:
+        journal.begin(state.directory, plan.transaction)
+    capsys.readouterr()
+    words = [library(compiler, 3), real] if command == "install" else []
+    assert libswap(site, command, *words, "--dry-run") == 0
+    said = capsys.readouterr().err
+    assert f"{plan.transaction.id} was interrupted and will be undone" in said
+    assert said.endswith("before that:\n")
 
 
 def test_the_whole_round_in_json(

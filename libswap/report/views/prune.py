@@ -13,21 +13,21 @@ def render(result: Plan | Pruned) -> Iterable[RenderableType]:
     """A line for each name, and the sum."""
     match result:
         case Plan():
-            yield from _plan(result)
+            yield from _lines(result, "will go", "will stay")
         case Pruned():
-            yield from _plan(result.plan)
+            yield from _lines(result.plan, "went", "stayed")
             if result.operation is not None:
                 yield from changes.ending(result.operation)
 
 
-def _plan(plan: Plan) -> Iterator[RenderableType]:
+def _lines(plan: Plan, go: str, stay: str) -> Iterator[RenderableType]:
     if plan.versions is not None:
-        yield Text("Old versions that nothing leads to and nobody has loaded:")
+        yield Text(f"Old versions that nothing leads to and nobody has loaded {go}:")
         yield from changes.changes(plan.versions.changes)
     for entry in plan.entries:
         yield Text(f"  {entry.name}  {changes.size(entry.size)}")
-    gone = f"{len(plan.entries)} kept files ({changes.size(plan.size)}) go"
-    yield Text(f"{gone}, {plan.remaining} stay.")
+    kept = f"{len(plan.entries)} kept file{'' if len(plan.entries) == 1 else 's'}"
+    yield Text(f"{kept} ({changes.size(plan.size)}) {go}, {plan.remaining} {stay}.")
     if plan.unclear:
         why = "the history has lines that cannot be read (libswap history), and they may need them"
-        yield Text(f"{plan.unclear} of these stay because {why}.", "yellow")
+        yield Text(f"{plan.unclear} of these {stay}, because {why}.", "yellow")
