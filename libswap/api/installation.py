@@ -16,6 +16,7 @@ from libswap.operations import install_live as moving
 from libswap.operations import prune as pruning
 from libswap.operations import recover as recovering
 from libswap.operations import rollback as rolling
+from libswap.operations.draining import DrainOptions
 from libswap.operations.history import Told
 from libswap.operations.install import Installed, Plan
 from libswap.operations.install_live import Live, LiveInstalled
@@ -90,6 +91,7 @@ def install_and_swap(
     allow: Allowance = NOTHING,
     check: Sequence[str] = (),
     options: Options | None = None,
+    drain: DrainOptions | None = None,
     progress: Progress = lambda *_: None,
     settings: Settings | None = None,
 ) -> LiveInstalled:
@@ -103,6 +105,7 @@ def install_and_swap(
         check: a command to run after each process (LIBSWAP_PID is set); where it fails, files and
             processes are taken back.
         options: how processes are moved.
+        drain: leave old objects to the old code, as `drain` does, and how; None to move them all.
         progress: is told of a process and of the step that begins for it.
         settings: where the state lies.
 
@@ -110,7 +113,7 @@ def install_and_swap(
         LibswapError: the installation was stopped; nothing was changed.
     """
     chosen = _settled(settings)
-    live = Live(options=options or Options(), check=tuple(check))
+    live = Live(options=options or Options(), check=tuple(check), drain=drain)
     request = _request(source, destination, allow, Strategy.RENAME)
     plan = moving.plan(request, chosen, live)
     _require_consent("install", needed=plan.plan.needs_consent, given=yes)

@@ -6,8 +6,21 @@ from libswap.abi.verdict import Verdict
 from libswap.errors.base import LibswapError
 from libswap.install.obstacles import Allowance
 from libswap.install.transaction import Strategy
+from libswap.live.draining.record import Then as DrainThen
 from libswap.live.outlook import Options as SwapOptions
 from libswap.operations.check import Check
+from libswap.operations.draining import (
+    DrainBegun,
+    DrainOptions,
+    DrainPlanned,
+    Settled,
+    StillDraining,
+    TakenBack,
+)
+from libswap.operations.draining import Left as DrainLeft
+from libswap.operations.handles import Drafted as HandlesDrafted
+from libswap.operations.handles import Listed as HandlesListed
+from libswap.operations.handles import Shown as HandlesShown
 from libswap.operations.history import Told as History
 from libswap.operations.install import Installed
 from libswap.operations.install import Plan as InstallPlan
@@ -42,8 +55,16 @@ from libswap.settings import Settings
 __all__ = [
     "Allowance",
     "Check",
+    "DrainBegun",
+    "DrainLeft",
+    "DrainOptions",
+    "DrainPlanned",
+    "DrainThen",
     "Finding",
     "FindingSeverity",
+    "HandlesDrafted",
+    "HandlesListed",
+    "HandlesShown",
     "History",
     "InstallPlan",
     "Installed",
@@ -68,12 +89,15 @@ __all__ = [
     "RolledBack",
     "Scan",
     "Settings",
+    "Settled",
     "Skipped",
     "Status",
+    "StillDraining",
     "StillMoved",
     "Strategy",
     "SwapOptions",
     "SwapReport",
+    "TakenBack",
     "Usage",
     "Verdict",
 ]

@@ -10,7 +10,7 @@ import pytest
 
 import libswap
 from libswap.errors.base import NotConfirmed, SystemRefused, UsageError
-from support.compiler import Compiler
+from support.compiler import FIXTURES, Compiler
 from support.holders import hold, holder
 from support.site import Site, library
 from support.swapping import Stage
@@ -117,6 +117,52 @@ def test_who_uses_a_library_is_found(compiler: Compiler, site: Site) -> None:
         place.unlink()
         groups = libswap.scan_machine(settings=site.settings).groups
         assert held.pid in {u.process.identity.pid for g in groups for u in g.users}
+
+
+@pytest.mark.compiler
+@pytest.mark.ptrace
+def test_a_library_is_drained_settled_and_taken_back(compiler: Compiler, site: Site) -> None:
+    site.lib.mkdir()
+    stage = Stage(compiler, site.lib / "libobjects.so")
+    old, new = (stage.build("drain/objects.c", "-g", version=v) for v in (1, 2))
+    stage.install(old)
+    user = stage.program("drain/user.c", "-pthread", "-include", str(stage.header))
+    drafted = site.root / "drafted.toml"
+    drafted.write_text(libswap.draft_handles(stage.place).toml)
+    described = FIXTURES / "drain" / "objects.toml"
+    assert [libswap.show_handles(str(d)).libraries for d in (drafted, described)] == [
+        ("libobjects.so",)
+    ] * 2
+    assert "expat" in [d.name for d in libswap.list_handles().descriptions]
+    how = libswap.DrainOptions((described,), limit=3600, then=libswap.DrainThen.WARN)
+    with stage.running(user) as target:
+        assert target.ask("new 0 10") == "1"
+        stage.install(new)
+        pids, settings = [target.pid], site.settings
+        planned = libswap.drain(
+            stage.place, pids=pids, drain_options=how, dry_run=True, settings=settings
+        )
+        assert isinstance(planned.processes[0].outcome, libswap.DrainPlanned)
+        begun = libswap.drain(stage.place, pids=pids, drain_options=how, settings=settings)
+        assert isinstance(begun.processes[0].outcome, libswap.DrainBegun)
+        assert [target.ask(q) for q in ("new 1 10", "step 0", "step 1")] == ["1", "11", "12"]
+        still = libswap.settle(stage.place, pids=pids)
+        assert isinstance(still.processes[0].outcome, libswap.StillDraining)
+        assert still.exit_code == 122
+        (left,) = libswap.status(pids).processes[0].drains
+        assert isinstance(left, libswap.DrainLeft)
+        assert (left.seen, left.new, left.then) == (1, 1, libswap.DrainThen.WARN)
+        assert not isinstance(libswap.revert(pids).processes[0].outcome, libswap.TakenBack)
+        assert target.ask("free 1") == "0"
+        back = libswap.settle([stage.place], pids=pids)
+        assert isinstance(back.processes[0].outcome, libswap.TakenBack)
+        done = libswap.install_and_swap(
+            new, stage.place, drain=how, yes=True, settings=site.settings
+        )
+        assert done.exit_code == 0
+        assert target.ask("free 0") == "0"
+        (ended,) = libswap.settle(stage.place, pids=pids).processes
+        assert isinstance(ended.outcome, libswap.Settled)
 
 
 def test_a_library_that_is_not_there_is_refused_in_words(tmp_path: Path) -> None:
