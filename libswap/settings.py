@@ -32,7 +32,7 @@ class Settings:
         store_max_files: how many replaced files are kept, beyond those the next rollback needs.
         store_max_bytes: how many bytes of them.
         abidiff_time: seconds that libabigail's abidiff may take to compare types.
-        survival_time: seconds that the comparison of machine code may take.
+        survival_time: seconds of processor time that the comparison of machine code may take.
     """
 
     state_dir: Path = field(default_factory=default_state_dir)

@@ -64,7 +64,7 @@ def records(image: Image, exported: Collection[str], deadline: float) -> Records
     Args:
         image: a file with .debug_info.
         exported: names of functions.
-        deadline: of time.monotonic(), after which nothing more is read.
+        deadline: of time.process_time(), after which nothing more is read.
 
     Returns:
         None where the debug information is missing, damaged or too much.
@@ -94,7 +94,7 @@ class _Reader:
         for unit in dwarf.iter_CUs():
             for die in unit.iter_DIEs():
                 self._top(die)
-            if time.monotonic() > self.deadline:
+            if time.process_time() > self.deadline:
                 raise TimeoutError
 
     def _top(self, die: "DIE") -> None:
@@ -145,7 +145,7 @@ class _Reader:
                 found[name] = frozenset(_layout(one) for one in ones)
             for one in [*ones, die]:
                 todo += [d for m in _members(one) if (d := _inner(m)) is not None]
-            if time.monotonic() > self.deadline:
+            if time.process_time() > self.deadline:
                 raise TimeoutError
         return found
 

@@ -56,6 +56,7 @@ from libswap.operations.survival.nameless import finder
 from libswap.process.ending import while_it_lives
 from libswap.process.identity import Identity
 from libswap.scan.usage import users_of
+from libswap.survival.sources import read_once
 
 T = TypeVar("T")
 
@@ -109,7 +110,7 @@ def swap_library(request: Request, progress: Progress = lambda *_: None) -> Repo
         InvalidElf: the new file is no library.
         SystemRefused: it cannot be opened.
     """
-    with Root.open("/") as here:
+    with Root.open("/") as here, read_once():
         cache = LibraryCache((here,), finder(request.state_dir))
         aims = []
         for library, new in ((request.library, request.new), *request.more):

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from libswap.survival.accesses import Access, Probe, Profile
+from libswap.survival.bodies import Bodies, Body
 from libswap.survival.code import Code, Function
 from libswap.survival.evidence import Evidence, Weight
-from libswap.survival.functions import Bodies, Body
 from libswap.survival.reach import reaches_data
-from libswap.survival.step import ADDRESS, COMPARE, RIP
+from libswap.survival.step import ADDRESS, COMPARE
 from libswap.survival.summaries import Summaries
 
 _SHOWN: Final = 4
@@ -23,12 +23,12 @@ def compared(summaries: Summaries, deadline: float) -> Iterator[Evidence]:
     """Functions that compare what they are handed with an address of the library."""
     bodies = summaries.bodies
     for number, function in enumerate(bodies.code.functions):
-        if time.monotonic() > deadline:
+        if time.process_time() > deadline:
             rest = len(bodies.code.functions) - number
             told = "not looked at: the time was used up"
             yield Evidence("address-compared", Weight.DOUBT, f"{rest} functions", told, "")
             return
-        if not _may_probe(bodies.of(function), bodies.code):
+        if not _may_probe(bodies, bodies.of(function)):
             continue
         profile = summaries.profile(function)
         for address in sorted({p.address for p in profile.probes if _counts(p, function, profile)}):
@@ -46,14 +46,14 @@ def _name(code: Code, address: int) -> str:
     return function.name or f"{address:#x}"
 
 
-def _may_probe(body: Body, code: Code) -> bool:
+def _may_probe(bodies: Bodies, body: Body) -> bool:
     """Whether it names an address, and compares something that is no number."""
-    steps = body.steps
-    return any(s.kind == COMPARE and s.constant is None for s in steps) and any(
-        s.kind == ADDRESS and s.base == RIP
-        and (s.offset in code.by_start or code.is_changeable(s.offset))
-        for s in steps
-    )  # fmt: skip
+    code, start = bodies.code, body.function.start
+    return any(
+        one.step.kind == ADDRESS and (start + place in code.by_start
+                                      or code.is_changeable(start + place))
+        for one, place in zip(body.form.references, body.places, strict=True)
+    ) and any(s.kind == COMPARE and s.constant is None for s in body.steps)  # fmt: skip
 
 
 def _counts(probe: Probe, function: Function, profile: Profile) -> bool:

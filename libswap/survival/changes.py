@@ -7,8 +7,8 @@ convention would let the callee change (gcc -fipa-ra).
 from dataclasses import dataclass, field
 from typing import Final
 
+from libswap.survival.bodies import Bodies
 from libswap.survival.code import Function
-from libswap.survival.functions import Bodies
 from libswap.survival.step import CALL, CALL_AT, JUMP, JUMP_AT, NONE
 
 ALL: Final = (1 << 16) - 1

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from libswap.survival.accesses import Access, Profile
+from libswap.survival.bodies import Body
 from libswap.survival.code import Function
 from libswap.survival.evidence import Compared, Evidence, Weight
 from libswap.survival.fields import Difference, Move, differences, fields, narrowed
-from libswap.survival.functions import Body, Pairs
+from libswap.survival.functions import Pairs
 from libswap.survival.places import NOT_OBJECTS, NUMBER
 from libswap.survival.provenance import Provenance
 from libswap.survival.step import ADDRESS, NONE, NOTHING, RIP, RSP
@@ -42,7 +43,7 @@ class Comparison:
     def run(self, deadline: float) -> Compared:
         """Look at every pair, as long as there is time."""
         for old, new in sorted(self.pairs.functions.items()):
-            if time.monotonic() > deadline:
+            if time.process_time() > deadline:
                 self.counts["unseen"] += 1
             else:
                 self._pair(*self._bodies(old, new))
@@ -59,9 +60,9 @@ class Comparison:
         return a.of(a.code.by_start[old]), b.of(b.code.by_start[new])
 
     def _pair(self, a: Body, b: Body) -> None:
-        if a.exact == b.exact:
+        if a.exactly(b):
             self.counts["identical"] += 1
-        elif a.shape == b.shape:
+        elif a.alike(b):
             self._same_shape(a, b)
         elif a.function.exported or (a.function.name and a.function.name == b.function.name):
             self._other_shape(a, b)

@@ -3,15 +3,12 @@
 import time
 from collections.abc import Sequence
 
-from libswap.elf.format import EM_X86_64
 from libswap.elf.nameless import NOTHING, Nameless
 from libswap.linux.memory import Range
-from libswap.survival.code import Code
-from libswap.survival.examination import Source
-from libswap.survival.functions import Bodies
+from libswap.linux.scheduling import without_collection
 from libswap.survival.layout import Layout, Side
 from libswap.survival.roles import Roles
-from libswap.survival.steps import Steps
+from libswap.survival.sources import Source, bodies
 from libswap.survival.texts import Texts, TooLong
 
 
@@ -31,13 +28,17 @@ def counterparts(
         InvalidElf: one of the files is damaged.
         MissingTool: iced-x86 is not installed.
     """
-    headers = old.image.header, new.image.header
-    if any(h.machine != EM_X86_64 or h.bits != 64 for h in headers):
+    if not (old.readable and new.readable):
         return NOTHING
-    deadline, decoder = time.process_time() + seconds, Steps()
-    before, after = (Texts(Bodies(Code(s.image, s.symbols), decoder), deadline) for s in (old, new))
+    deadline = time.process_time() + seconds
+    with without_collection():
+        before, after = (Texts(one, deadline) for one in bodies(old, new))
+        return _found(Roles(before, after), places, others)
+
+
+def _found(roles: Roles, places: Sequence[Range], others: Sequence[Range]) -> Nameless:
+    before, after = roles.old, roles.new
     try:
-        roles = Roles(before, after)
         roles.find()
         layout = Layout(roles, Side(before, tuple(places)), Side(after, tuple(others)))
         return Nameless(

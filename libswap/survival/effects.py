@@ -16,7 +16,7 @@ from libswap.survival.places import (
     Place,
     State,
 )
-from libswap.survival.step import NONE, REGISTERS, RIP, RSP, Step
+from libswap.survival.step import NONE, RIP, RSP, Step
 
 MOST_CASES: Final = 512
 _MAX_ACCESSES: Final = 4000
@@ -53,9 +53,10 @@ class Effects:
     def lose(self, registers: int) -> None:
         """Forget registers, a bit for each."""
         mine = self.state.registers
-        for register in range(REGISTERS):
-            if registers >> register & 1:
-                mine[register] = None
+        while registers:
+            register = registers.bit_length() - 1
+            mine[register] = None
+            registers ^= 1 << register
 
     def reach(self, step: Step) -> None:
         """Note the place in memory that a step names."""

@@ -4,34 +4,18 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from libswap.elf.format import EM_X86_64
 from libswap.elf.image import Image
 from libswap.elf.records import records
 from libswap.linux.scheduling import without_collection
 from libswap.survival import addresses, layouts
-from libswap.survival.code import Code
+from libswap.survival.bodies import Bodies
 from libswap.survival.comparison import Comparison
 from libswap.survival.evidence import Compared, Evidence, Weight
-from libswap.survival.functions import Bodies, Pairs
+from libswap.survival.functions import Pairs
 from libswap.survival.identity import loaded
-from libswap.survival.steps import Steps
+from libswap.survival.sources import Source, bodies
 from libswap.survival.summaries import Summaries
 from libswap.survival.tables import moved_entries
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One of the two.
-
-    Attributes:
-        image: the file itself.
-        symbols: the file that holds its .symtab, where it is another one.
-        debug: the file that holds its debug information; None where there is none.
-    """
-
-    image: Image
-    symbols: Image | None = None
-    debug: Image | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +39,20 @@ def examine(old: Source, new: Source, *, seconds: float) -> Examined:
     Args:
         old: what made the objects.
         new: what would get them.
-        seconds: after which no further function is looked at.
+        seconds: of processor time, after which no further function is looked at.
 
     Raises:
         InvalidElf: one of them is damaged.
         MissingTool: iced-x86 is not installed.
     """
     identical = loaded(old.image) == loaded(new.image)
-    if any(not _readable(source.image) for source in (old, new)):
+    if not (old.readable and new.readable):
         return Examined(identical=identical)
-    deadline = time.monotonic() + seconds
+    deadline = time.process_time() + seconds
     with without_collection():
-        decoder = Steps()
-        after = Bodies(Code(new.image, new.symbols), decoder)
+        before, after = bodies(old, new)
         if identical:
             return _same(after, deadline)
-        before = Bodies(Code(old.image, old.symbols), decoder)
         alike, types = _types((before, after), (old.debug, new.debug), deadline)
         found = _different(before, after, deadline)
     explained = tuple(_explained(e) for e in found.evidence) if alike else found.evidence
@@ -85,15 +67,15 @@ def _types(
 ) -> tuple[int, tuple[Evidence, ...]]:
     """How many structures are alike by the debug information, or what is different."""
     one, other = (
-        records(image, bodies.code.own, deadline) if image is not None else None
-        for bodies, image in zip(both, debug, strict=True)
+        records(image, file.code.own, deadline) if image is not None else None
+        for file, image in zip(both, debug, strict=True)
     )
     return layouts.compared(one, other) if one is not None and other is not None else (0, ())
 
 
 def _different(before: Bodies, after: Bodies, deadline: float) -> Examined:
     pairs = Pairs(before, after)
-    pairs.find()
+    pairs.find(deadline)
     comparison = Comparison.of(pairs)
     compared = comparison.run(deadline)
     found = (
@@ -105,7 +87,7 @@ def _different(before: Bodies, after: Bodies, deadline: float) -> Examined:
 
 def _timed(compared: Compared, deadline: float) -> Compared:
     """With a mark that not all was looked at, where the time was used up: nobody keeps that."""
-    late = time.monotonic() > deadline
+    late = time.process_time() > deadline
     return replace(compared, unseen=max(compared.unseen, 1)) if late else compared
 
 
@@ -120,15 +102,11 @@ def _explained(evidence: Evidence) -> Evidence:
     return replace(evidence, weight=Weight.NOTE) if doubt else evidence
 
 
-def _same(bodies: Bodies, deadline: float) -> Examined:
+def _same(file: Bodies, deadline: float) -> Examined:
     """What there is to say of code that is the same: it lies at other addresses nevertheless."""
-    count = len(bodies.code.functions)
-    found = [*addresses.compared(Summaries.over(bodies), deadline)]
-    if addresses.labels_reach_data(bodies):
-        found += addresses.labels(bodies)
+    count = len(file.code.functions)
+    found = [*addresses.compared(Summaries.over(file), deadline)]
+    if addresses.labels_reach_data(file):
+        found += addresses.labels(file)
     seen = _timed(Compared(functions=count, identical=count), deadline)
     return Examined(identical=True, evidence=tuple(found), compared=seen)
-
-
-def _readable(image: Image) -> bool:
-    return image.header.machine == EM_X86_64 and image.header.bits == 64

@@ -1,14 +1,16 @@
 """Which function of the new file is which of the old: by name, else by who calls it and where."""
 
+import math
 import re
+import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from libswap.survival.bodies import Bodies
 from libswap.survival.code import Code, Function
-from libswap.survival.step import ADDRESS, NOTHING, RIP, Step
-from libswap.survival.steps import Steps
+from libswap.survival.forms import Form
 
 _CLONE: Final = re.compile(r"\.(?:constprop|isra|part|cold|lto_priv|localalias)\b")
 _ROUNDS: Final = 12
@@ -16,53 +18,6 @@ _MANY: Final = 400
 """References of one function that are brought into line with another's."""
 _SHORT: Final = 6
 """Steps; shorter functions look alike without being the same."""
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """What is seen of one function without running it.
-
-    Attributes:
-        exact: equal where the code is equal but for the addresses in it.
-        shape: equal where it also differs in displacements and immediates.
-        steps: without those that only fill up.
-    """
-
-    function: Function
-    steps: tuple[Step, ...]
-    exact: tuple[int, ...]
-    shape: tuple[int, ...]
-
-
-@dataclass(slots=True)
-class Bodies:
-    """The functions of one file, each decoded when it is asked for."""
-
-    code: Code
-    decoder: Steps
-    _known: dict[int, Body] = field(default_factory=dict)
-
-    def of(self, function: Function) -> Body:
-        """One of them."""
-        found = self._known.get(function.start)
-        if found is None:
-            seen = self.decoder.of(self.code.text(function), function.start)
-            found = self._known[function.start] = Body(function, seen.steps, seen.exact, seen.shape)
-        return found
-
-    def references(self, body: Body) -> Iterator[tuple[Step, Function | str | int]]:
-        """Each step that names something: a function, a name of elsewhere, or data's address."""
-        function = body.function
-        for step in body.steps:
-            if step.kind == NOTHING:
-                continue
-            if step.goal and not function.start <= step.goal < function.end:
-                found = self.code.called(step.goal) or self.code.holding(step.goal)
-                if found is not None:
-                    yield step, found
-            elif step.base == RIP:
-                through = self.code.through(step.offset) if step.kind != ADDRESS else None
-                yield step, through or self.code.by_start.get(step.offset) or step.offset
 
 
 @dataclass(slots=True)
@@ -75,12 +30,14 @@ class Pairs:
     data: dict[int, int] = field(default_factory=dict)
     _taken: set[int] = field(default_factory=set)
 
-    def find(self) -> None:
-        """All that can be found."""
-        todo = [*self._by_name(), *self._by_code()]
+    def find(self, deadline: float = math.inf) -> None:
+        """All that can be found, up to a deadline of time.process_time()."""
+        todo = [*self._by_name(), *self._by_code(deadline)]
         for _ in range(_ROUNDS):
             votes: Counter[tuple[int, int]] = Counter()
             for old, new in todo:
+                if time.process_time() > deadline:
+                    return
                 for pair, weight in self._called_alike(old, new):
                     votes[pair] += weight
             todo = [pair for pair, _ in votes.most_common() if self._take(*pair)]
@@ -99,10 +56,9 @@ class Pairs:
         found = [(f.start, new[n].start) for n, f in old.items() if n in new]
         return [pair for pair in found if self._take(*pair)]
 
-    def _by_code(self) -> list[tuple[int, int]]:
+    def _by_code(self, deadline: float) -> list[tuple[int, int]]:
         """Code that occurs once in each file."""
-        old, new = (unique(b) for b in (self.old, self.new))
-        found = [(at, new[code]) for code, at in old.items() if code in new]
+        found = same_code(self.old, self.new, deadline)
         return [pair for pair in found if self._take(*pair)]
 
     def _called_alike(self, old: int, new: int) -> Iterator[tuple[tuple[int, int], int]]:
@@ -110,17 +66,18 @@ class Pairs:
         a, b = (
             bodies.of(bodies.code.by_start[at]) for bodies, at in ((self.old, old), (self.new, new))
         )
-        if a.shape == b.shape:
-            named = zip(self.old.references(a), self.new.references(b), strict=False)
-            for (_, one), (_, other) in named:
+        mine, its = self.old.named(a), self.new.named(b)
+        if a.alike(b):
+            for index in mine.keys() & its.keys():
+                one, other = mine[index], its[index]
                 if isinstance(one, Function) and isinstance(other, Function):
                     yield (one.start, other.start), 3
                 elif isinstance(one, int) and isinstance(other, int):
                     self.data.setdefault(one, other)
             return
         ones, others = (
-            [r for _, r in bodies.references(body) if not isinstance(r, int)][:_MANY]
-            for bodies, body in ((self.old, a), (self.new, b))
+            [named for named in some.values() if not isinstance(named, int)][:_MANY]
+            for some in (mine, its)
         )
         yield from self._aligned(ones, others)
 
@@ -154,15 +111,40 @@ def names(code: Code) -> dict[str, Function]:
     return {n: f[0] for n, f in found.items() if len(f) == 1}
 
 
-def unique(bodies: Bodies, shortest: int = _SHORT) -> dict[tuple[int, ...], int]:
-    """Code that occurs once, of at least so many steps -> where."""
-    found: dict[tuple[int, ...], int] = {}
-    twice: set[tuple[int, ...]] = set()
+def same_code(
+    old: Bodies, new: Bodies, deadline: float, shortest: int = _SHORT
+) -> list[tuple[int, int]]:
+    """Functions of at least so many steps whose code occurs once in each file.
+
+    None where the deadline of time.process_time() has come.
+    """
+    forms, others = (_forms(one, deadline, shortest) for one in (old, new))
+    both = forms.keys() & others.keys()
+    found = [(forms[form], others[form]) for form in both]
+    outlines = {f.outline for f in forms.keys() - both} & {f.outline for f in others.keys() - both}
+    ones, rest = (
+        [(f.exact, at) for f, at in some.items() if f.outline in outlines and f not in both]
+        for some in (forms, others)
+    )
+    exact, other_exact = _joined(ones), _joined(rest)
+    found += [(at, other_exact[code]) for code, at in exact.items() if code in other_exact]
+    return sorted((a[0], b[0]) for a, b in found if len(a) == len(b) == 1)
+
+
+def _forms(bodies: Bodies, deadline: float, shortest: int) -> dict[Form, list[int]]:
+    """Each form -> where it is."""
+    found: dict[Form, list[int]] = defaultdict(list)
     for function in bodies.code.functions:
-        code = bodies.of(function).exact
-        if len(code) < shortest:
-            continue
-        if code in found:
-            twice.add(code)
-        found[code] = function.start
-    return {code: at for code, at in found.items() if code not in twice}
+        if time.process_time() > deadline:
+            return {}
+        form = bodies.of(function).form
+        if form.count >= shortest:
+            found[form].append(function.start)
+    return found
+
+
+def _joined(some: Iterable[tuple[tuple[int, ...], list[int]]]) -> dict[tuple[int, ...], list[int]]:
+    found: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for code, at in some:
+        found[code] = [*found[code], *at]
+    return found

@@ -68,9 +68,9 @@ class Provenance:
         bodies = self.summaries.bodies
         for function in bodies.code.functions:
             body = bodies.of(function)
-            for step, named in bodies.references(body):
+            for index, named in bodies.named(body).items():
                 if isinstance(named, Function):
-                    if step.goal:
+                    if body.form.by_index[index].near:
                         callers[named.start].add(function.start)
                     else:
                         taken.add(named.start)

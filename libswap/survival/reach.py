@@ -6,8 +6,8 @@ from typing import Final
 from libswap.elf.format import SegmentFlags, SegmentType
 from libswap.elf.image import Image
 from libswap.linux.memory import Range
+from libswap.survival.bodies import Bodies
 from libswap.survival.code import Function
-from libswap.survival.functions import Bodies
 
 _MOST_FUNCTIONS: Final = 2000
 
@@ -22,7 +22,7 @@ def reaches_data(bodies: Bodies, starts: Collection[int]) -> bool:
     while todo and len(seen) < _MOST_FUNCTIONS:
         function = bodies.code.by_start[todo.pop()]
         seen.add(function.start)
-        for _, named in bodies.references(bodies.of(function)):
+        for named in bodies.named(bodies.of(function)).values():
             if isinstance(named, Function):
                 todo |= set() if named.exported else {named.start} - seen
             elif isinstance(named, int) and any(named in r for r in ranges):

@@ -50,7 +50,7 @@ class Reached:
         takers = {
             spot.owner
             for at in self.places for spot in self.texts.sites.get(at, ())
-            if spot.step > POINTER and self.texts.of(spot.owner).steps[spot.step].kind == ADDRESS
+            if spot.step > POINTER and self.texts.step(spot).kind == ADDRESS
         }  # fmt: skip
         by_start = self.texts.bodies.code.by_start
         return {start: self._by(by_start[start]) for start in sorted(takers & by_start.keys())}

@@ -7,14 +7,16 @@ different things anywhere is left out.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, TypeAlias
 
+from libswap.survival.bodies import Named
 from libswap.survival.code import Function
-from libswap.survival.functions import names, unique
-from libswap.survival.texts import POINTER, Named, Spot, Text, Texts
+from libswap.survival.forms import Form
+from libswap.survival.functions import names, same_code
+from libswap.survival.texts import POINTER, Spot, Texts
 
 _AROUND: Final = 6
 """Instructions before and behind a reference that are its surroundings."""
@@ -50,7 +52,9 @@ class Roles:
     back: dict[int, int] = field(default_factory=dict)
     _data_back: dict[int, int] = field(default_factory=dict)
     _votes: tuple[_Sets, _Sets] = field(default_factory=lambda: ({}, {}))
-    _found: set[Pair] = field(default_factory=set)
+    _sides: tuple[_Sets, _Sets] = field(default_factory=lambda: ({}, {}))
+    _named: set[Pair] = field(default_factory=set)
+    _last: dict[int, tuple[list[object], list[object]]] = field(default_factory=dict)
     _fresh: list[Pair] = field(default_factory=list)
     _doubtful: tuple[set[int], set[int]] = field(default_factory=lambda: (set(), set()))
     _unsteady: set[Spot] = field(default_factory=set)
@@ -69,8 +73,8 @@ class Roles:
         """Whether two functions are the same instructions with the same branches."""
         known = self._exact.get((old, new))
         if known is None:
-            a, b = self.old.of(old), self.new.of(new)
-            known = a.exact == b.exact and a.inner == b.inner and _same_kinds(a, b)
+            same = self.old.of(old).form.is_like(self.new.of(new).form)
+            known = same and _same_kinds(self.old.named(old), self.new.named(new))
             self._exact[old, new] = known
         return known
 
@@ -78,16 +82,19 @@ class Roles:
         self.functions, self.back, self.aligned = {}, {}, {}
         self.data, self._data_back = {}, {}
         self.disputed, self._votes = (set(), set()), (defaultdict(set), defaultdict(set))
-        self._found, self._fresh = set(), []
+        self._named, self._fresh, self._sides = set(), [], (defaultdict(set), defaultdict(set))
+        self._last = {}
 
     def _attempt(self) -> bool:
         """Whether no function turned out to play two parts."""
         todo = [pair for pair in self._seeds if self._take(*pair)]
         changed: list[Pair] = []
+        of_one_code: list[Pair] = []
         known = -1
         while todo or known != len(self.aligned):
             known = len(self.aligned)
             for pair in todo:
+                self.old.in_time()
                 if self.alike(*pair):
                     self._same(*pair)
                 else:
@@ -95,19 +102,19 @@ class Roles:
             for pair in changed:
                 self._surrounded(*pair)
             self._tables()
-            found = [pair for pair in sorted(self._found) if self._are_akin(*pair)]
-            if not self._agree(found):
+            found = [pair for pair in sorted(self._named) if self._are_akin(*pair)]
+            self._named.clear()
+            if not self._agree([*found, *of_one_code]):
                 return False
             todo = [pair for pair in found if self._take(*pair)]
             if not todo and len(self.aligned) == known:
-                todo = [pair for pair in self._of_one_code if self._take(*pair)]
+                todo = of_one_code = [pair for pair in self._of_one_code if self._take(*pair)]
         return self._still(changed)
 
     @cached_property
     def _of_one_code(self) -> list[Pair]:
         """Functions of one code that occurs once in each file, and is no small thing."""
-        ones, others = (unique(t.bodies, _LARGE) for t in (self.old, self.new))
-        return sorted((at, others[code]) for code, at in ones.items() if code in others)
+        return same_code(self.old.bodies, self.new.bodies, self.old.deadline, _LARGE)
 
     @cached_property
     def _seeds(self) -> list[Pair]:
@@ -127,15 +134,18 @@ class Roles:
 
     def _agree(self, found: Iterable[Pair]) -> bool:
         """Note functions that have several counterparts; those of a name keep theirs."""
-        sides: tuple[dict[int, set[int]], dict[int, set[int]]] = defaultdict(set), defaultdict(set)
+        seen: tuple[set[int], set[int]] = set(), set()
         for old, new in found:
             if old not in self._doubtful[0] and new not in self._doubtful[1]:
-                sides[0][old].add(new)
-                sides[1][new].add(old)
+                self._sides[0][old].add(new)
+                self._sides[1][new].add(old)
+                seen[0].add(old)
+                seen[1].add(new)
         named = {a for a, _ in self._seeds}, {b for _, b in self._seeds}
         news: tuple[set[int], set[int]] = set(), set()
         for this, that in ((0, 1), (1, 0)):
-            for one, others in sides[this].items():
+            for one in seen[this]:
+                others = self._sides[this][one]
                 known = (self.functions, self.back)[this].get(one)
                 if len(others | ({known} if known is not None else set())) > 1:
                     news[this].update({one} - named[this])
@@ -146,26 +156,31 @@ class Roles:
 
     def _same(self, old: int, new: int) -> None:
         """Two functions of the same instructions."""
-        for index in self.old.of(old).named:
-            self._align(Spot(old, index), Spot(new, index))
+        its = self.new.named(new)
+        for index, one in self.old.named(old).items():
+            self._align(Spot(old, index), Spot(new, index), one, its[index])
 
     def _surrounded(self, old: int, new: int) -> None:
         """Two functions of which one is a change of the other."""
-        ones = _by_surroundings(self.old.of(old), self._tokens(old, self.old, mine=True))
-        others = _by_surroundings(self.new.of(new), self._tokens(new, self.new, mine=False))
+        tokens = self._tokens(old, self.old, mine=True), self._tokens(new, self.new, mine=False)
+        if self._last.get(old) == tokens:
+            return
+        self._last[old] = tokens
+        mine, its = self.old.named(old), self.new.named(new)
+        ones, others = (_by_surroundings(n, t) for n, t in zip((mine, its), tokens, strict=True))
         for surroundings, index in ones.items():
             other = others.get(surroundings, -1)
-            if index >= 0 <= other and Spot(old, index) not in self._unsteady:
-                a, b = self.old.of(old).named[index], self.new.of(new).named[other]
-                if _same_kind(a, b):
-                    self._align(Spot(old, index), Spot(new, other))
+            if not index >= 0 <= other or Spot(old, index) in self._unsteady:
+                continue
+            if _same_kind(mine[index], its[other]):
+                self._align(Spot(old, index), Spot(new, other), mine[index], its[other])
 
     def _tokens(self, start: int, texts: Texts, *, mine: bool) -> list[object]:
         """Each step, with what it refers to where that is known, in terms of the old file."""
-        text = texts.of(start)
-        tokens: list[object] = list(text.exact)
-        for index, named in text.named.items():
-            tokens[index] = (text.exact[index], self._known(named, mine=mine))
+        exact = texts.of(start).form.exact
+        tokens: list[object] = list(exact)
+        for index, named in texts.named(start).items():
+            tokens[index] = (exact[index], self._known(named, mine=mine))
         return tokens
 
     def _known(self, named: Named, *, mine: bool) -> object:
@@ -178,14 +193,15 @@ class Roles:
         back = self.back if isinstance(named, Function) else self._data_back
         return back.get(at)
 
-    def _align(self, at: Spot, there: Spot) -> None:
+    def _align(self, at: Spot, there: Spot, one: Named, other: Named) -> None:
         """Two places play the same part, and so does what they name."""
         if at in self.aligned:
             return
         self.aligned[at] = there
-        one, other = self.old.names(at), self.new.names(there)
         if isinstance(one, Function) and isinstance(other, Function):
-            self._found.add((one.start, other.start))
+            pair = one.start, other.start
+            if other.start not in self._sides[0].get(one.start, ()):
+                self._named.add(pair)
         elif isinstance(one, int) and isinstance(other, int):
             self._vote(one, other)
 
@@ -212,15 +228,14 @@ class Roles:
         while self._fresh:
             old, new = self._fresh.pop()
             for place, there in _pointers(self.old, old, self.new, new):
-                self._align(Spot(place, POINTER), Spot(there, POINTER))
+                one, other = self.old.pointed(place), self.new.pointed(there)
+                self._align(Spot(place, POINTER), Spot(there, POINTER), one, other)
 
     def _are_akin(self, old: int, new: int) -> bool:
         """Whether a function can be another one after a change: half of it is still there."""
         known = self._akin.get((old, new))
         if known is None:
-            a, b = self.old.of(old).exact, self.new.of(new).exact
-            common = sum((Counter(a) & Counter(b)).values())
-            known = self._akin[old, new] = common >= _ALIKE * max(len(a), len(b))
+            known = self._akin[old, new] = _akin(self.old.of(old).form, self.new.of(new).form)
         return known
 
     def _still(self, changed: Sequence[Pair]) -> bool:
@@ -229,7 +244,7 @@ class Roles:
         for old, new in changed:
             mine = self._tokens(old, self.old, mine=True)
             its = self._tokens(new, self.new, mine=False)
-            for index in self.old.of(old).named:
+            for index in self.old.named(old):
                 there = self.aligned.get(Spot(old, index))
                 if there is not None and _around(mine, index) != _around(its, there.step):
                     lost.add(Spot(old, index))
@@ -237,11 +252,17 @@ class Roles:
         return not lost
 
 
-def _same_kinds(a: Text, b: Text) -> bool:
+def _akin(one: Form, other: Form) -> bool:
+    """Whether half of the instructions are the same."""
+    if one is other:
+        return True
+    a, b = one.exact, other.exact
+    return sum((Counter(a) & Counter(b)).values()) >= _ALIKE * max(len(a), len(b))
+
+
+def _same_kinds(ones: Mapping[int, Named], others: Mapping[int, Named]) -> bool:
     """Whether two functions of the same instructions refer to the same kinds of things."""
-    return a.named.keys() == b.named.keys() and all(
-        _same_kind(one, b.named[index]) for index, one in a.named.items()
-    )
+    return all(_same_kind(one, others[index]) for index, one in ones.items())
 
 
 def _same_kind(one: Named, other: Named) -> bool:
@@ -250,10 +271,10 @@ def _same_kind(one: Named, other: Named) -> bool:
     return isinstance(one, Function) == isinstance(other, Function)
 
 
-def _by_surroundings(text: Text, tokens: Sequence[object]) -> dict[object, int]:
+def _by_surroundings(named: Iterable[int], tokens: Sequence[object]) -> dict[object, int]:
     """Surroundings of each reference -> its index; -1 for those that occur twice."""
     found: dict[object, int] = {}
-    for index in text.named:
+    for index in named:
         key = _around(tokens, index)
         found[key] = -1 if key in found else index
     return found

@@ -19,6 +19,10 @@ ARGUMENTS: Final = (7, 6, 2, 1, 8, 9)
 LOST_BY_CALLS: Final = 0b1111_1100_0111
 """A bit for each register that the calling convention lets a function change (psABI 3.2.1)."""
 _PASSES: Final = 3
+_STRAIGHT: Final = frozenset(
+    {kinds.OTHER, kinds.MOVE, kinds.LOAD, kinds.STORE, kinds.ADDRESS, kinds.CONSTANT, kinds.ADD,
+     kinds.PUSH, kinds.POP, kinds.SUM, kinds.COMPARE}
+)  # fmt: skip
 
 
 def profile(
@@ -69,8 +73,9 @@ class _Run:
             registers[register] = ((number,), 0)
         registers[RSP] = (STACK, 0)
         at, alive = self.function.start, True
+        pending = self.pending
         for step in found:
-            if alive or step.kind != kinds.NOTHING:
+            if at in pending if alive else step.kind != kinds.NOTHING:
                 alive = self._arrive(at, alive)
             at += step.length
             if alive:
@@ -96,20 +101,18 @@ class _Run:
     def _step(self, step: Step, after: int) -> bool:
         """Do one step; whether the next one follows it."""
         kind = step.kind
-        if _names_memory(step):
+        if step.width and _names_memory(step):
             self.effects.reach(step)
-        if kind in (kinds.NOTHING, kinds.RETURN):
-            return kind == kinds.NOTHING
-        if kind in (kinds.JUMP, kinds.JUMP_AT):
-            self._jump(step, after)
-            return False
-        if kind == kinds.BRANCH:
+        if kind in _STRAIGHT:
+            self.effects.apply(step)
+        elif kind == kinds.BRANCH:
             self._branch(step, after)
         elif kind in (kinds.CALL, kinds.CALL_AT):
             self._call(step)
-        else:
-            self.effects.apply(step)
-        return True
+        elif kind in (kinds.JUMP, kinds.JUMP_AT):
+            self._jump(step, after)
+            return False
+        return kind != kinds.RETURN
 
     def _call(self, step: Step) -> None:
         goal = self._goal(step)

@@ -45,3 +45,24 @@ class Step(NamedTuple):
     constant: int | None = None
     goal: int = 0
     spoils: int = 0
+
+
+class Reference(NamedTuple):
+    """An instruction that names a place: one outside of its function, or one in the data.
+
+    Attributes:
+        number: which it is among the steps of the function that do something.
+        at: offset in the function of the four bytes of distance; -1 for a jump of a single one.
+        end: offset of the next instruction, from which the distance counts.
+        step: what it does, but for the place.
+    """
+
+    number: int
+    at: int
+    end: int
+    step: Step
+
+    @property
+    def near(self) -> bool:
+        """Whether it is a branch or a call."""
+        return self.step.base != RIP

@@ -6,7 +6,6 @@ Source: Intel SDM volume 2. Each distinct encoding is looked at once, whichever 
 from typing import TYPE_CHECKING, Final
 
 from libswap.elf.instructions import decoder
-from libswap.survival.decoded import Decoded
 from libswap.survival.step import (
     ADD,
     ADDRESS,
@@ -29,16 +28,18 @@ from libswap.survival.step import (
     RIP,
     STORE,
     SUM,
+    Reference,
     Step,
 )
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from iced_x86 import Instruction
+    from iced_x86 import Decoder, Instruction
 
-_HEAD: Final = 8
-_MOST_ALIKE: Final = 8
+_SHORTEST: Final = 5
+"""Bytes of a jump with a distance of four bytes; shorter ones have one of a single byte."""
+_DISTANCE: Final = 4
 
 
 class Steps:
@@ -48,7 +49,8 @@ class Steps:
         self._iced = decoder()
         self._known: dict[bytes, Step] = {}
         self._numbers: dict[object, int] = {}
-        self._decoded: dict[tuple[int, bytes], list[Decoded]] = {}
+        self._nothing: dict[bytes, bool] = {}
+        self._idle = frozenset(m for m, kind in _kinds(self._iced).items() if kind == NOTHING)
         self._facts = self._iced.InstructionInfoFactory()
         self._general = _registers(self._iced)
         self._kinds = _kinds(self._iced)
@@ -59,52 +61,81 @@ class Steps:
             {access.WRITE, access.COND_WRITE, access.READ_WRITE, access.READ_COND_WRITE}
         )
 
-    def of(self, code: bytes, address: int) -> Decoded:
+    def of(self, code: bytes, address: int) -> tuple[Step, ...]:
         """The steps of a function, up to the first bytes that are no instruction."""
-        alike = self._decoded.setdefault((len(code), code[:_HEAD]), [])
-        for one in alike[:_MOST_ALIKE]:
-            found = one.moved(code, address)
-            if found is not None:
-                return found
-        fresh = Decoded.of(self._steps(code, address), code, address)
-        alike.append(fresh)
-        return fresh
-
-    def _steps(self, code: bytes, address: int) -> list[Step]:
         found: list[Step] = []
         known, at = self._known, 0
-        for instruction in self._iced.Decoder(64, code, ip=address):
+        decoder = self._iced.Decoder(64, code, ip=address)
+        for instruction in decoder:
             end = at + instruction.len
             raw = code[at:end]
             step = known.get(raw)
             if step is None:
                 if instruction.is_invalid:
                     break
-                step = self._placed(instruction, raw)
+                step = self._placed(decoder, instruction, raw)
             found.append(step)
             at = end
-        return found
+        return tuple(found)
 
-    def _placed(self, i: "Instruction", raw: bytes) -> Step:
-        """A step that was not seen before; what names an address is told apart by the rest."""
+    def references(self, code: bytes) -> tuple[list[Reference], int, int]:
+        """What a function names outside of itself.
+
+        Returns:
+            The references; how many bytes are instructions; how many of these do something.
+        """
+        found: list[Reference] = []
+        nothing, at, index = self._nothing, 0, 0
+        decoder = self._iced.Decoder(64, code)
+        for instruction in decoder:
+            end = at + instruction.len
+            raw = code[at:end]
+            idle = nothing.get(raw)
+            if idle is None:
+                if instruction.is_invalid:
+                    break
+                step, behind = self._placeless(decoder, instruction, raw)
+                if step is None:
+                    idle = nothing[raw] = instruction.mnemonic in self._idle
+                elif step.base == RIP or self._leaves(instruction, len(code)):
+                    found.append(Reference(index, at + behind if behind else -1, end, step))
+            index += not idle
+            at = end
+        return found, at, index
+
+    def _leaves(self, i: "Instruction", size: int) -> bool:
+        """Whether a branch leads out of a function of so many bytes at address 0."""
+        return not 0 <= int(i.near_branch_target) < size  # what lies before it wraps around
+
+    def _placeless(
+        self, decoder: "Decoder", i: "Instruction", raw: bytes
+    ) -> tuple[Step | None, int]:
+        """What an instruction that names a place does, that place aside; None for others.
+
+        With it the offset of the distance to the place, 0 for one of a single byte.
+        """
         if i.op_count and i.op0_kind == self._near:
-            goal = i.near_branch_target
-            form = raw[:2] if raw[0] in (0x0F, 0xF2, 0x66) else raw[:1]
-            step = self._known.get(b"goal" + form)
-            if step is None:
-                step = self._known[b"goal" + form] = self._look(i)
-            return Step(step.kind, step.exact, step.shape, len(raw), goal=goal)
-        if not i.is_ip_rel_memory_operand:
-            step = self._known[raw] = self._look(i)
-            return step
-        place = i.ip_rel_memory_address
-        distance = (place - i.next_ip & 0xFFFFFFFF).to_bytes(4, "little")
-        before, _, after = raw.rpartition(distance)
-        form = b"place" + bytes([len(before)]) + before + after
+            at = len(raw) - _DISTANCE if len(raw) >= _SHORTEST else 0
+            form = b"goal" + raw[: at or -1]
+        elif i.is_ip_rel_memory_operand and i.mnemonic not in self._idle:
+            at = decoder.get_constant_offsets(i).displacement_offset
+            form = b"place" + bytes([at]) + raw[:at] + raw[at + _DISTANCE :]
+        else:
+            return None, 0
         step = self._known.get(form)
         if step is None:
             step = self._known[form] = self._look(i)
-        return Step(*step[:8], place, *step[9:])
+        return step, at
+
+    def _placed(self, decoder: "Decoder", i: "Instruction", raw: bytes) -> Step:
+        """A step that was not seen before; what names an address is told apart by the rest."""
+        step, _ = self._placeless(decoder, i, raw)
+        if step is None:
+            step = self._known[raw] = self._look(i)
+            return step
+        if step.base == RIP:
+            return Step(*step[:8], i.ip_rel_memory_address, *step[9:])
+        return Step(step.kind, step.exact, step.shape, len(raw), goal=i.near_branch_target)
 
     def _number(self, what: object) -> int:
         return self._numbers.setdefault(what, len(self._numbers))

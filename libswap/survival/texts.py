@@ -10,16 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from libswap.elf.format import SegmentFlags
 from libswap.linux.memory import Range
+from libswap.survival.bodies import Bodies, Body, Named
 from libswap.survival.code import MAX_FUNCTION, Function
-from libswap.survival.functions import Bodies, Body
-from libswap.survival.step import ADDRESS, NOTHING, RIP, Step
-
-Named: TypeAlias = Function | str | int
-"""What a step refers to: a function of the file, a name of elsewhere, an address."""
+from libswap.survival.step import ADDRESS, Step
 
 POINTER: Final = -1
 _WORD: Final = 8
@@ -48,22 +45,6 @@ class Spot(NamedTuple):
     step: int
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    """The steps of a function that do something.
-
-    Attributes:
-        exact: equal for steps that are equal but for the addresses that they name.
-        named: index -> what the step refers to.
-        inner: index -> how far into the function its branch leads.
-    """
-
-    steps: tuple[Step, ...]
-    exact: tuple[int, ...]
-    named: dict[int, Named]
-    inner: dict[int, int]
-
-
 @dataclass(frozen=True)
 class Texts:
     """The functions of one file, each looked at when it is asked for.
@@ -74,7 +55,8 @@ class Texts:
 
     bodies: Bodies
     deadline: float = math.inf
-    _known: dict[int, Text] = field(default_factory=dict)
+    _known: dict[int, Body] = field(default_factory=dict)
+    _named: dict[int, dict[int, Named]] = field(default_factory=dict)
 
     def in_time(self) -> None:
         """Make sure that there is time left.
@@ -85,45 +67,37 @@ class Texts:
         if time.process_time() > self.deadline:
             raise TooLong
 
-    def of(self, start: int) -> Text:
+    def of(self, start: int) -> Body:
         """One of them, by its address."""
         found = self._known.get(start)
         if found is None:
             self.in_time()
             function = self.bodies.code.by_start.get(start) or self._gaps[start]
-            found = self._known[start] = self._look(self.bodies.of(function))
+            found = self._known[start] = self.bodies.of(function)
         return found
 
-    def _look(self, body: Body) -> Text:
-        code, function = self.bodies.code, body.function
-        steps = tuple([s for s in body.steps if s.kind != NOTHING])
-        named: dict[int, Named] = {}
-        inner: dict[int, int] = {}
-        for index, step in enumerate(steps):
-            if step.goal:
-                if function.start <= step.goal < function.end:
-                    inner[index] = step.goal - function.start
-                else:
-                    goal = code.called(step.goal) or code.holding(step.goal)
-                    named[index] = step.goal if goal is None else goal
-            elif step.base == RIP:
-                through = code.through(step.offset) if step.width else None
-                named[index] = through or code.by_start.get(step.offset) or step.offset
-        return Text(steps, body.exact, named, inner)
+    def named(self, start: int) -> dict[int, Named]:
+        """What one of them names outside of itself, by the number of the step."""
+        found = self._named.get(start)
+        if found is None:
+            found = self._named[start] = self.bodies.named(self.of(start))
+        return found
 
-    def names(self, spot: Spot) -> Named | None:
-        """What is named there."""
-        if spot.step == POINTER:
-            to = self.bodies.code.pointers[spot.owner]
-            return self.bodies.code.by_start.get(to, to)
-        return self.of(spot.owner).named.get(spot.step)
+    def pointed(self, place: int) -> Function | int:
+        """What a pointer in the data leads to."""
+        to = self.bodies.code.pointers[place]
+        return self.bodies.code.by_start.get(to, to)
 
     def form(self, spot: Spot) -> tuple[int, int]:
         """The step there but for the address, and the bytes that it reads or writes at it."""
         if spot.step <= POINTER:
             return spot.step, 0
-        step = self.of(spot.owner).steps[spot.step]
+        step = self.step(spot)
         return step.exact, step.width
+
+    def step(self, spot: Spot) -> Step:
+        """What is done there, but for the address."""
+        return self.of(spot.owner).form.by_index[spot.step].step
 
     @cached_property
     def sites(self) -> dict[int, list[Spot]]:
@@ -131,9 +105,11 @@ class Texts:
         found: dict[int, list[Spot]] = defaultdict(list)
         code = self.bodies.code
         for function in (*code.functions, *self._gaps.values()):
-            text = self.of(function.start)
-            empty = _empty_tables(text) if function.start in self._gaps else frozenset()
-            for index, named in text.named.items():
+            form = self.of(function.start).form
+            if not form.references and form.read == function.end - function.start:
+                continue
+            empty = self._empty_tables(function) if function.start in self._gaps else frozenset()
+            for index, named in self.named(function.start).items():
                 if isinstance(named, int) and index not in empty:
                     found[named].append(Spot(function.start, index))
             for at, to in self._unread(function):
@@ -142,6 +118,22 @@ class Texts:
             if to not in code.by_start:
                 found[to].append(Spot(place, POINTER))
         return found
+
+    def _empty_tables(self, function: Function) -> frozenset[int]:
+        """Steps that take the begin and the end of a table without entries, as crtbegin's do.
+
+        What lies behind it belongs to somebody else (gcc, crtstuff.c, register_tm_clones).
+        """
+        body = self.of(function.start)
+        places = [
+            (one.number, place)
+            for one, place in zip(body.form.references, body.places, strict=True)
+            if one.step.kind == ADDRESS
+        ]
+        return frozenset(
+            index for (one, place), (other, same) in pairwise(places)
+            if place == same and other == one + 1 for index in (one, other)
+        )  # fmt: skip
 
     @cached_property
     def taken(self) -> frozenset[int]:
@@ -153,10 +145,10 @@ class Texts:
         code = self.bodies.code
         found = {to for to in code.pointers.values() if to in code.by_start}
         for function in code.functions:
-            text = self.of(function.start)
+            by_index = self.of(function.start).form.by_index
             found |= {
-                named.start for index, named in text.named.items()
-                if isinstance(named, Function) and text.steps[index].kind == ADDRESS
+                named.start for index, named in self.named(function.start).items()
+                if isinstance(named, Function) and by_index[index].step.kind == ADDRESS
             }  # fmt: skip
         return frozenset(found)
 
@@ -177,7 +169,7 @@ class Texts:
 
     def _unread(self, function: Function) -> Iterator[tuple[int, int]]:
         """Offsets in bytes that are no instructions, and all data that they may name."""
-        read = sum(s.length for s in self.bodies.of(function).steps)
+        read = self.of(function.start).form.read
         if read >= function.end - function.start:
             return
         data = self.bodies.code.text(function)
@@ -247,16 +239,3 @@ class Texts:
     @cached_property
     def _filled(self) -> list[int]:
         return sorted({r.offset for r in self.bodies.code.relocations})
-
-
-def _empty_tables(text: Text) -> frozenset[int]:
-    """Steps that take the begin and the end of a table without entries, as crtbegin's do.
-
-    What lies behind it belongs to somebody else (gcc, crtstuff.c, register_tm_clones).
-    """
-    found: set[int] = set()
-    for index, (one, other) in enumerate(pairwise(text.steps)):
-        both = one.kind == other.kind == ADDRESS and one.base == other.base == RIP
-        if both and one.offset == other.offset:
-            found |= {index, index + 1}
-    return frozenset(found)

@@ -12,7 +12,8 @@ from typing import TypeAlias
 from libswap.elf.image import Image
 from libswap.live.module import LibraryCache
 from libswap.operations.survival import Verdict, survival
-from libswap.survival.examination import Source, examine
+from libswap.survival.examination import examine
+from libswap.survival.sources import Source
 from support.debian import Debian, cache_dir
 from support.encounter import Truth, encounter
 from support.versions import REAL, Real, Version, versions

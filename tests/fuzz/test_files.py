@@ -37,7 +37,8 @@ from libswap.operations.deployments import Deployment, Drop
 from libswap.operations.patch_build import Request as Build
 from libswap.operations.patch_build import build
 from libswap.patch.file import decode, encode
-from libswap.survival.examination import Source, examine
+from libswap.survival.examination import examine
+from libswap.survival.sources import Source
 from libswap.watch.configuration import parse
 from libswap.watch.manifest import parse as parse_manifest
 from support.compiler import Compiler

@@ -16,7 +16,7 @@ from libswap.elf.nameless import Nameless
 from libswap.live.library import Library
 from libswap.live.writable import nameless_ranges
 from libswap.survival.counterparts import counterparts
-from libswap.survival.examination import Source
+from libswap.survival.sources import Source
 from support.compiler import Compiler
 
 pytestmark = pytest.mark.compiler

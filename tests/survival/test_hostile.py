@@ -13,8 +13,9 @@ from libswap.live.library import Library
 from libswap.live.writable import nameless_ranges
 from libswap.survival.code import Code
 from libswap.survival.counterparts import counterparts
-from libswap.survival.examination import Source, examine
+from libswap.survival.examination import examine
 from libswap.survival.run import profile
+from libswap.survival.sources import Source
 from libswap.survival.steps import Steps
 from support.compiler import Compiler
 
@@ -84,11 +85,11 @@ def test_a_function_of_nothing_but_jumps_is_bounded(compiler: Compiler) -> None:
     code = Code(image(compiler.library(text, "-O2").read_bytes()))
     function = code.own["many"]
     begun = time.process_time()
-    found = profile(code, function, Steps().of(code.text(function), function.start).steps)
+    found = profile(code, function, Steps().of(code.text(function), function.start))
     assert len(found.accesses) < 10
     assert time.process_time() - begun < 20
 
 
 def test_code_that_is_no_code_ends_the_function() -> None:
     found = Steps().of(b"\x55\x06\x06\x06", 0x1000)
-    assert len(found.steps) == 1
+    assert len(found) == 1

@@ -4,8 +4,9 @@ import pytest
 
 from libswap.elf.image import Image
 from libswap.survival.accesses import Access, Probe, Profile
+from libswap.survival.bodies import Bodies
 from libswap.survival.code import Code
-from libswap.survival.functions import Bodies
+from libswap.survival.forms import Forms
 from libswap.survival.steps import Steps
 from libswap.survival.summaries import Summaries
 from support.compiler import Compiler
@@ -18,7 +19,7 @@ def profile(compiler: Compiler, assembly: str, name: str = "f") -> tuple[Profile
     text = "".join(f'"{line.strip()}\\n"\n' for line in assembly.strip().splitlines())
     frames = f'asm(".text\\n"\n{text});\n'
     code = Code(Image(compiler.library(frames, "-O2").read_bytes(), "assembly"))
-    return Summaries.over(Bodies(code, Steps())).profile(code.own[name]), code
+    return Summaries.over(Bodies(code, Forms(Steps()))).profile(code.own[name]), code
 
 
 def function(name: str, body: str, *, exported: bool = True) -> str:

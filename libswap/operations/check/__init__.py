@@ -23,6 +23,7 @@ from libswap.operations.check.types import compare_types
 from libswap.operations.survival import Survival, survival
 from libswap.operations.survival.nameless import finder
 from libswap.settings import Settings
+from libswap.survival.sources import read_once
 
 __all__ = ["Check", "check"]
 
@@ -82,7 +83,7 @@ def check(
 
 
 def _survival(old_path: str, new_path: str, settings: Settings) -> Survival:
-    with Root.open("/") as here:
+    with Root.open("/") as here, read_once():
         cache = LibraryCache((here,), finder(settings.state_dir))
         return survival(cache.open(old_path), cache.open(new_path), settings.state_dir)
 

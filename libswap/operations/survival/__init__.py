@@ -13,8 +13,9 @@ from libswap.operations.survival import kept
 from libswap.operations.survival.statics import static_data
 from libswap.settings import Settings
 from libswap.survival.evidence import Compared, Evidence, Weight
-from libswap.survival.examination import Examined, Source, examine
+from libswap.survival.examination import Examined, examine
 from libswap.survival.identity import loaded
+from libswap.survival.sources import Source
 from libswap.survival.verdict import Verdict, enough, verdict
 
 __all__ = ["Survival", "Verdict", "survival", "survival_of_objects"]

@@ -18,8 +18,8 @@ from libswap.install import records
 from libswap.install.records import Malformed
 from libswap.linux import files
 from libswap.linux.files import Directory
-from libswap.survival.examination import Source
 from libswap.survival.identity import loaded
+from libswap.survival.sources import Source
 
 T = TypeVar("T")
 

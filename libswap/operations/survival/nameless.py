@@ -9,7 +9,7 @@ from libswap.live.writable import nameless_ranges
 from libswap.operations.survival import kept
 from libswap.settings import Settings
 from libswap.survival.counterparts import counterparts
-from libswap.survival.examination import Source
+from libswap.survival.sources import Source
 
 
 def finder(state_dir: Path | None = None) -> Finder:

@@ -11,9 +11,10 @@ from libswap.live.library import Library
 from libswap.live.outlook import pairing_of
 from libswap.live.survey import alike
 from libswap.live.writable import writable_ranges
+from libswap.survival.bodies import Bodies
 from libswap.survival.code import Code
 from libswap.survival.evidence import Evidence, Weight
-from libswap.survival.functions import Bodies
+from libswap.survival.forms import Forms
 from libswap.survival.reach import reaches_data
 from libswap.survival.steps import Steps
 
@@ -101,7 +102,7 @@ def _used_by_old_code(library: Library) -> bool:
     """
     code = Code(library.image, library.symbol_file)
     try:
-        bodies = Bodies(code, Steps())
+        bodies = Bodies(code, Forms(Steps()))
     except MissingTool:
         return True
     ranges = writable_ranges(library)
