@@ -105,6 +105,9 @@ def revert_patch(
         pids: the processes.
         patch_id: an id or a checksum; "" for the last patch of each process.
         options: how; `dry_run` only looks.
+
+    Raises:
+        ProcessGone: a process that was named is not there.
     """
     return patch_revert.revert(pids, patch_id, options or Options())
 
@@ -115,6 +118,9 @@ def list_patches(pids: Sequence[int] = (), *, everything: bool = False) -> Liste
     Args:
         pids: these processes; none for all that carry a record.
         everything: patches that were taken back, and what is unfinished, too.
+
+    Raises:
+        ProcessGone: a process that was named is not there.
     """
     return patch_status.status(pids, active=not everything)
 
@@ -124,5 +130,8 @@ def verify_patches(pids: Sequence[int] = ()) -> Listed:
 
     Args:
         pids: these processes; none for all that carry a record.
+
+    Raises:
+        ProcessGone: a process that was named is not there.
     """
     return patch_status.status(pids, verify=True, active=True)

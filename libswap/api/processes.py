@@ -75,6 +75,9 @@ def revert(
         swap_id: the swap to take back; "" for the last of each process.
         options: how.
         dry_run: make the plans and change nothing.
+
+    Raises:
+        ProcessGone: a process that was named is not there.
     """
     return reverting.revert(pids, swap_id, options or Options(), dry_run=dry_run)
 
@@ -84,5 +87,8 @@ def status(pids: Sequence[int] = ()) -> Status:
 
     Args:
         pids: these processes; none for all that carry a record.
+
+    Raises:
+        ProcessGone: a process that was named is not there.
     """
     return telling.status(pids)

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from libswap.errors.base import LibswapError
 from libswap.errors.live import CheckFailed
+from libswap.errors.process import ProcessGone
 from libswap.install.obstacles import Allowance
 from libswap.live.outlook import Options
 from libswap.operations import install, rollback
@@ -164,7 +166,8 @@ def processes_back(ids: AbstractSet[str], options: Options) -> Iterator[ProcessR
             return
         for pid, id_ in found:
             seen.add((pid, id_))
-            yield from revert([pid], id_, options).processes
+            with suppress(ProcessGone):
+                yield from revert([pid], id_, options).processes
 
 
 def _carriers(ids: AbstractSet[str]) -> Iterator[tuple[int, str]]:

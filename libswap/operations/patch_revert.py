@@ -28,7 +28,7 @@ from libswap.operations.patch_entries import (
 )
 from libswap.operations.patch_switch import finish, switched
 from libswap.operations.survival.nameless import finder
-from libswap.process.identity import Identity
+from libswap.process.identity import Identity, require_there
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,11 @@ def revert(pids: Sequence[int], wanted: str, options: Options) -> Report:
         pids: the processes.
         wanted: the beginning of a patch's id, or of its file's checksum; "" for the last one.
         options: how.
+
+    Raises:
+        ProcessGone: a process that was named is not there.
     """
+    require_there(pids)
     with Root.open("/") as here:
         cache = LibraryCache((here,), finder())
         one = partial(_one, wanted=wanted, options=options, cache=cache)

@@ -15,7 +15,7 @@ from libswap.live.static_program import open_process
 from libswap.live.subject import Subject
 from libswap.operations.moves import process_name
 from libswap.operations.patch_entries import record_of
-from libswap.process.identity import Identity
+from libswap.process.identity import Identity, require_there
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,11 @@ def status(pids: Sequence[int] = (), *, verify: bool = False, active: bool = Fal
         pids: these processes; none for all that carry a record.
         verify: compare what is in memory with what was written.
         active: leave out what is no longer in force, and processes without patches.
+
+    Raises:
+        ProcessGone: a process that was named is not there.
     """
+    require_there(pids)
     cache = LibraryCache()
     found = [_one(pid, cache, verify=verify, active=active) for pid in (pids or carriers())]
     shown = [p for p in found if pids or p.patches or p.trouble or p.unfinished]

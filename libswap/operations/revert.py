@@ -37,7 +37,7 @@ from libswap.operations.moves import (
 from libswap.operations.survival.nameless import finder
 from libswap.operations.swap import move_back, moved, while_it_changes
 from libswap.process.ending import while_it_lives
-from libswap.process.identity import Identity
+from libswap.process.identity import Identity, require_there
 
 _DONE: Final = ("switched", "done")
 
@@ -72,7 +72,11 @@ def revert(
         options: how.
         dry_run: make the plans and change nothing.
         state_dir: where results of reading code are kept; None for nowhere.
+
+    Raises:
+        ProcessGone: a process that was named is not there.
     """
+    require_there(pids)
     with Root.open("/") as here:
         cache = LibraryCache((here,), finder(state_dir))
         one = partial(_one, id_=id_, options=options, cache=cache, dry_run=dry_run)

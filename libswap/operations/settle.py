@@ -21,7 +21,7 @@ from libswap.operations import draining
 from libswap.operations.moves import Asked, ProcessResult, Report, Skipped, as_refused, process_name
 from libswap.operations.survival.nameless import finder
 from libswap.process.ending import while_it_lives
-from libswap.process.identity import Identity
+from libswap.process.identity import Identity, require_there
 
 
 def settle(
@@ -34,7 +34,11 @@ def settle(
         pids: only these processes; none for every process that carries a record.
         options: `force` settles where no old object is known to be left, though some may be.
         unload: then unload copies that nothing can reach any more.
+
+    Raises:
+        ProcessGone: a process that was named is not there.
     """
+    require_there(pids)
     with Root.open("/") as here:
         cache = LibraryCache((here,), finder())
         wanted = frozenset(str(library.resolve()) for library in libraries)

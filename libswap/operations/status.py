@@ -10,7 +10,7 @@ from libswap.live.registry import Event, Family
 from libswap.live.subject import Subject
 from libswap.operations.draining import Left, left
 from libswap.operations.moves import process_name
-from libswap.process.identity import Identity
+from libswap.process.identity import Identity, require_there
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,11 @@ def status(pids: Sequence[int] = ()) -> Status:
 
     Args:
         pids: these processes; none for every process that carries a record.
+
+    Raises:
+        ProcessGone: a process that was named is not there.
     """
+    require_there(pids)
     cache = LibraryCache()
     return Status(tuple(_one(pid, cache) for pid in (pids or carriers())))
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from libswap.errors.base import LibswapError
+from libswap.errors.process import ProcessGone
 from libswap.linux.tracer import traced
 from libswap.live.carriers import carriers
 from libswap.live.exclusive import exclusively
@@ -16,7 +17,7 @@ from libswap.operations import draining
 from libswap.operations.moves import process_name
 from libswap.operations.status import ProcessStatus, Status, found_in
 from libswap.operations.survival.nameless import finder
-from libswap.process.identity import Identity
+from libswap.process.identity import Identity, require_there
 
 
 def finish(pids: Sequence[int] = (), options: Options | None = None) -> Status:
@@ -28,20 +29,26 @@ def finish(pids: Sequence[int] = (), options: Options | None = None) -> Status:
 
     Returns:
         What each carries then, and why where it could not be done.
+
+    Raises:
+        ProcessGone: a process that was named is not there.
     """
+    require_there(pids)
     one = partial(_one, cache=LibraryCache(finder=finder()), options=options or Options())
-    return Status(tuple(traced(partial(one, pid)) for pid in pids or tuple(carriers())))
+    found = [each for pid in pids or tuple(carriers()) for each in traced(partial(one, pid))]
+    return Status(tuple(found))
 
 
-def _one(pid: int, *, cache: LibraryCache, options: Options) -> ProcessStatus:
+def _one(pid: int, *, cache: LibraryCache, options: Options) -> list[ProcessStatus]:
     try:
         with (
             exclusively(pid, time.monotonic() + options.wait),
             Subject.open(Identity.of(pid), cache) as subject,
         ):
             done = draining.finish(bring_to_an_end(subject, options), options)
-            return found_in(draining.settle_quietly(done, options))
+            return [found_in(draining.settle_quietly(done, options))]
+    except ProcessGone:
+        return []  # it ended meanwhile, and what was left in it
     except LibswapError as error:
-        return ProcessStatus(
-            pid, process_name(pid), (), (), unfinished=False, trouble=error.message
-        )
+        trouble = error.message
+        return [ProcessStatus(pid, process_name(pid), (), (), unfinished=False, trouble=trouble)]

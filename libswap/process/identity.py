@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -45,6 +46,16 @@ class Identity:
     def started_at(self) -> float:
         """When it started, in seconds since the epoch, within a hundredth or so."""
         return boot_time() + self.start_time / TICKS_PER_SECOND
+
+
+def require_there(pids: Iterable[int], procfs: Procfs = PROC) -> None:
+    """Make sure that processes which somebody named are there, before anything is done to any.
+
+    Raises:
+        ProcessGone: one is not.
+    """
+    for pid in pids:
+        start_time(pid, procfs)
 
 
 def boot_time() -> float:

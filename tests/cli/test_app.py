@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import psutil
 import pytest
 import typer.main
 
 from libswap.cli.app import COMMANDS, application, run
 from libswap.cli.session import GROUPS
 from libswap.errors.base import ReaderGone, SystemRefused
+from libswap.errors.process import ProcessGone
 from support.error_tree import error_classes
 from support.terminal import LIBSWAP, SHOWING_A_TABLE, libswap, on_terminal
 
@@ -97,6 +99,20 @@ def test_help_fits_a_narrow_terminal(
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 60
     assert "--json" in shown
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["revert", "status", "status --settle", "patch list", "patch status", "patch verify",
+     "patch revert", "live LIB --settle --pid", "live LIB --pid"],
+)  # fmt: skip
+def test_a_process_that_was_named_and_is_not_there_is_an_error(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = next(m.path for m in psutil.Process().memory_maps() if "libc.so" in m.path)
+    given = [library if word == "LIB" else word for word in words.split()]
+    assert run([*given, str(1 << 30), "--json"]) == ProcessGone.exit_code
+    assert document(capsys.readouterr().out)["error"]["class"] == "ProcessGone"
 
 
 @every_command
