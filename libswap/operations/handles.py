@@ -10,6 +10,7 @@ from libswap.elf.debugfile import with_debug_info
 from libswap.elf.image import Image
 from libswap.elf.subprograms import subprograms
 from libswap.errors.handles import HandlesUnknown, PrototypesMissing
+from libswap.linux.files import refusal
 from libswap.linux.rooted import Root
 from libswap.live.draining import drafting
 from libswap.live.draining.handles import Description
@@ -92,6 +93,7 @@ def shown(name: str) -> Shown:
     Raises:
         HandlesInvalid: it cannot be understood.
         HandlesUnknown: there is none.
+        SystemRefused: its file cannot be read.
     """
     found = read(Path(name)) if name.endswith(".toml") else _named(name)
     functions = tuple(
@@ -107,10 +109,11 @@ def drafted(path: Path) -> Drafted:
 
     Raises:
         InvalidElf: it is no library.
-        OSError: it cannot be opened.
         PrototypesMissing: no debug information tells what its functions take.
+        SystemRefused: it cannot be read.
     """
-    image = Image.open(str(path))
+    with refusal("read", str(path)):
+        image = Image.open(str(path))
     library = Library(image)
     names = {n.name: s.value for n, s in library.exported.items() if s.is_function}
     with Root.open("/") as here:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from libswap.errors.handles import HandlesInvalid, HandlesUnknown
+from libswap.linux.files import refusal
 from libswap.live.draining.handles import (
     MOST_ARGUMENTS,
     RESULT,
@@ -47,7 +48,7 @@ def description_for(sonames: Sequence[str], files: Sequence[Path] = ()) -> Descr
     Raises:
         HandlesInvalid: one that is read on the way cannot be understood.
         HandlesUnknown: none is for that library.
-        OSError: a file that was named cannot be read.
+        SystemRefused: a file that was named cannot be read.
     """
     for description in (*map(read, files), *descriptions()):
         if not set(sonames).isdisjoint(description.libraries):
@@ -71,9 +72,9 @@ def read(file: Path) -> Description:
 
     Raises:
         HandlesInvalid: it cannot be understood.
-        OSError: it cannot be read.
+        SystemRefused: it cannot be read.
     """
-    with file.open("rb") as stream:
+    with refusal("read", str(file)), file.open("rb") as stream:
         data = stream.read(_LARGEST + 1)
     if len(data) > _LARGEST:
         raise HandlesInvalid(str(file), f"it has more than {_LARGEST} bytes")
