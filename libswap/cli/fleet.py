@@ -1,12 +1,11 @@
 """`libswap fleet`: upgrade a library on many machines, by Ansible."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from libswap.cli.options import DryRun, Json, StateDir, Yes
+from libswap.cli.options import DryRun, Json, StateDir, Yes, words
 from libswap.cli.page import Html, paged
 from libswap.cli.session import reporter_of
 from libswap.cli.state import settings_of
@@ -101,7 +100,7 @@ def install(
     request = fleet.request(
         source, destination, inventory, limit=limit, canaries=tuple(canary or ()),
         batches=fleet.batches(batches), most_failures=most_failures, live=live, force=force,
-        health=tuple(shlex.split(health)), batch_health=tuple(shlex.split(batch_health)),
+        health=words("--health", health), batch_health=words("--batch-health", batch_health),
         retries=retries, delay=delay, become=become, keep_tool=keep_tool,
     )  # fmt: skip
     with paged(reporter_of(context), html) as reporter:

@@ -1,6 +1,5 @@
 """`libswap install`."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +18,7 @@ from libswap.cli.live import (
     Unload,
     drain_options,
 )
-from libswap.cli.options import DryRun, Json, StateDir, Yes
+from libswap.cli.options import DryRun, Json, StateDir, Yes, words
 from libswap.cli.page import Html, paged
 from libswap.cli.session import reporter_of
 from libswap.cli.state import recover_first, say_interrupted, settings_of
@@ -156,7 +155,7 @@ def command(
         wait=_SAFE_MOMENT if wait is None else wait,
     )
     how = Live(
-        options, tuple(shlex.split(check)), rehearse=rehearse, unload=unload,
+        options, words("--check", check), rehearse=rehearse, unload=unload,
         drain=drain_options(drain, handles, limit, then, rehearse=rehearse),
     )  # fmt: skip
     with paged(reporter_of(context), html) as reporter:

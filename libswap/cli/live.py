@@ -1,6 +1,5 @@
 """`libswap live`."""
 
-import shlex
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from libswap.cli.options import DryRun, Json, StateDir
+from libswap.cli.options import DryRun, Json, StateDir, words
 from libswap.cli.page import Html, paged
 from libswap.cli.session import reporter_of
 
@@ -211,7 +210,7 @@ def command(
     files: list[Path | None] = [*new] if new else [None] * len(libraries)
     (library, file), *more = zip(libraries, files, strict=True)
     request = Request(
-        library, file, tuple(pid or ()), options, dry_run, tuple(shlex.split(check)), kept,
+        library, file, tuple(pid or ()), options, dry_run, words("--check", check), kept,
         more=tuple(more), unload=unload, rehearse=rehearse, drain=draining,
     )  # fmt: skip
     with paged(reporter_of(context), html, lambda: names) as reporter:

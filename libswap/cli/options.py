@@ -1,9 +1,12 @@
 """Options that several commands share, each with its one help text."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
+
+from libswap.errors.base import UsageError
 
 Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON document and nothing else.")
@@ -29,3 +32,19 @@ Wait: TypeAlias = Annotated[
         help="How long to wait for another libswap. [default: 30]",
     ),
 ]
+
+
+def words(option: str, text: str) -> tuple[str, ...]:
+    """The words of a command that an option holds, split as a shell does.
+
+    Args:
+        option: as it is said, for the error.
+        text: the command.
+
+    Raises:
+        UsageError: a quotation has no end.
+    """
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise UsageError(f"{option} {text}: {error}") from None

@@ -1,13 +1,12 @@
 """`libswap patch`: replace single functions of running processes."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from libswap.cli.live import Relaxed, SafeMoment
-from libswap.cli.options import DryRun, Json
+from libswap.cli.options import DryRun, Json, words
 from libswap.cli.session import reporter_of
 
 Pids = Annotated[
@@ -77,8 +76,8 @@ def build(
 
     wishes = Wishes(description, _pairs(replace), _pairs(use), force)
     request = patch_build.Request(
-        sources, target, output or Path(f"{sources[0].stem}.lsp"), wishes, shlex.split(cflags),
-        debug_file, library or (), dry_run,
+        sources, target, output or Path(f"{sources[0].stem}.lsp"), wishes,
+        words("--cflags", cflags), debug_file, library or (), dry_run,
     )  # fmt: skip
     reporter_of(context).show("patch_show", patch_build.build(request))
 
@@ -193,12 +192,12 @@ def verify(
     raise typer.Exit(listed.exit_code)
 
 
-def _pairs(words: list[str] | None) -> dict[str, str]:
+def _pairs(given: list[str] | None) -> dict[str, str]:
     """OLD=NEW words as a mapping."""
     from libswap.errors.base import UsageError
 
     found = {}
-    for word in words or ():
+    for word in given or ():
         old, equals, new = word.partition("=")
         if not (old and equals and new):
             raise UsageError(f"{word} is not of the form OLD=NEW")

@@ -18,7 +18,7 @@ import typer.main
 
 from libswap.cli.app import COMMANDS, application, run
 from libswap.cli.session import GROUPS
-from libswap.errors.base import ReaderGone, SystemRefused
+from libswap.errors.base import ReaderGone, SystemRefused, UsageError
 from libswap.errors.process import ProcessGone
 from support.error_tree import error_classes
 from support.terminal import LIBSWAP, SHOWING_A_TABLE, libswap, on_terminal
@@ -99,6 +99,27 @@ def test_help_fits_a_narrow_terminal(
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 60
     assert "--json" in shown
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["live LIB --check", "install LIB LIB --live --check", "patch build a.c --target LIB --cflags",
+     "fleet install LIB LIB -i LIB --health", "fleet install LIB LIB -i LIB --batch-health"],
+)  # fmt: skip
+def test_a_quotation_without_an_end_is_a_usage_error(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["/nowhere" if word == "LIB" else word for word in words.split()]
+    assert run([*given, "it's", "--json"]) == UsageError.exit_code
+    assert f"{given[-1]} it's: " in document(capsys.readouterr().out)["error"]["message"]
+
+
+@pytest.mark.parametrize("words", ["handles draft /nope", "handles show /nope.toml"])
+def test_a_file_that_is_not_there_is_no_fault_of_ours(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*words.split(), "--json"]) == SystemRefused.exit_code
+    assert "/nope" in document(capsys.readouterr().out)["error"]["message"]
 
 
 @pytest.mark.parametrize(
