@@ -78,6 +78,7 @@ def test_an_overwrite_in_place_runs_new_code_on_old_data_and_nothing_in_maps_tel
 @pytest.mark.parametrize(
     ("name", "state"),
     [
+        ("closed, then cp over it", "probably overwritten"),  # when it was loaded, nothing tells
         ("install over it, close, load", "current"),
         ("rm, then cp", "replaced"),
         ("mv, then cp", "superseded"),  # the name that is left is that of a backup

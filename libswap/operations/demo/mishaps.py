@@ -13,10 +13,11 @@ NEW: Final = Stage.NEW
 
 
 def closed_then_cp(stage: Stage) -> None:
-    """Nobody has the file mapped when it is truncated."""
+    """Nobody has the file mapped when it is truncated; a scan later cannot know that."""
     stage.load()
     stage.call()
     stage.close()
+    stage.let_the_clock_move_on()
     stage.run("cp", NEW, LIB)
     stage.load()
     stage.call()

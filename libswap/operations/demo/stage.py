@@ -18,6 +18,7 @@ from libswap.operations.scan import scan_machine
 from libswap.process.identity import Identity
 from libswap.process.maps import Mapping, maps_of
 from libswap.scan.overwritten import GRANULARITY
+from libswap.scan.stale import Overwritten, State
 from libswap.settings import Settings
 
 _SECONDS: Final = 20.0
@@ -140,4 +141,9 @@ class Stage:
         found = scan_machine(Settings(state_dir=self.directory / "state"))
         users = chain(*(group.users for group in found.groups), found.same_build, found.undecided)
         uses = (use for u in users if u.process.identity.pid == self.pid for use in u.uses)
-        return next((type(use.state).__name__.lower() for use in uses), "current")
+        return next((_named(use.state) for use in uses), "current")
+
+
+def _named(state: State) -> str:
+    doubt = "probably " if isinstance(state, Overwritten) and not state.certain else ""
+    return doubt + type(state).__name__.lower()
