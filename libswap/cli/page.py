@@ -35,11 +35,15 @@ def paged(
         return
     from libswap.report.page.reporter import PageReporter
 
-    page = PageReporter(reporter, file, _users(libraries()))
+    page = PageReporter(reporter, file)
     try:
+        page.tell_apart(_users(libraries()))
         yield page
     except LibswapError as error:
         page.stopped(error)
+        raise
+    except KeyboardInterrupt:
+        page.interrupted()
         raise
 
 

@@ -70,6 +70,22 @@ def test_what_stops_the_work_takes_the_place_of_an_older_page(
     assert "cannot stand in for" in page.read_text()
 
 
+@pytest.mark.parametrize("where", ["libswap.cli.page._users", "libswap.operations.scan.scan_files"])
+def test_an_interruption_takes_the_place_of_an_older_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    page = tmp_path / "page.html"
+    page.write_text("an older page")
+    monkeypatch.setattr(where, interrupted)
+    words = ["scan", "libc.so.6", "--html", str(page), "--state-dir", str(tmp_path / "state")]
+    assert run(words) == 130
+    assert "interrupted" in page.read_text()
+    assert "an older page" not in page.read_text()
+
+
 @pytest.mark.compiler
 def test_nothing_is_done_where_the_page_could_not_be_written(
     compiler: Compiler, site: Site

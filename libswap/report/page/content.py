@@ -89,6 +89,11 @@ def page_of_error(error: LibswapError) -> Page:
     return Page("Stopped", printable(error.message), Tone.BAD, notes=notes)
 
 
+def page_of_interruption() -> Page:
+    """The page for a person who stopped the work (Ctrl-C)."""
+    return Page("Stopped", "It was interrupted before its end.", Tone.BAD)
+
+
 def _scan(found: Scan) -> Page:
     stale = [user for group in found.groups for user in group.users]
     fates = [*_uses(stale, Mark.NEW), *_uses(found.moved, Mark.NEW, Mark.NEW)]

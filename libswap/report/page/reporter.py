@@ -9,7 +9,7 @@ from typing import Final
 from libswap import __version__
 from libswap.errors.base import LibswapError, MissingTool
 from libswap.linux.publish import publish, require_publishable
-from libswap.report.page.content import page_of, page_of_error
+from libswap.report.page.content import page_of, page_of_error, page_of_interruption
 from libswap.report.page.model import Moment, Page
 from libswap.report.page.palette import DARK, LIGHT, variables
 from libswap.report.page.picture import MEANINGS, letter, pictures
@@ -28,23 +28,27 @@ _MOST_MOMENTS: Final = 500
 class PageReporter:
     """Another reporter with a page beside it."""
 
-    def __init__(self, inner: Reporter, file: Path, users: tuple[User, ...] = ()) -> None:
+    def __init__(self, inner: Reporter, file: Path) -> None:
         """Make sure that the page can be written before anything is done.
 
         Args:
             inner: shows everything.
             file: where the page goes.
-            users: who used the libraries before, where the result does not say.
 
         Raises:
             SystemRefused: it cannot be written there.
         """
         require_publishable(str(file))
-        self._inner, self._file, self._users = inner, str(file), users
+        self._inner, self._file = inner, str(file)
+        self._users: tuple[User, ...] = ()
         self._began = time.time()
         self._moments: list[Moment] = []
         self._written = False
         self._happened("begun", time.strftime("%Y-%m-%d %H:%M:%S %Z"))
+
+    def tell_apart(self, users: tuple[User, ...]) -> None:
+        """Show who used the libraries before, where the result does not say."""
+        self._users = users
 
     def show(self, view: str, result: object, *, exit_code: int = 0) -> None:
         """Show it, and write the page; where that fails, it has been shown all the same."""
@@ -87,9 +91,16 @@ class PageReporter:
 
     def stopped(self, error: LibswapError) -> None:
         """Write what stopped the work, where no result was written: an older page would lie."""
+        self._end(page_of_error(error), f"stopped with exit code {error.exit_code}")
+
+    def interrupted(self) -> None:
+        """Write that somebody stopped the work, where no result was written."""
+        self._end(page_of_interruption(), "interrupted")
+
+    def _end(self, page: Page, text: str) -> None:
         if not self._written:
-            self._happened(f"stopped with exit code {error.exit_code}")
-            self._write(page_of_error(error))
+            self._happened(text)
+            self._write(page)
 
     def _happened(self, text: str, at: str = "") -> None:
         if len(self._moments) < _MOST_MOMENTS:
