@@ -87,11 +87,9 @@ class Preparation:
             self.subject.memory, self.turns(), exchanges, self.followers(self.exchanged())
         )
         forbidden = tuple(f for m in self.members for f in m.forbidden())
-        still = tuple(
-            Write(at, content, content) for m in self.members for at, content in m.work.survey.still
-        )
-        phases = (still, *phases) if still else phases
-        return Prepared(phases, forbidden, (records.begin,), (records.done,), (records.abandon,))
+        still = tuple(one for m in self.members for one in m.work.survey.still)
+        ends = (records.begin,), (records.done,), (records.abandon,)
+        return Prepared(phases, forbidden, *ends, still=still)
 
     def turns(self) -> list[plan.Turn]:
         """Each library's part in it."""

@@ -61,6 +61,7 @@ class Prepared:
         begun: written before the target is first stopped, so that the next run can undo.
         done: written last, after everything was read back.
         abandoned: written where the commit did not happen.
+        still: addresses, and what must lie there at the moment of the commit; it is never written.
     """
 
     phases: tuple[Phase, ...]
@@ -68,6 +69,7 @@ class Prepared:
     begun: tuple[Write, ...] = ()
     done: tuple[Write, ...] = ()
     abandoned: tuple[Write, ...] = ()
+    still: tuple[tuple[int, bytes], ...] = ()
 
 
 class Writing:
@@ -91,12 +93,14 @@ class Writing:
         Raises:
             CommitConflict: bytes are not what they should be.
         """
+        self._require_still()
         _checked(self._memory, self._pid, [
             tuple(one for one in phase if isinstance(one, _Run)) for phase in self._runs
         ])  # fmt: skip
 
     def apply(self) -> None:
         """Check everything, then write everything; on any fault put back what was written."""
+        self._require_still()
         phases = _checked(self._memory, self._pid, self._runs)
         written: list[Write] = []
         self.standing = True
@@ -111,6 +115,13 @@ class Writing:
             _take_back(self._memory, self._pid, written, error)
             self.standing = False
             raise
+
+    def _require_still(self) -> None:
+        still = self.prepared.still
+        areas = [Range(at, at + len(content)) for at, content in still]
+        for (at, content), found in zip(still, self._memory.read_many(areas), strict=True):
+            if found != content:
+                raise CommitConflict(self._pid, at, content, found)
 
 
 @dataclass(frozen=True, slots=True)

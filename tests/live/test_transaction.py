@@ -1,5 +1,7 @@
+import re
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -146,3 +148,26 @@ def test_read_only_code_can_be_written(table: Target) -> None:
             wait=5,
         )
         assert memory.read(entry, 4) == old
+
+
+def test_what_must_not_have_changed_is_compared_and_not_written(compiler: Compiler) -> None:
+    size = 8 << 20
+    text = f"#include <stdio.h>\n#include <unistd.h>\nchar buffer[{size}];\nint main(void) {{"
+    text += ' buffer[0] = 1; puts("ready"); fflush(stdout); for (;;) pause(); }\n'
+    with (
+        running(compiler.program(text, "-rdynamic", name="buffer")) as target,
+        ProcessMemory(target.pid) as memory,
+    ):
+        start = target.function("buffer", b"/buffer")
+        before = resident(target)
+        expected = b"\1" + bytes(size - 1)
+        commit(target.identity, memory, Prepared((), still=((start, expected),)), wait=5)
+        assert resident(target) < before + size // 2
+        with pytest.raises(CommitConflict):
+            commit(target.identity, memory, Prepared((), still=((start, bytes(size)),)), wait=5)
+
+
+def resident(target: Target) -> int:
+    """Bytes of its own memory that it has touched."""
+    (line,) = re.findall(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{target.pid}/status").read_text())
+    return int(line) * 1024
