@@ -115,6 +115,7 @@ class Borrowed:
         self._mask = 0
         self._entered = False
         self._lost = False
+        self._taken = False
 
     def __enter__(self) -> Self:
         if self._scratch is None:
@@ -277,7 +278,7 @@ class Borrowed:
             if failure is not None:
                 failures += 1
                 if failures > _MOST_FAILURES:
-                    raise ScratchTaken(self.thread.pid)
+                    raise self._scratch_taken()
                 first = first or failure
                 deadline = time.monotonic() + _TO_COME_HOME
                 self._send(self._registers().at(self._place.epilogue))
@@ -341,7 +342,11 @@ class Borrowed:
             place = self._scratch
             if place is None or error.address not in Range(place.start, place.start + place.size):
                 raise
-            raise ScratchTaken(self.thread.pid) from None
+            raise self._scratch_taken() from None
+
+    def _scratch_taken(self) -> ScratchTaken:
+        self._taken = True
+        return ScratchTaken(self.thread.pid)
 
     # The way home
 
@@ -361,7 +366,8 @@ class Borrowed:
         doorway = self._doorway(place.start if place else 0)
         self._memory.write(self._tail.start, doorway.image)
         self.thread.set_extended(self._xstate)
-        gate = doorway.unmap if place else doorway.leave
+        # Where the scratch memory was, another thread may have mapped something of its own.
+        gate = doorway.unmap if place and not self._taken else doorway.leave
         self._send(self._home._replace(rip=gate, orig_rax=arch.unsigned(-1)))
         self._until_last_call(doorway.last_call, time.monotonic() + _TO_COME_HOME)
         # It stops once more after the mask is restored and before any signal is delivered. There

@@ -6,6 +6,7 @@ import pytest
 
 from libswap.errors.live import ScratchTaken
 from libswap.live.calls import Call, Crashed, Hung, LeftProcess, Outcome, Returned
+from libswap.process.maps import maps_of
 from support.compiler import Compiler
 from support.target import RTLD_NOW, Target, borrowed, running
 
@@ -86,3 +87,16 @@ def test_scratch_memory_that_the_target_unmaps_is_called_so_and_the_target_lives
                 with pytest.raises(ScratchTaken):
                     thread.run(unmap, timeout=0.5)
         assert lives(target)
+
+
+def test_what_the_target_mapped_in_place_of_scratch_memory_stays(compiler: Compiler) -> None:
+    with running(compiler.program("live/sleeps.c")) as target:
+        with borrowed(target) as thread:
+            place = thread._place
+            nothing, fixed = 0, 0x32  # PROT_NONE; MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS
+            words = (place.start, place.size, nothing, fixed, (1 << 64) - 1, 0)
+            with pytest.raises(ScratchTaken):
+                thread.run([Call(target.function("mmap"), words)], timeout=0.5)
+        assert lives(target)
+        own = [m for m in maps_of(target.pid) if m.start == place.start]
+        assert [m.end - m.start for m in own] == [place.size]
