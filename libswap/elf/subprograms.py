@@ -36,6 +36,8 @@ class Subprogram:
         parameters: likewise of its parameters, in order.
         variadic: whether more may follow.
         inlined_into: functions of the same source file that hold a copy of it.
+        kinds: the types of what it returns and of its parameters, without the names that typedef
+            gives them: "struct x *".
         results: which of rdx, xmm0 and xmm1 its result can be in (psABI section 3.2.3).
     """
 
@@ -44,6 +46,7 @@ class Subprogram:
     parameters: tuple[tuple[int, str], ...]
     variadic: bool
     inlined_into: tuple[str, ...]
+    kinds: tuple[str, ...]
     results: frozenset[str]
 
     @property
@@ -131,7 +134,8 @@ def _subprogram(die: "DIE", into: tuple[str, ...]) -> Subprogram:
     children = list(die.iter_children())
     parameters = [c for c in children if c.tag == "DW_TAG_formal_parameter"]
     variadic = any(c.tag == "DW_TAG_unspecified_parameters" for c in children)
-    return Subprogram(_name(die), _type(die), tuple(map(_type, parameters)), variadic, into,
+    kinds = tuple(map(_kind, (die, *parameters)))
+    return Subprogram(_name(die), _type(die), tuple(map(_type, parameters)), variadic, into, kinds,
                       _results(die))  # fmt: skip
 
 
@@ -171,6 +175,27 @@ def _type(die: "DIE", depth: int = 0) -> tuple[int, str]:
         inner_size, inner_name = _type(found, depth + 1)
         return inner_size, name or inner_name
     return size, name or str(found.tag).removeprefix("DW_TAG_")
+
+
+def _kind(die: "DIE", alias: str = "", depth: int = 0) -> str:
+    """What DW_AT_type leads to; a structure without a name has the one that typedef gives it."""
+    if "DW_AT_type" not in die.attributes or depth > _DEEPEST_TYPE:
+        return "void"
+    found = die.get_DIE_from_attribute("DW_AT_type")
+    if found.tag in _TRANSPARENT:
+        return _kind(found, _own_name(found) or alias, depth + 1)
+    if found.tag in _POINTERS:
+        return f"{_kind(found, depth=depth + 1)} *"
+    word = str(found.tag).removeprefix("DW_TAG_").removesuffix("_type")
+    name = _own_name(found)
+    if found.tag in _RECORDS:
+        return f"{'union' if word == 'union' else 'struct'} {name or alias or '?'}"
+    return name or word
+
+
+def _own_name(die: "DIE") -> str:
+    given = die.attributes.get("DW_AT_name")
+    return "" if given is None else str(given.value.decode("utf-8", "surrogateescape"))
 
 
 def _results(die: "DIE", depth: int = 0) -> frozenset[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from libswap.elf.debugfile import with_debug_info
 from libswap.elf.image import Image
-from libswap.elf.subprograms import subprograms
+from libswap.elf.subprograms import Subprogram, subprograms
 from libswap.errors.handles import HandlesUnknown, PrototypesMissing
 from libswap.linux.files import refusal
 from libswap.linux.rooted import Root
@@ -122,15 +122,17 @@ def drafted(path: Path) -> Drafted:
     if not found:
         raise PrototypesMissing(str(path))
     functions = [
-        drafting.Function(s.name, s.returns, s.parameters)
+        drafting.Function(s.name, (s.returns[0], s.kinds[0]), _kinds(s))
         for s in found.values() if s.name in names
     ]  # fmt: skip
     handles = drafting.handle_types(functions)
-    toml = drafting.as_toml(
-        library.dynamic.soname or path.name, drafting.rules(functions, handles),
-        [f.name for f in functions if f.doubtful],
-    )  # fmt: skip
+    toml = drafting.as_toml(library.dynamic.soname or path.name, functions, handles)
     return Drafted(str(path), tuple(sorted(handles)), toml)
+
+
+def _kinds(function: Subprogram) -> tuple[tuple[int, str], ...]:
+    """Its parameters by size and type, whatever typedef calls that."""
+    return tuple((p[0], k) for p, k in zip(function.parameters, function.kinds[1:], strict=True))
 
 
 def _named(name: str) -> Description:

@@ -150,11 +150,40 @@ def test_a_draft_is_guessed_from_debug_information(
     flags = ("-DVERSION=1", f"-I{FIXTURES / 'drain'}")
     library = compiler.library("drain/objects.c", "-g", *flags, soname="libobjects.so")
     draft = drafted(library)
-    assert "object *" in draft.handles
-    assert "char *" not in draft.handles
+    assert draft.handles == ("struct object *",)
     found, known = read(written(draft.toml)), read(FIXTURES / "drain/objects.toml")
     for name in ("object_new", "object_open", "object_child", "object_copy", "object_step",
                  "object_sum", "object_close", "object_free", "object_version"):  # fmt: skip
         assert found.rule_for(name) == known.rule_for(name), name
+    assert found.rule_for("object_attach") is None, "what a structure holds is not guessed"
+    assert "#   object_attach(struct holder *, long int)" in draft.toml
     with pytest.raises(PrototypesMissing):
         drafted(compiler.library("drain/objects.c", "-s", *flags))
+
+
+NAMED = """
+#include <stdlib.h>
+typedef unsigned long number;
+typedef struct thing *Thing;
+typedef struct { long at; } place;
+number number_of(number a) { return a + 1; }
+Thing thing_make(void) { return malloc(8); }
+number thing_use(const struct thing *t) { return t != NULL; }
+place *place_make(void) { return calloc(1, sizeof(place)); }
+void place_free(place *p) { free(p); }
+void anything(void *what) { free(what); }
+"""
+
+
+@pytest.mark.compiler
+def test_a_draft_goes_by_types_and_not_by_their_names(
+    compiler: Compiler, written: Callable[[str], Path]
+) -> None:
+    draft = drafted(compiler.library(NAMED, "-g", soname="libthing.so.1"))
+    assert draft.handles == ("struct place *", "struct thing *")
+    found = read(written(draft.toml))
+    assert found.rule_for("number_of") == Rule()
+    assert found.rule_for("thing_make") == Rule(gives=(Place(0),))
+    assert found.rule_for("thing_use") == Rule(by=(Place(1),))
+    assert found.rule_for("place_free") == Rule(by=(Place(1),), ends=True)
+    assert found.rule_for("anything") is None

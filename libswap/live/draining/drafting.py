@@ -4,8 +4,9 @@ By the types of DWARF and by names as C libraries use them. What it cannot see: 
 structure of the program holds, objects that callbacks hand out, and what a result means.
 """
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,10 +16,10 @@ _ENDS: Final = re.compile(
     r"(?:^|_|[a-z])(?:[Ff]ree|[Dd]estroy|[Dd]elete|[Cc]lose|[Dd]ispose|[Rr]elease|[Uu]nref|[Ff]inalize|[Ff]inish|[Ee]nd)$"
 )
 _COUNTED: Final = re.compile(r"(?:_|[a-z])(?:[Uu]nref|[Rr]elease|[Pp]ut)$")
-_BASIC: Final = re.compile(
-    r"(?:unsigned |signed |long |short )*"
-    r"(?:char|int|void|float|double|_Bool|bool|short|long|FILE|size_t)"
-)
+_OBJECT: Final = re.compile(r"(?:struct|union) (?!_IO_FILE\b)[^*]+ \*")
+_ANYTHING: Final = re.compile(r"(?:(?:struct|union) [^*]+|void)(?: \*)+")
+"""What may be, or hold, an object."""
+_STRANGE: Final = re.compile(r"[^\w *(),$.]")
 _FLOATING: Final = re.compile(r"(?:long )?(?:float|double)")
 
 
@@ -35,12 +36,20 @@ class Function:
     returns: tuple[int, str]
     parameters: tuple[tuple[int, str], ...]
 
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(kind for _, kind in self.parameters)})"
+
     @property
     def words(self) -> list[tuple[int, str]]:
         """The parameters that are words, each with its number."""
         kept = [kind for size, kind in self.parameters
                 if size <= 8 and not _FLOATING.fullmatch(kind)]  # fmt: skip
         return list(enumerate(kept, 1))
+
+    @property
+    def may_take_objects(self) -> bool:
+        """Whether something that it takes may hold an object, or be one."""
+        return any(_ANYTHING.fullmatch(kind) for _, kind in self.words)
 
     @property
     def doubtful(self) -> bool:
@@ -58,21 +67,16 @@ def handle_types(functions: Iterable[Function]) -> frozenset[str]:
             taken.add(kind)
             if kind.endswith("* *"):
                 given.add(kind.removesuffix(" *"))
-    return frozenset(t for t in given & taken if _may_be_handle(t))
-
-
-def _may_be_handle(kind: str) -> bool:
-    if kind.endswith("* *"):
-        return False
-    if kind.endswith(" *"):
-        return not _BASIC.fullmatch(kind.removesuffix(" *"))
-    # A name for a pointer: XML_Parser
-    return not (_BASIC.fullmatch(kind) or kind.endswith("_t") or " " in kind)
+    return frozenset(t for t in given & taken if _OBJECT.fullmatch(t))
 
 
 def rules(functions: Iterable[Function], handles: frozenset[str]) -> Mapping[str, Rule]:
-    """What each function seems to do."""
-    return {f.name: _rule(f, handles) for f in functions}
+    """What each function seems to do; those that take something else that may be one are left out.
+
+    For to say of one of these that it takes no object would give old ones to new code.
+    """
+    found = {f: _rule(f, handles) for f in functions}
+    return {f.name: rule for f, rule in found.items() if rule != Rule() or not f.may_take_objects}
 
 
 def _rule(function: Function, handles: frozenset[str]) -> Rule:
@@ -91,26 +95,31 @@ def _rule(function: Function, handles: frozenset[str]) -> Rule:
     return Rule(by, (*gives, *out), ends, counted, when, stack)
 
 
-def as_toml(soname: str, found: Mapping[str, Rule], doubtful: Iterable[str]) -> str:
+def as_toml(soname: str, functions: Sequence[Function], handles: frozenset[str]) -> str:
     """The description as a file, with what a person has to look at."""
+    found = rules(functions, handles)
     lines = [
         "# A draft, made from debug information: check every line. Not seen: objects that a",
         "# structure of the program holds (arg1[56]), objects that callbacks hand out (unfit),",
         "# functions in which objects that were made apart meet (unfit), and results that mean",
         "# something else than 0 for done.",
         "format = 1",
-        f'libraries = ["{soname}"]',
+        f"libraries = [{json.dumps(soname)}]",
         "# pointers = true # if every object holds an address in the library while it lives",
     ]
-    doubts = sorted(doubtful)
+    doubts = sorted(_STRANGE.sub("?", f.name) for f in functions if f.doubtful)
     if doubts:
         lines.append(f"# structures by value: count the arguments of {', '.join(doubts)}")
+    undecided = sorted(_STRANGE.sub("?", str(f)) for f in functions if f.name not in found)
+    if undecided:
+        lines.append("# Without a rule, and drain-undescribed until they have one, for what they")
+        lines += ["# take may hold an object:", *(f"#   {text}" for text in undecided)]
     by_rule: dict[Rule, list[str]] = {}
     for name, rule in sorted(found.items()):
         by_rule.setdefault(rule, []).append(name)
-    lines += ["plain = [", *(f'  "{n}",' for n in by_rule.pop(Rule(), [])), "]"]
+    lines += ["plain = [", *(f"  {json.dumps(n)}," for n in by_rule.pop(Rule(), [])), "]"]
     for rule, names in sorted(by_rule.items(), key=lambda item: (item[0].kind, str(item[0]))):
-        lines += ["", "[[rule]]", "functions = [", *(f'  "{n}",' for n in names), "]"]
+        lines += ["", "[[rule]]", "functions = [", *(f"  {json.dumps(n)}," for n in names), "]"]
         lines += _keys(rule)
     return "\n".join(lines) + "\n"
 
