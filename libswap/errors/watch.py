@@ -105,7 +105,11 @@ class RecordUnreadable(LibswapError):
 
 @dataclass(eq=False)
 class NotAllDeployed(LibswapError):
-    """`watch --once`: something was rejected, or failed and was taken back."""
+    """`watch --once`: not all that was dropped is deployed, and no hour alone changes that.
+
+    Something was rejected, or failed and was taken back; a deployment that has begun could not go
+    on; too many failures have stopped a directory, there is no space, or it cannot be listed.
+    """
 
     exit_code: ClassVar[int] = 116
     rejected: int

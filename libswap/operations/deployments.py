@@ -245,7 +245,8 @@ class Round:
         waiting: what is not finished, or waits for something: the next time.
         postponed: why a deployment that has begun could not go on; "" where none is left.
         held: drop directories of which nothing is deployed for now, each with the reason.
-        stopped: those of them that a person must look after.
+        stopped: those of them that too many failures have stopped, until a person looks after it.
+        troubled: those of them that no hour frees: no space, or a directory that cannot be listed.
     """
 
     ended: tuple[Ended, ...]
@@ -253,12 +254,14 @@ class Round:
     postponed: str = ""
     held: tuple[tuple[str, str], ...] = ()
     stopped: tuple[str, ...] = ()
+    troubled: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """0 where nothing was rejected, stopped or left half way; docs/reference/exit-codes.md."""
+        """0 where all is deployed, or will be in time; docs/reference/exit-codes.md."""
         bad = any(e.outcome is not Outcome.DEPLOYED for e in self.ended)
-        return NotAllDeployed.exit_code if bad or self.stopped or self.postponed else 0
+        kept = self.stopped or self.troubled or self.postponed
+        return NotAllDeployed.exit_code if bad or kept else 0
 
 
 @dataclass(frozen=True, slots=True)

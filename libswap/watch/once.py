@@ -41,10 +41,12 @@ def once(watcher: Watcher) -> Round:
         watcher.conveyor.bell.wait(due)
         hints = {}
     waiting = {path: names for path, names in watcher.waiting().items() if names}
-    held = tuple((path, why) for path, why in watcher.held().items() if path in waiting)
+    troubled = watcher.troubled()
+    concerned = {*waiting, *troubled}
+    held = tuple((path, why) for path, why in watcher.held().items() if path in concerned)
     stopped = tuple(path for path in watcher.stopped() if path in waiting)
     names = tuple(name for found in waiting.values() for name in found)
-    return Round(tuple(ended), names, watcher.conveyor.postponed, held, stopped)
+    return Round(tuple(ended), names, watcher.conveyor.postponed, held, stopped, troubled)
 
 
 def preview(configuration: Configuration, settings: Settings, bell: Bell) -> Preview:

@@ -40,6 +40,7 @@ class Watcher:
     stations: dict[str, Station] = field(default_factory=dict)
     _past: dict[str, Past] = field(default_factory=dict)
     _held: dict[str, str] = field(default_factory=dict)
+    _unlisted: dict[str, str] = field(default_factory=dict)
     _blocked: dict[str, float] = field(default_factory=dict)
 
     def adopt(self, configuration: Configuration) -> None:
@@ -75,8 +76,7 @@ class Watcher:
         try:
             box = open_box(station.rule)
         except LibswapError as error:
-            self._hold(path, error.message)
-            self._blocked[path] = time.monotonic() + _POSTPONED
+            self._block(path, error.message)
             return False
         station.box.close()
         self.stations[path] = Station(station.rule, box)
@@ -148,7 +148,11 @@ class Watcher:
 
     def held(self) -> dict[str, str]:
         """Why nothing is deployed from some directories for now."""
-        return dict(self._held)
+        return self._held | self._unlisted
+
+    def troubled(self) -> tuple[str, ...]:
+        """The directories with which something is wrong that no hour resolves, as a full disk."""
+        return tuple(p for p in self.stations if p in self._unlisted or p in self._blocked)
 
     def clear_failures(self) -> None:
         """Count failures anew: somebody has looked after them."""
@@ -160,7 +164,12 @@ class Watcher:
         try:
             self.stations[path].look(names, time.monotonic())
         except LibswapError as error:
-            self._hold(path, error.message)
+            if self._unlisted.get(path) != error.message:
+                self._unlisted[path] = error.message
+                self.conveyor.say("waiting", error.message, path, trouble=True)
+        else:
+            if names is None:
+                self._unlisted.pop(path, None)
 
     def _ready(self, path: str) -> list[tuple[str, Batch]]:
         """What can be deployed from a directory, as far as nothing keeps it."""
@@ -181,7 +190,7 @@ class Watcher:
         self._blocked.pop(path, None)
         held = self._hold_of(path)
         if held is not None:
-            self._hold(path, held.reason)
+            self._hold(path, held.reason, trouble=held.seconds is None)
         else:
             self._held.pop(path, None)
         return held is None
@@ -190,11 +199,16 @@ class Watcher:
         past = self._past.get(path, Past())
         return limits.hold(self.stations[path].rule, past, time.time())
 
-    def _hold(self, path: str, reason: str) -> None:
+    def _hold(self, path: str, reason: str, *, trouble: bool) -> None:
         """Say once why nothing is done for a directory."""
         if self._held.get(path) != reason:
             self._held[path] = reason
-            self.conveyor.say("waiting", reason, path, trouble=True)
+            self.conveyor.say("waiting", reason, path, trouble=trouble)
+
+    def _block(self, path: str, reason: str) -> None:
+        """Something is in the way; it is tried again."""
+        self._hold(path, reason, trouble=True)
+        self._blocked[path] = time.monotonic() + _POSTPONED
 
     def _deploy(self, station: Station, batch: Batch) -> Ended | None:
         rule, path = station.rule, station.rule.directory
@@ -208,8 +222,7 @@ class Watcher:
             return None
         except LibswapError as error:
             self.conveyor.workplace.staging.clear()
-            self._hold(path, error.message)
-            self._blocked[path] = time.monotonic() + _POSTPONED
+            self._block(path, error.message)
             return None
         station.forget_all(batch.names)
         if not taken.drops:

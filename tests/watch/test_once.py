@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from libswap.errors.base import SystemRefused
 from libswap.errors.install import LockHeld
 from libswap.errors.watch import UntrustedDrop
 from libswap.linux import files
@@ -16,6 +17,8 @@ from libswap.operations.deployments import Outcome
 from libswap.watch import entry
 from libswap.watch.bell import Bell
 from libswap.watch.conveyor import Conveyor
+from libswap.watch.dropdir import DropDirectory
+from libswap.watch.hours import Span
 from libswap.watch.rule import Accept, Limits
 from libswap.watch.settle import Patience
 from libswap.watch.watcher import Watcher
@@ -23,6 +26,8 @@ from libswap.watch.workplace import workplace
 from support.dropping import Drop
 
 pytestmark = pytest.mark.compiler
+
+ALWAYS = Span(frozenset(range(7)), 0, 24 * 60)
 
 
 def test_a_further_version_is_installed_beside_the_old_and_set_aside(drop: Drop) -> None:
@@ -287,7 +292,32 @@ def test_a_disk_that_is_nearly_full_makes_everything_wait(drop: Drop) -> None:
     drop.put("libx.so.1.2")
     done = drop.once()
     assert (done.ended, done.waiting) == ((), ("libx.so.1.2",))
-    assert any("are to stay free" in h.text for h in drop.happened)
+    assert (done.troubled, done.exit_code) == ((str(drop.box),), 116)
+    assert any("are to stay free" in h.text and h.trouble for h in drop.happened)
+
+
+def test_a_directory_that_cannot_be_listed_is_told_though_nothing_is_seen_to_wait(
+    drop: Drop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(box: DropDirectory) -> list[str]:
+        raise SystemRefused("list", box.directory.path, "Input/output error")
+
+    drop.put("libx.so.1.2")
+    with monkeypatch.context() as broken:
+        broken.setattr(DropDirectory, "names", refused)
+        done = drop.once()
+    assert "Input/output error" in dict(done.held)[str(drop.box)]
+    assert (done.troubled, done.exit_code) == ((str(drop.box),), 116)
+    assert drop.once().exit_code == 0
+
+
+def test_what_only_waits_for_its_hour_is_no_failure(drop: Drop) -> None:
+    drop.change(quiet=(ALWAYS,))
+    drop.put("libx.so.1.2")
+    done = drop.once()
+    assert (done.waiting, done.held) == (("libx.so.1.2",), ((str(drop.box), "quiet hours"),))
+    assert (done.troubled, done.exit_code) == ((), 0)
+    assert not any(h.trouble for h in drop.happened)
 
 
 def test_what_was_set_aside_is_kept_within_its_limits(drop: Drop) -> None:
