@@ -78,7 +78,7 @@ def command(
     from libswap.watch import entry
 
     if dry_run:
-        reporter.show("watch", entry.preview(load(), settings))
+        reporter.show("watch", entry.preview(load(), settings, clear=resume))
         return
     done = entry.once(load(), settings, _ignore, clear=resume)
     reporter.show("watch", done, exit_code=done.exit_code)

@@ -228,7 +228,8 @@ class Preview:
     Attributes:
         files: in the order in which they would be taken.
         waiting: what is not finished, or waits for something.
-        held: drop directories of which nothing would be deployed for now, each with the reason.
+        held: drop directories from which nothing, or no more, would be deployed for now, each
+            with the reason.
     """
 
     files: tuple[Foreseen, ...]

@@ -85,10 +85,10 @@ def _own_unit() -> str:
     return service.name if service is not None and is_unit else ""
 
 
-def preview(configuration: Configuration, settings: Settings) -> Preview:
-    """What `once` would do; nothing is changed."""
+def preview(configuration: Configuration, settings: Settings, *, clear: bool = False) -> Preview:
+    """What `once` would do with the same arguments; nothing is changed."""
     bell = Bell()
     try:
-        return rounds.preview(configuration, settings, bell)
+        return rounds.preview(configuration, settings, bell, clear=clear)
     finally:
         bell.close()

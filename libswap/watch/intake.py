@@ -90,7 +90,13 @@ def _is_complete(descriptor: int, size: int) -> bool:
 
 
 def take(
-    directory: Directory, name: str, staging: Directory, limits: Limits, *, signed: bool
+    directory: Directory,
+    name: str,
+    staging: Directory,
+    limits: Limits,
+    *,
+    signed: bool,
+    room: Directory,
 ) -> Staged:
     """Copy a file and hash the copy.
 
@@ -100,6 +106,7 @@ def take(
         staging: a private directory, where the copy gets the same name.
         limits: of the rule.
         signed: whether a signature will speak for it, whoever it belongs to.
+        room: on whose file system there must be space for it.
 
     Raises:
         DropRefused: it is nothing that may be deployed.
@@ -113,7 +120,7 @@ def take(
         raise DropRefused(name, reason)
     if not signed and (reason := others_write(status, os.geteuid())):
         raise DropRefused(name, f"others could have written it: {reason}")
-    _require_space(staging, status.st_size, limits)
+    _require_space(room, status.st_size, limits)
     source = _open(directory, name)
     if source is None:
         raise DropUnsettled(name)
@@ -123,13 +130,13 @@ def take(
         os.close(source)
 
 
-def _require_space(staging: Directory, size: int, limits: Limits) -> None:
-    free = staging.free_space()
+def _require_space(room: Directory, size: int, limits: Limits) -> None:
+    free = room.free_space()
     if free < size + limits.free_bytes:
         reason = (
             f"{size:,} bytes are needed, and {limits.free_bytes:,} of {free:,} are to stay free"
         )
-        raise NoSpace(staging.path, reason)
+        raise NoSpace(room.path, reason)
 
 
 def _copied(source: int, expected: Print, name: str, staging: Directory) -> Staged:

@@ -1,8 +1,10 @@
 """One round for cron: deploy what is finished, leave what is not for the next."""
 
+import os
 import tempfile
 import time
-from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from libswap.errors.base import LibswapError
@@ -10,12 +12,15 @@ from libswap.errors.watch import DropUnsettled
 from libswap.linux.files import Directory
 from libswap.operations import install, ledger
 from libswap.operations.deployments import Ended, Foreseen, Preview, Round
+from libswap.operations.ledger import DIRECTORY
 from libswap.settings import Settings
 from libswap.watch import installation, limits
+from libswap.watch.batch import Batch
 from libswap.watch.bell import Bell
 from libswap.watch.dropdir import DropDirectory
+from libswap.watch.limits import Past
 from libswap.watch.rule import Configuration
-from libswap.watch.staging import Staging
+from libswap.watch.staging import NAME, Staging
 from libswap.watch.station import Station
 from libswap.watch.watcher import Hints, Watcher
 
@@ -49,7 +54,9 @@ def once(watcher: Watcher) -> Round:
     return Round(tuple(ended), names, watcher.conveyor.postponed, held, stopped, troubled)
 
 
-def preview(configuration: Configuration, settings: Settings, bell: Bell) -> Preview:
+def preview(
+    configuration: Configuration, settings: Settings, bell: Bell, *, clear: bool = False
+) -> Preview:
     """What `once` would do; nothing is changed.
 
     Files are copied to a temporary directory and judged there.
@@ -57,42 +64,85 @@ def preview(configuration: Configuration, settings: Settings, bell: Bell) -> Pre
     found: list[Foreseen] = []
     waiting: list[str] = []
     held: list[tuple[str, str]] = []
-    past = ledger.past(settings)
-    for rule in configuration.rules:
-        box = DropDirectory.glance(rule.directory)
-        try:
-            station = Station(rule, box)
-            station.look(None, time.monotonic())
-            deadline = time.monotonic() + max(rule.patience.settle, rule.patience.quiet)
-            while station.due and (at := min(station.due.values())) <= deadline:
-                bell.wait(at - time.monotonic())
-                station.look({}, time.monotonic())
-            found += _foreseen(station, settings)
-            hold = limits.hold(rule, limits.past_of(rule.directory, past), time.time())
-            held += [(rule.directory, hold.reason)] if hold is not None else []
-            done = {
-                name for each in found for name in each.names if each.directory == rule.directory
-            }
-            waiting += [name for name in station.waiting() if name not in done]
-        finally:
-            box.close()
+    ledger_ = ledger.past(settings)
+    with Directory(_standing(settings.state_dir.absolute() / DIRECTORY / NAME)) as room:
+        for rule in configuration.rules:
+            past = limits.past_of(rule.directory, ledger_)
+            with closing(DropDirectory.glance(rule.directory)) as box:
+                outlook = _Outlook(Station(rule, box), settings, room)
+                why = outlook.look(Past(past.recent) if clear else past, bell)
+                done = {name for each in outlook.found for name in each.names}
+                found += outlook.found
+                held += [(rule.directory, why)] if why else []
+                waiting += [name for name in outlook.station.waiting() if name not in done]
     return Preview(tuple(found), tuple(waiting), tuple(held))
 
 
-def _foreseen(station: Station, settings: Settings) -> Iterator[Foreseen]:
-    path = station.rule.directory
-    for batch in station.ready(time.monotonic()).batches:
+def _standing(path: Path) -> str:
+    """The nearest directory that is there: what is made below it will be on its file system."""
+    return next(str(p) for p in (path, *path.parents) if os.path.isdir(p))  # noqa: PTH112  no error
+
+
+@dataclass(slots=True)
+class _Outlook:
+    """What would become of the files of one drop directory.
+
+    Attributes:
+        station: the directory.
+        settings: of the operations.
+        room: where files would be copied to.
+        found: in the order in which they would be taken.
+    """
+
+    station: Station
+    settings: Settings
+    room: Directory
+    found: list[Foreseen] = field(default_factory=list)
+
+    def look(self, past: Past, bell: Bell) -> str:
+        """Find out; returns why what is left would wait, "" where nothing keeps it.
+
+        Args:
+            past: what was deployed from there.
+            bell: what wakes us.
+        """
+        try:
+            self._settle(bell)
+            for batch in self.station.ready(time.monotonic()).batches:
+                hold = limits.hold(self.station.rule, past, time.time())
+                if hold is not None:
+                    return hold.reason
+                past = self._take(batch, past)
+        except LibswapError as error:
+            return error.message
+        return ""
+
+    def _settle(self, bell: Bell) -> None:
+        station, patience = self.station, self.station.rule.patience
+        station.look(None, time.monotonic())
+        deadline = time.monotonic() + max(patience.settle, patience.quiet)
+        while station.due and (at := min(station.due.values())) <= deadline:
+            bell.wait(at - time.monotonic())
+            station.look({}, time.monotonic())
+
+    def _take(self, batch: Batch, past: Past) -> Past:
+        """Judge a batch; returns what would have been deployed then."""
+        station = self.station
         with tempfile.TemporaryDirectory() as work, Directory(work) as directory:
             try:
-                taken = Staging(directory).take(station.box, batch, "preview", station.rule)
+                taken = Staging(directory, self.room).take(
+                    station.box, batch, "preview", station.rule
+                )
             except DropUnsettled:
-                continue
+                return past
             verdicts: tuple[str, ...] = ()
             refusal = taken.refusal
             if not refusal:
-                verdicts, refusal = _judged(taken.targets, station, settings)
-            targets = tuple((Path(source).name, target) for source, target in taken.targets)
-            yield Foreseen(path, batch.names, targets, verdicts, refusal)
+                verdicts, refusal = _judged(taken.targets, station, self.settings)
+        targets = tuple((Path(source).name, target) for source, target in taken.targets)
+        one = Foreseen(station.rule.directory, batch.names, targets, verdicts, refusal)
+        self.found.append(one)
+        return past if refusal else Past((*past.recent, time.time()))
 
 
 def _judged(

@@ -41,9 +41,15 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Staging:
-    """All of them."""
+    """All of them.
+
+    Attributes:
+        directory: where they are.
+        room: on whose file system there must be space for them; None for their own.
+    """
 
     directory: Directory
+    room: Directory | None = None
 
     def clear(self, but: str = "") -> None:
         """Remove what no deployment needs; after a crash something may have been left."""
@@ -62,10 +68,11 @@ class Staging:
             return Taken(_as_they_are(box, batch), refusal=batch.refusal)
         self.directory.make_below(id_, 0o700)
         with self.directory.below(id_) as own:
+            room = self.room or own
             try:
                 signed = rule.trust.require is not Require.NOTHING
                 staged = {
-                    name: take(box.directory, name, own, rule.limits, signed=signed)
+                    name: take(box.directory, name, own, rule.limits, signed=signed, room=room)
                     for name in batch.names
                 }
                 verification.verify(batch, staged, own, rule)

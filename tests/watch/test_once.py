@@ -13,13 +13,13 @@ from libswap.errors.install import LockHeld
 from libswap.errors.watch import UntrustedDrop
 from libswap.linux import files
 from libswap.operations import ledger
-from libswap.operations.deployments import Outcome
+from libswap.operations.deployments import Outcome, Preview
 from libswap.watch import entry
 from libswap.watch.bell import Bell
 from libswap.watch.conveyor import Conveyor
 from libswap.watch.dropdir import DropDirectory
 from libswap.watch.hours import Span
-from libswap.watch.rule import Accept, Limits
+from libswap.watch.rule import Accept, Health, Limits
 from libswap.watch.settle import Patience
 from libswap.watch.watcher import Watcher
 from libswap.watch.workplace import workplace
@@ -337,6 +337,44 @@ def test_a_dry_run_says_what_would_be_and_changes_nothing(drop: Drop) -> None:
         ("junk.so",): True, ("libx.so.1.2",): False,
     }  # fmt: skip
     assert sorted(p.name for p in drop.root.rglob("*")) == before
+
+
+def _foreseen(drop: Drop, **options: bool) -> Preview:
+    return entry.preview(drop.configuration, drop.settings, **options)
+
+
+def test_a_dry_run_shows_what_waits_and_why_as_the_round_would(drop: Drop) -> None:
+    drop.change(quiet=(ALWAYS,))
+    assert _foreseen(drop) == Preview((), (), ()), "nothing lies there"
+    drop.put("libx.so.1.2")
+    shown, done = _foreseen(drop), drop.once()
+    assert (shown.files, shown.waiting, shown.held) == ((), done.waiting, done.held)
+    drop.change(quiet=(), limits=Limits(free_bytes=1 << 60))
+    drop.settings.state_dir.mkdir(exist_ok=True)
+    shown, done = _foreseen(drop), drop.once()
+    assert (shown.files, shown.waiting) == ((), done.waiting)
+    assert str(drop.settings.state_dir) in shown.held[0][1], "not the temporary directory"
+
+
+def test_a_dry_run_counts_what_an_hour_allows(drop: Drop) -> None:
+    drop.change(limits=Limits(per_hour=1))
+    drop.put("libx.so.1.2")
+    drop.put("libx.so.1.3", 3)
+    shown, done = _foreseen(drop), drop.once()
+    assert [f.names for f in shown.files] == [("libx.so.1.2",)]
+    assert [d.name for e in done.ended for d in e.deployment.drops] == ["libx.so.1.2"]
+    assert (shown.waiting, shown.held) == (done.waiting, done.held)
+
+
+def test_a_dry_run_counts_failures_anew_where_the_round_would(drop: Drop) -> None:
+    drop.change(limits=Limits(failures=1), health=Health(command=("/bin/false",)))
+    drop.put("libx.so.1.2")
+    assert drop.one().outcome is Outcome.FAILED
+    drop.put("libx.so.1.2", 3)
+    assert not _foreseen(drop).files
+    assert "1; it is stopped" in _foreseen(drop).held[0][1]
+    (one,) = _foreseen(drop, clear=True).files
+    assert (one.names, one.refusal) == (("libx.so.1.2",), "")
 
 
 def test_two_watchers_do_not_share_a_state_or_a_directory(drop: Drop) -> None:

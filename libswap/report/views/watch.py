@@ -63,12 +63,12 @@ def _what(ended: Ended) -> str:
 
 
 def _preview(preview: Preview) -> Iterator[RenderableType]:
-    if not preview.files:
+    if not preview.files and not preview.waiting:
         yield Text("There is nothing to deploy.")
     for one in preview.files:
         yield _foreseen(one)
     yield from _held(preview.held)
-    yield from _waiting(preview.waiting)
+    yield from _waiting(preview.waiting, "" if preview.held else _UNFINISHED)
 
 
 def _foreseen(one: Foreseen) -> Text:
