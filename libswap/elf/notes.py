@@ -80,11 +80,6 @@ def build_id(image: Image) -> str | None:
     return None
 
 
-def x86_features(image: Image) -> int:
-    """The X86_FEATURE_1_AND bits (IBT, SHSTK) that the whole file supports."""
-    return x86_properties(image).features
-
-
 def x86_properties(image: Image) -> X86Properties:
     """The x86 properties of a file; all zero for one that has none, or another machine's."""
     found: dict[int, int] = {}

@@ -2,7 +2,6 @@
 
 import os
 import select
-import signal
 from typing import Self
 
 from libswap.errors.process import ProcessGone
@@ -37,10 +36,3 @@ class PidFd:
         poll = select.poll()  # unlike select(2), with no limit to a descriptor's number
         poll.register(self.descriptor, select.POLLIN)
         return bool(poll.poll(timeout * 1000))
-
-    def send(self, signo: int) -> None:
-        """Send a signal to this very process; nothing happens where it has ended."""
-        try:
-            signal.pidfd_send_signal(self.descriptor, signo)
-        except ProcessLookupError:
-            return

@@ -13,11 +13,9 @@ from typing import Final, NamedTuple
 from libswap.linux import death, libc
 
 # <linux/ptrace.h>
-_POKEDATA: Final = 5
 _CONT: Final = 7
 _DETACH: Final = 17
 _SYSCALL: Final = 24
-_SETOPTIONS: Final = 0x4200
 _GETEVENTMSG: Final = 0x4201
 _GETSIGINFO: Final = 0x4202
 _GETREGSET: Final = 0x4204
@@ -88,11 +86,6 @@ def seize(tid: int, options: Options) -> None:
     _request(_SEIZE, tid, 0, int(options))
 
 
-def set_options(tid: int, options: Options) -> None:
-    """Replace the options of a stopped thread."""
-    _request(_SETOPTIONS, tid, 0, int(options))
-
-
 def interrupt(tid: int) -> None:
     """Ask a thread to stop; it does so before its next instruction in user mode."""
     _request(_INTERRUPT, tid, 0, 0)
@@ -160,11 +153,6 @@ def rseq_area(tid: int) -> int:
     data = (ctypes.c_uint64 * 3)()
     _request(_GET_RSEQ_CONFIGURATION, tid, ctypes.sizeof(data), byref(data))
     return int(data[0])
-
-
-def poke(tid: int, address: int, word: int) -> None:
-    """Write eight bytes through any protection."""
-    _request(_POKEDATA, tid, address, word)
 
 
 class Status(NamedTuple):

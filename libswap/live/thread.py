@@ -9,7 +9,6 @@ from typing import Final
 from libswap.errors.base import SystemRefused
 from libswap.errors.process import ProcessGone, ProcessReplaced, ThreadUnstoppable
 from libswap.linux import ptrace
-from libswap.linux.memory import ProcessMemory
 from libswap.linux.procfs import PROC
 from libswap.live import stops, transfer
 from libswap.live.arch import x86_64 as arch
@@ -291,16 +290,4 @@ def maps_through(pid: int) -> tuple[Mapping, ...]:
         with suppress(ProcessGone):
             if maps := maps_of(tid):
                 return maps
-    raise ProcessGone(pid)
-
-
-def memory_through(pid: int) -> ProcessMemory:
-    """The memory of a process, opened through a thread that has not exited.
-
-    Raises:
-        ProcessGone: there is none.
-    """
-    for tid in live_threads(pid):
-        with suppress(ProcessGone):
-            return ProcessMemory(tid)
     raise ProcessGone(pid)

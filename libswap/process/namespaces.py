@@ -1,4 +1,4 @@
-"""The namespaces and the root that a process lives in, and paths as it sees them."""
+"""The mount namespace and the root that a process lives in, and paths as it sees them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,38 +8,6 @@ from typing import Self
 from libswap.errors.process import ProcessGone, ProcessUnreadable
 from libswap.linux.procfs import PROC, Procfs
 from libswap.linux.rooted import Root
-
-
-@dataclass(frozen=True, slots=True)
-class Namespaces:
-    """Which namespaces a process is in; equal numbers mean the same one (namespaces(7)).
-
-    Attributes:
-        mount: inode number of its mount namespace.
-        pid: inode number of the PID namespace that it lives in.
-        user: inode number of its user namespace.
-        root: its root directory as our root sees it, or as the top of its mount namespace does.
-        inner_pid: its PID as it knows it itself.
-    """
-
-    mount: int
-    pid: int
-    user: int
-    root: str
-    inner_pid: int
-
-    @classmethod
-    def of(cls, pid: int, procfs: Procfs = PROC) -> Self:
-        """The namespaces of a process.
-
-        Raises:
-            ProcessGone: it has ended.
-            ProcessUnreadable: we may not look at it.
-        """
-        with _translated(pid):
-            links = (procfs.link(pid, f"ns/{kind}") for kind in ("mnt", "pid", "user"))
-            mount, inner, user = map(_number, links)
-            return cls(mount, inner, user, procfs.link(pid, "root"), _inner_pid(pid, procfs))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -106,10 +74,3 @@ def _translated(pid: int) -> Iterator[None]:
 def _number(link: str) -> int:
     """The 4026531840 of "mnt:[4026531840]"."""
     return int(link.partition("[")[2].rstrip("]"))
-
-
-def _inner_pid(pid: int, procfs: Procfs) -> int:
-    for line in procfs.read(pid, "status").split(b"\n"):
-        if line.startswith(b"NSpid:"):
-            return int(line.split()[-1])
-    return pid

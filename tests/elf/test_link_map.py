@@ -6,10 +6,11 @@ import pytest
 
 from libswap.elf.link_map import parse_auxv, read_loader
 from libswap.errors.live import LinkMapUnreadable
-from libswap.linux.memory import FakeMemory, ProcessMemory
+from libswap.linux.memory import ProcessMemory
 from libswap.linux.procfs import PROC
 from support.compiler import Compiler
 from support.driven import running
+from support.memory import FakeMemory
 
 AUXV = {3: 0x1000, 4: 56, 5: 1, 7: 0x9000}
 DEBUG = 0x3000

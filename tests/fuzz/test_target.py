@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from libswap.elf.link_map import AT_BASE, AT_PHDR, AT_PHENT, AT_PHNUM, parse_auxv, read_loader
 from libswap.errors.base import LibswapError
 from libswap.errors.process import MemoryUnreachable
-from libswap.linux.memory import FakeMemory
 from libswap.live import registry
 from libswap.live.draining.record import DrainRecord, Stage, Then
 from libswap.live.patches import (
@@ -32,6 +31,7 @@ from libswap.report.machine import plain
 from libswap.report.views.status import render
 from libswap.scan.services import service_of_cgroup
 from support.fuzzing import NUMBERS, campaign, with_one_changed
+from support.memory import FakeMemory
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 

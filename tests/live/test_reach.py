@@ -7,10 +7,11 @@ from ctypes import addressof, c_char
 
 import pytest
 
-from libswap.linux.memory import FakeMemory, ProcessMemory, Range
+from libswap.linux.memory import ProcessMemory, Range
 from libswap.live.reach import Reach, is_return_address, present, reach
 from libswap.live.stacks import Areas
 from libswap.process.maps import Mapping, maps_of
+from support.memory import FakeMemory
 
 PAGE = 4096
 WANTED = Range(0x7F1234560000, 0x7F1234570000)

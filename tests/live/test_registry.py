@@ -7,10 +7,10 @@ from dataclasses import asdict, replace
 import pytest
 
 from libswap.errors.live import RecordDamaged
-from libswap.linux.memory import FakeMemory
 from libswap.live import facts, registry
 from libswap.live.registry import CopyRecord, Event, Family, GateRecord, Pending, Place, Record
 from libswap.process.maps import Mapping
+from support.memory import FakeMemory
 
 AT, SIZE = 0x7000, 1 << 16
 GATE = GateRecord(0x1000, "90" * 8, 0x7F0000001000, 0x7F0000002000)

@@ -2,9 +2,10 @@
 
 import struct
 
-from libswap.linux.memory import FakeMemory, Range
+from libswap.linux.memory import Range
 from libswap.live.stacks import Hit
 from libswap.live.state import Exchange, Translation, follow
+from support.memory import FakeMemory
 
 OLD, NEW = Range(0x10000, 0x12000), Range(0x50000, 0x52000)
 FUNCTIONS = {0x10100: 0x50200}

@@ -16,7 +16,7 @@ from libswap.live.loader_locks import LoaderLocks
 from libswap.live.remote import Borrowed
 from libswap.live.stacks import Areas
 from libswap.live.text_tail import roomiest
-from libswap.live.thread import Thread, maps_through, memory_through
+from libswap.live.thread import Thread, live_threads, maps_through
 from libswap.process.identity import Identity
 from libswap.process.maps import maps_of
 
@@ -116,7 +116,7 @@ def borrowed(
 ) -> Iterator[Borrowed]:
     """A thread of the target that works for us."""
     with (
-        memory_through(target.pid) as memory,
+        ProcessMemory(live_threads(target.pid)[0]) as memory,
         borrow(
             target.identity,
             memory,
