@@ -199,11 +199,19 @@ class Layout:
             if a in unsure:
                 continue
             size = self._extent(a, b) or self._width(a, b)
-            end = self.old.after(a, self.old.edges)
-            size = min(size, end - a)
+            size = min(size, self._room(a, b))
             if 0 < size <= _LARGEST and self._same_first(a, b, size):
                 found.append(Stretch(a, b, size, self._witnesses(a)))
         return tuple(found)
+
+    def _room(self, a: int, b: int) -> int:
+        """Bytes before the next address that either file names.
+
+        What one version put behind a variable may lie in what is padding in the other.
+        """
+        return min(
+            self.old.after(a, self.old.edges) - a, self.new.after(b, self.new.edges) - b
+        )  # fmt: skip
 
     def _extent(self, a: int, b: int) -> int:
         """Bytes from one address to the next that both files agree on; 0 where they do not."""
@@ -285,7 +293,8 @@ class Layout:
                 end = self.old.after(at, self.old.edges)
                 start = at + covered.get(at, 0)
                 if start < end:
-                    yield Doubt(start, end - start, self._why(at), self._users(at))
+                    why = "the new file has another thing there" if start > at else self._why(at)
+                    yield Doubt(start, end - start, why, self._users(at))
 
     def _why(self, at: int) -> str:
         if at not in self.old.texts.sites:

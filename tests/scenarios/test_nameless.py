@@ -88,6 +88,35 @@ def test_nameless_state_goes_along_where_the_code_proves_its_place(
     assert [f % 10 for f in found] == [1, 1, 2, 2, 1, 1]
 
 
+PADDED = (
+    "#include <string.h>\n"
+    "static char text[8] __attribute__((aligned(16)));\n"
+    "#if VERSION == 2\nstatic char *table; static char row[9] = { 0, 1 };\n#endif\n"
+    "static char *p __attribute__((aligned(16)));\n"
+    "#if VERSION == 2\n"
+    "__attribute__((constructor)) static void fill(void) { table = row; }\n"
+    "int used(int i) { return table[i % 9]; }\n"
+    "#else\nint used(int i) { return i % 9; }\n#endif\n"
+    "static int n; void put(const char *s) { strncpy(text, s, sizeof text); p = text; }\n"
+    'int next(void) { n++; put(n % 2 ? "one" : "three");\n'
+    "return n * 100 + strlen(p) + used(1); }\n"
+)
+
+
+@data("stripped statics: a variable that came into what was padding, set by a constructor")
+def test_what_the_new_version_put_into_padding_keeps_its_own_value(stage: Stage) -> None:
+    library = PADDED + VERSION
+    expected = _alone(stage, library, 4)
+    made = stage.program(PROGRAM, "-include", str(stage.header))
+    with stage.running(made) as target:
+        found = [int(target.ask()), int(target.ask())]
+        stage.install(stage.build(library, "-s", version=2))
+        assert stage.moved(target).outlook.proven.stretches > 0
+        found += [int(target.ask()), int(target.ask())]
+    assert [f // 10 for f in found] == expected
+    assert [f % 10 for f in found] == [1, 1, 2, 2]
+
+
 def _words(stage: Stage, target: Target) -> set[str]:
     """What stands in the way of a swap, as the plan says it."""
     (result,) = swap_library(Request(stage.place, pids=(target.pid,), dry_run=True)).processes
