@@ -98,7 +98,7 @@ class NotAllMoved(LibswapError):
 
     @property
     def message(self) -> str:
-        return f"{self.moved} processes were moved, {self.left} were not"
+        return f"processes moved: {self.moved}; not moved: {self.left}"
 
 
 @dataclass(eq=False)

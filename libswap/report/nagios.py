@@ -7,6 +7,7 @@ from typing import Final
 from libswap.errors.base import LibswapError
 from libswap.operations.alarm import Alarm, Level
 from libswap.report.text import printable
+from libswap.report.words import count
 from libswap.scan.scanner import Group
 
 _SHOWN: Final = 20
@@ -64,10 +65,11 @@ def _said(alarm: Alarm) -> str:
         named = ", ".join(_name(group) for group in groups[:_NAMED])
         more = f" and {len(groups) - _NAMED} more" if len(groups) > _NAMED else ""
         broken = f", {alarm.overwritten} overwritten in place" if alarm.overwritten else ""
-        return _plain(f"{alarm.stale} processes run replaced libraries{broken}: {named}{more}")
+        run = "run replaced libraries" if alarm.stale > 1 else "runs a replaced library"
+        return _plain(f"{count(alarm.stale)} {run}{broken}: {named}{more}")
     if alarm.level is Level.UNKNOWN:
         hidden = "other users' processes are hidden" if alarm.scan.others_hidden else ""
-        missed = f"{len(alarm.scan.uninspected)} processes could not be looked at"
+        missed = f"{count(len(alarm.scan.uninspected))} could not be looked at"
         return f"{hidden or missed} ({looked}); run it as root"
     rest = f", {len(alarm.scan.uninspected)} not" if alarm.scan.uninspected else ""
     return f"no process runs a replaced library, {looked}{rest}"

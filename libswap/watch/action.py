@@ -61,7 +61,7 @@ def _move(rule: Rule, done: Installing, settings: Settings, beat: Callable[[], N
         if isinstance(one.outcome, Refused | MovedBack)
     ]
     if report.uninspected:
-        left.append(f"{report.uninspected} processes could not be looked at")
+        left.append(f"processes that could not be looked at: {report.uninspected}")
     return left
 
 

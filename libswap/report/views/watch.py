@@ -19,7 +19,8 @@ def render(result: Round | Preview | Told) -> Iterable[RenderableType]:
     """Deployments, a line for each, then what still waits."""
     match result:
         case Round():
-            yield from _deployments(result.ended, "There was nothing to deploy.")
+            if result.ended or not (result.waiting or result.held or result.postponed):
+                yield from _deployments(result.ended, "There was nothing to deploy.")
             if result.postponed:
                 yield Text(f"Begun, and to be gone on with: {printable(result.postponed)}", "red")
             yield from _held(result.held)
