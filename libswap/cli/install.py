@@ -37,13 +37,13 @@ def command(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE DEST | --into DIR SOURCE...",
+            metavar="NEW DEST | --into DIR NEW...",
             help="The new library, and what it replaces or where it goes.",
             show_default=False,
         ),
     ],
     into: Annotated[
-        Path | None, typer.Option("--into", metavar="DIR", help="Install all sources into DIR.")
+        Path | None, typer.Option("--into", metavar="DIR", help="Install all of them into DIR.")
     ] = None,
     strategy: Annotated[
         str,
@@ -69,7 +69,7 @@ def command(
     ] = False,
     untrusted_source: Annotated[
         bool,
-        typer.Option("--allow-untrusted-source", help="As root: others may write to SOURCE."),
+        typer.Option("--allow-untrusted-source", help="As root: others may write to NEW."),
     ] = False,
     untrusted_directory: Annotated[
         bool,
@@ -86,7 +86,7 @@ def command(
     unload: Unload = False,
     drain: Drain = False,
     handles: Handles = None,
-    limit: DrainLimit = 0.0,
+    limit: DrainLimit = None,
     then: ThenWhat = Then.KEEP,
     accept_unknown: AcceptUnknown = False,
     state: Annotated[

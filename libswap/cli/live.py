@@ -81,8 +81,13 @@ Handles = Annotated[
     ),
 ]
 DrainLimit = Annotated[
-    float,
-    typer.Option("--drain-limit", min=0, metavar="SECONDS", help="How long a drain may take."),
+    float | None,
+    typer.Option(
+        "--drain-limit",
+        min=0,
+        metavar="SECONDS",
+        help="How long a drain may take; 0 is for ever. [default: for ever]",
+    ),
 ]
 ThenWhat = Annotated[
     Then, typer.Option("--then", help="What --settle does with a drain whose time is up.")
@@ -92,7 +97,7 @@ ThenWhat = Annotated[
 def drain_options(
     drain: bool,
     handles: list[Path] | None,
-    limit: float,
+    limit: float | None,
     then: Then,
     *,
     rehearse: bool,
@@ -108,9 +113,11 @@ def drain_options(
 
     if drain and rehearse:
         raise UsageError("--drain cannot be rehearsed: a copy of the process ends with its objects")
-    if not drain and (limit or handles or then is not Then.KEEP):
+    if not drain and (limit is not None or handles or then is not Then.KEEP):
         raise UsageError("--handles, --drain-limit and --then belong to --drain")
-    return DrainOptions(tuple(handles or ()), limit, DrainThen(then.value)) if drain else None
+    if not drain:
+        return None
+    return DrainOptions(tuple(handles or ()), limit or 0.0, DrainThen(then.value))
 
 
 def command(
@@ -161,7 +168,7 @@ def command(
     unload: Unload = False,
     drain: Drain = False,
     handles: Handles = None,
-    limit: DrainLimit = 0.0,
+    limit: DrainLimit = None,
     then: ThenWhat = Then.KEEP,
     settle: Annotated[
         bool,
@@ -222,6 +229,7 @@ def command(
 def _moved(request: "Request", reporter: "Reporter", names: str) -> "Report":
     """What became of the processes; where a person says so, of those that are no sure case too."""
     from libswap.operations.swap import swap_library
+    from libswap.report.words import count
 
     def tell(pid: int, step: str) -> None:
         reporter.progress(f"process {pid}: {step} {names}")
@@ -229,7 +237,7 @@ def _moved(request: "Request", reporter: "Reporter", names: str) -> "Report":
     report = swap_library(request, tell)
     unknown = report.pids_refused_by("ObjectsUnknown")
     if not unknown or not reporter.confirm(
-        f"Whether their objects survive is not known for {len(unknown)} processes. Move them?"
+        f"Whether their objects survive is not known for {count(len(unknown))}. Go on?"
     ):
         return report
     accepted = replace(request.options, accept_unknown=True)

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from libswap.report.reporter import Reporter
     from libswap.scan.scanner import Scan
     from libswap.scan.usage import Usage
+
+_INTERVAL: Final = 2.0
+"""Seconds between two looks."""
 
 
 def command(
@@ -33,9 +36,14 @@ def command(
         bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")
     ] = False,
     interval: Annotated[
-        float,
-        typer.Option("--interval", min=0.1, metavar="SECONDS", help="Time between two looks."),
-    ] = 2.0,
+        float | None,
+        typer.Option(
+            "--interval",
+            min=0.1,
+            metavar="SECONDS",
+            help="With --watch: time between two looks. [default: 2]",
+        ),
+    ] = None,
     metrics: Annotated[
         Path | None,
         typer.Option(
@@ -84,6 +92,8 @@ def command(
         raise UsageError("--nagios goes with none of --watch, --json and --html")
     if not nagios and (warning or critical):
         raise UsageError("--warning and --critical belong to --nagios")
+    if interval is not None and not watch:
+        raise UsageError("--interval belongs to --watch")
 
     def look() -> "Scan | Usage":
         if libraries:
@@ -97,7 +107,7 @@ def command(
         return _alarm(reporter_of(context), look, warning or "0", critical)
     with paged(reporter_of(context), html) as reporter:
         if watch:
-            _watch(reporter, look, interval)
+            _watch(reporter, look, interval or _INTERVAL)
         else:
             reporter.show("scan", look())
     return 0

@@ -43,8 +43,12 @@ def command(
         typer.Option("--config", metavar="FILE", help="Watch what this file says, in TOML."),
     ] = None,
     policy: Annotated[
-        str, typer.Option(help="For running processes: none, live or restart; without --config.")
-    ] = "none",
+        str | None,
+        typer.Option(
+            "--policy",
+            help="For running processes: none, live or restart; without --config. [default: none]",
+        ),
+    ] = None,
     once: Annotated[
         bool, typer.Option("--once", help="Deploy what is finished, and end; for cron.")
     ] = False,
@@ -67,6 +71,11 @@ def command(
     if dropdir == _STATUS:
         from libswap.operations.ledger import tell
 
+        if any((to, config, policy, once, resume, dry_run)):
+            raise UsageError(
+                "status shows what was deployed, and goes with --state-dir and --json alone",
+                "A directory of that name is ./status.",
+            )
         reporter.show("watch", tell(settings))
         return
     if dry_run and not once:
@@ -126,27 +135,30 @@ def _serve(
 
 
 def _configuration(
-    dropdir: str | None, to: Path | None, config: Path | None, policy: str
+    dropdir: str | None, to: Path | None, config: Path | None, policy: str | None
 ) -> "Configuration":
     from libswap.errors.base import UsageError
     from libswap.watch import configuration
     from libswap.watch.rule import Configuration, Policy, Rule
 
     if config is not None:
-        if dropdir is not None or to is not None:
-            raise UsageError("--config says what to watch; DROPDIR and --to say it too")
+        if dropdir is not None or to is not None or policy is not None:
+            raise UsageError(
+                "--config says it all: neither DROPDIR, --to nor --policy goes with it"
+            )
         return configuration.load(str(config))
-    if dropdir is None or to is None:
-        raise UsageError(
-            "what is to be watched?", "libswap watch DROPDIR --to DIR, or --config FILE."
-        )
+    advice = "libswap watch DROPDIR --to DIR, or --config FILE."
+    if dropdir is None:
+        raise UsageError("what is to be watched?", advice)
+    if to is None:
+        raise UsageError(f"where are the libraries that {dropdir} is for? Say --to DIR", advice)
     for path in (Path(dropdir), to):
         if not path.is_dir():
             raise UsageError(f"{path}: there is no such directory")
     known = [member.value for member in Policy]
-    if policy not in known:
+    if policy is not None and policy not in known:
         raise UsageError(f"--policy {policy}: it can be {', '.join(known)}")
-    rule = Rule(_normal(Path(dropdir)), _normal(to), Policy(policy))
+    rule = Rule(_normal(Path(dropdir)), _normal(to), Policy(policy or "none"))
     return Configuration((rule,))
 
 

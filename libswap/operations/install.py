@@ -273,18 +273,18 @@ def sources_and_destination(words: Sequence[str], into: Path | None) -> tuple[tu
         UsageError: the words do not say what goes where.
     """
     if "" in words:
-        raise UsageError("a SOURCE or DEST is empty", "A variable of the shell may be unset.")
+        raise UsageError("a NEW or DEST is empty", "A variable of the shell may be unset.")
     if into is not None:
         if not into.is_dir():
             raise UsageError(f"--into {into}: there is no such directory")
         return tuple(words), str(into)
     if len(words) == 1:
         raise UsageError(
-            f"where is {words[0]} to be installed?", "libswap install SOURCE DEST, or --into DIR."
+            f"where is {words[0]} to be installed?", "libswap install NEW DEST, or --into DIR."
         )
     if len(words) > 2:
         raise UsageError(
-            f"{len(words)} words, but one SOURCE and one DEST are expected",
+            f"{len(words)} words, but one NEW and one DEST are expected",
             "Several libraries are installed together with --into DIR.",
         )
     return (words[0],), words[1]

@@ -114,6 +114,27 @@ def test_a_quotation_without_an_end_is_a_usage_error(
     assert f"{given[-1]} it's: " in document(capsys.readouterr().out)["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("watch", "what is to be watched"),
+        ("watch /tmp", "--to DIR"),
+        ("watch --config FILE --policy live", "--policy"),
+        ("watch status --once", "status"),
+        ("watch status --policy live", "status"),
+        ("watch status --resume", "status"),
+        ("scan --interval 7", "--watch"),
+        ("scan libc.so.6 --interval 7", "--watch"),
+        ("live LIB --drain-limit 0", "belong to --drain"),
+    ],
+)
+def test_an_option_that_is_missing_or_out_of_place_is_named(
+    words: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*words.split(), "--json"]) == UsageError.exit_code
+    assert said in document(capsys.readouterr().out)["error"]["message"]
+
+
 @pytest.mark.parametrize("words", ["handles draft /nope", "handles show /nope.toml"])
 def test_a_file_that_is_not_there_is_no_fault_of_ours(
     words: str, capsys: pytest.CaptureFixture[str]
