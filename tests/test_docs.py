@@ -19,6 +19,20 @@ def test_links_lead_to_files(page: Path) -> None:
         assert (page.parent / link).exists(), f"{page}: {link}"
 
 
+def test_every_variable_and_every_place_of_the_state_is_written_down() -> None:
+    page = (ROOT / "docs" / "reference" / "configuration.md").read_text()
+    code = [path.read_text() for path in (ROOT / "libswap").rglob("*.py")]
+    read = re.compile(r'environ(?:ment)?\.get\("([A-Z_]+)"|environment={"([A-Z_]+)": ')
+    names = {one or other for text in code for one, other in read.findall(text)}
+    names -= {"LIBSWAP_TEST_DIE_AT", "ZIG_GLOBAL_CACHE_DIR"}
+    assert {"LIBSWAP_PID", "XDG_STATE_HOME"} <= names
+    place = re.compile(r'(?m)^_?DIRECTORY: Final = "(\w+)"')
+    places = {name for text in code for name in place.findall(text)}
+    assert {"watch", "fleet"} <= places
+    assert not {name for name in names if f"`{name}`" not in page}
+    assert not {name for name in places if f"`{name}/`" not in page}
+
+
 @pytest.mark.compiler
 @pytest.mark.ptrace
 def test_the_tutorial_runs_and_the_service_answers_as_it_says(tmp_path: Path) -> None:
