@@ -206,14 +206,16 @@ def command(
         state=state.value, relaxed=relaxed, force=force, accept_unknown=accept_unknown, wait=wait
     )
     names = [str(one) for one in libraries]
+    kept = state_dir or default_state_dir()
     if settle:
         from libswap.operations.settle import settle as settle_drains
 
         with paged(reporter_of(context), html, lambda: names) as reporter:
-            report = settle_drains(libraries, tuple(pid or ()), options, unload=unload)
+            report = settle_drains(
+                libraries, tuple(pid or ()), options, unload=unload, state_dir=kept
+            )
             reporter.show("live", report, exit_code=report.exit_code)
         raise typer.Exit(report.exit_code)
-    kept = state_dir or default_state_dir()
     files: list[Path | None] = [*new] if new else [None] * len(libraries)
     (library, file), *more = zip(libraries, files, strict=True)
     request = Request(

@@ -120,11 +120,14 @@ def apply(
     from libswap.errors.base import UsageError
     from libswap.operations import patch_apply
     from libswap.operations.patch_entries import Options
+    from libswap.settings import default_state_dir
 
     if bool(pid) + everyone + bool(exe) != 1:
         raise UsageError("Say one of --pid PID, --all and --exe PROGRAM")
     options = Options(wait=wait, relaxed=relaxed, replace=replace, dry_run=dry_run)
-    report = patch_apply.apply(file, options, pids=pid or (), program=exe)
+    report = patch_apply.apply(
+        file, options, pids=pid or (), program=exe, state_dir=default_state_dir()
+    )
     reporter_of(context).show("patch_apply", report, exit_code=report.exit_code)
     raise typer.Exit(report.exit_code)
 
@@ -147,9 +150,10 @@ def revert(
     """Give functions back what they were before a patch."""
     from libswap.operations import patch_revert
     from libswap.operations.patch_entries import Options
+    from libswap.settings import default_state_dir
 
     options = Options(wait=wait, relaxed=relaxed, dry_run=dry_run)
-    report = patch_revert.revert(pids, patch, options)
+    report = patch_revert.revert(pids, patch, options, state_dir=default_state_dir())
     reporter_of(context).show("patch_apply", report, exit_code=report.exit_code)
     raise typer.Exit(report.exit_code)
 

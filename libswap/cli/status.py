@@ -27,19 +27,20 @@ def command(
             "gone.",
         ),
     ] = False,
-    state_dir: StateDir = None,  # noqa: ARG001  the record lies in the process
+    state_dir: StateDir = None,
     as_json: Json = False,  # noqa: ARG001  the session's
 ) -> None:
     """Show what has been swapped in running processes, from the record that each carries."""
     from libswap.errors.live import NotAllMoved
     from libswap.operations.status import status
     from libswap.operations.unfinished import finish
+    from libswap.settings import default_state_dir
 
     reporter = reporter_of(context)
     if not settle:
         reporter.show("status", status(pids or ()))
         return
-    found = finish(pids or ())
+    found = finish(pids or (), state_dir=state_dir or default_state_dir())
     code = NotAllMoved.exit_code if any(p.trouble for p in found.processes) else 0
     reporter.show("status", found, exit_code=code)
     raise typer.Exit(code)

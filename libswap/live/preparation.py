@@ -158,7 +158,8 @@ class Preparation:
             known = tuple(c.record for c in member.copies)
             given_up, _ = given_up.with_family(index, Family(known, source))
             fresh = tuple((at, content.hex()) for at, content in (e.fresh for e in own))
-            pending.append(Pending(number, source, target, fresh))
+            places = tuple(e.place for e in own)
+            pending.append(Pending(number, source, target, fresh, places))
         events = [self._event(m, what) for m in self.members]
         begun, begin = place.writes(
             replace(with_events(before, events, "begun"), pending=tuple(pending))

@@ -5,20 +5,23 @@ from contextlib import suppress
 from dataclasses import replace
 
 from libswap.errors.base import LibswapError
+from libswap.errors.live import RecordDamaged
 from libswap.linux.memory import Range
 from libswap.live import gate, plan
 from libswap.live.copies import gates_of, loaded_copy
 from libswap.live.gate import Room
 from libswap.live.leading import Leading, slot_writes
 from libswap.live.loading import Loaded, Opened
-from libswap.live.outlook import Options, look, pairing_of
+from libswap.live.module import Module
+from libswap.live.outlook import Options, Work, look, pairing_of
+from libswap.live.pairing import ObjectPair
 from libswap.live.preparation import Preparation, with_current, with_events
 from libswap.live.quiescence import Forbidden
-from libswap.live.registry import CopyRecord, Event, Place, Record
+from libswap.live.registry import CopyRecord, Event, Pending, Place, Record
 from libswap.live.subject import Subject
 from libswap.live.swap import SETTLE_WAIT
 from libswap.live.transaction import commit
-from libswap.live.writing import Phase, Prepared, Write
+from libswap.live.writing import Copy, Phase, Prepared, Write
 
 
 def finish(subject: Subject, options: Options) -> Subject:
@@ -99,15 +102,16 @@ def _complete(subject: Subject, place: Place, options: Options) -> None:
         (record.families[p.family].copies[p.source].base,
          record.families[p.family].copies[p.target].base) for p in record.pending
     ]  # fmt: skip
-    prepared = _prepared(subject, bases, options)
+    prepared = _prepared(subject, bases, options, record.pending)
     exchanges = prepared.exchanges(record.pending)
     given_back = [
         write for own in exchanges for e in own if (write := e.finish(memory)) is not None
     ]
     # Those were written before the first commit, and may have been lost with it.
     before = prepared.before()
-    phases: list[Sequence[Write]] = [
-        *plan.after_the_turn(memory, prepared.turns()), before, given_back,
+    phases: list[Sequence[Write | Copy]] = [
+        *plan.after_the_turn(memory, prepared.turns()), before,
+        prepared.followers(prepared.exchanged()), given_back,
     ]  # fmt: skip
     begun = [e for e in record.events if e.state == "begun"]
     _, done = place.writes(with_events(with_current(record, record.pending), begun, "switched"))
@@ -152,13 +156,44 @@ def _words_back(subject: Subject, record: Record) -> tuple[Write, ...]:
     )
 
 
-def _prepared(subject: Subject, bases: Sequence[tuple[int, int]], options: Options) -> Preparation:
+def _prepared(
+    subject: Subject,
+    bases: Sequence[tuple[int, int]],
+    options: Options,
+    pending: Sequence[Pending] = (),
+) -> Preparation:
     """A swap that was begun: its copies are loaded, its gates made."""
     copies = {c.base: c for f in subject.record.families for c in f.copies}
     modules = [tuple(loaded_copy(subject, copies[b]) for b in pair) for pair in bases]
     works = [look(subject, source, target.facts, options) for source, target in modules]
+    if pending:
+        works = [
+            _as_recorded(work, part, target)
+            for work, part, (_, target) in zip(works, pending, modules, strict=True)
+        ]
     there = Loaded(tuple(Opened(target.link.address) for _, target in modules))
     return Preparation.of(subject, works, there, [Room()] * len(works))
+
+
+def _as_recorded(work: Work, part: Pending, target: Module) -> Work:
+    """With what the swap had begun to exchange, whatever we would find out about the files now.
+
+    Raises:
+        RecordDamaged: the record does not say what that is, and we do not find it all.
+    """
+    base, found = work.source.base, {target.base + p.new: p for p in work.survey.pairs}
+    if len(part.places) == len(part.fresh):
+        pairs = tuple(
+            ObjectPair("", old - base, new - target.base, len(content) // 2)
+            for old, (new, content) in zip(part.places, part.fresh, strict=True)
+        )
+    elif all(new in found for new, _ in part.fresh):
+        pairs = tuple(found[new] for new, _ in part.fresh)
+    else:
+        raise RecordDamaged(
+            work.subject.identity.pid, "what the swap that was broken off exchanged is not known"
+        )
+    return replace(work, survey=replace(work.survey, pairs=pairs))
 
 
 def _commit(

@@ -130,12 +130,14 @@ class Pending:
         source: index of the copy that was in use.
         target: index of the copy that will be.
         fresh: address and bytes in hexadecimal of the target's own data before the exchange.
+        places: for each of them the address in the source of what it is exchanged with.
     """
 
     family: int
     source: int
     target: int
     fresh: tuple[tuple[int, Hex], ...] = ()
+    places: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

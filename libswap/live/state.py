@@ -107,6 +107,11 @@ class Exchange:
         """Where the object is in the new copy, and what the new copy made of it."""
         return self._pair[1], self._now
 
+    @property
+    def place(self) -> int:
+        """Where the object is in the old copy."""
+        return self._pair[0].start
+
     def finish(self, memory: Memory) -> Write | None:
         """The second half, for an exchange that was cut off after the first."""
         place, _ = self._pair

@@ -65,7 +65,12 @@ class Report:
 
 
 def apply(
-    path: Path, options: Options, *, pids: Sequence[int] = (), program: Path | None = None
+    path: Path,
+    options: Options,
+    *,
+    pids: Sequence[int] = (),
+    program: Path | None = None,
+    state_dir: Path | None = None,
 ) -> Report:
     """Apply a patch file.
 
@@ -74,13 +79,14 @@ def apply(
         options: how.
         pids: these processes.
         program: the processes that run this file; with neither, all that run the patch's target.
+        state_dir: where results of reading code are kept; None for nowhere.
 
     Raises:
         InvalidPatch: the file is damaged.
     """
     shown = show(path)
     with Root.open("/") as here:
-        cache = LibraryCache((here,), finder())
+        cache = LibraryCache((here,), finder(state_dir))
         found = [Identity.of(p) for p in pids] or processes_of(shown.patch.pin, program)
         one = partial(
             _one, patch=shown.patch, checksum=shown.identity, options=options, cache=cache

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from libswap.elf.instructions import JUMP_SIZE
 from libswap.errors.base import LibswapError
@@ -71,20 +72,23 @@ class Report:
         return refused[0].exit_code if refused else 0
 
 
-def revert(pids: Sequence[int], wanted: str, options: Options) -> Report:
+def revert(
+    pids: Sequence[int], wanted: str, options: Options, *, state_dir: Path | None = None
+) -> Report:
     """Take back one patch of each process.
 
     Args:
         pids: the processes.
         wanted: the beginning of a patch's id, or of its file's checksum; "" for the last one.
         options: how.
+        state_dir: where results of reading code are kept; None for nowhere.
 
     Raises:
         ProcessGone: a process that was named is not there.
     """
     require_there(pids)
     with Root.open("/") as here:
-        cache = LibraryCache((here,), finder())
+        cache = LibraryCache((here,), finder(state_dir))
         one = partial(_one, wanted=wanted, options=options, cache=cache)
         return Report(tuple(traced(partial(one, pid)) for pid in pids))
 

@@ -25,7 +25,12 @@ from libswap.process.identity import Identity, require_there
 
 
 def settle(
-    libraries: Sequence[Path], pids: Sequence[int], options: Options, *, unload: bool = False
+    libraries: Sequence[Path],
+    pids: Sequence[int],
+    options: Options,
+    *,
+    unload: bool = False,
+    state_dir: Path | None = None,
 ) -> Report:
     """Settle what can be settled, and say for the rest what is left.
 
@@ -34,13 +39,14 @@ def settle(
         pids: only these processes; none for every process that carries a record.
         options: `force` settles where no old object is known to be left, though some may be.
         unload: then unload copies that nothing can reach any more.
+        state_dir: where results of reading code are kept; None for nowhere.
 
     Raises:
         ProcessGone: a process that was named is not there.
     """
     require_there(pids)
     with Root.open("/") as here:
-        cache = LibraryCache((here,), finder())
+        cache = LibraryCache((here,), finder(state_dir))
         wanted = frozenset(str(library.resolve()) for library in libraries)
         found: list[ProcessResult] = []
         for pid in pids or list(carriers()):

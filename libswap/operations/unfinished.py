@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from libswap.errors.base import LibswapError
 from libswap.errors.process import ProcessGone
@@ -20,12 +21,15 @@ from libswap.operations.survival.nameless import finder
 from libswap.process.identity import Identity, require_there
 
 
-def finish(pids: Sequence[int] = (), options: Options | None = None) -> Status:
+def finish(
+    pids: Sequence[int] = (), options: Options | None = None, state_dir: Path | None = None
+) -> Status:
     """Finish or take back what was broken off, lead calls past gates, end drains that are over.
 
     Args:
         pids: these processes; none for every process that carries a record.
         options: how; seconds to wait for a safe moment.
+        state_dir: where results of reading code are kept; None for nowhere.
 
     Returns:
         What each carries then, and why where it could not be done.
@@ -34,7 +38,8 @@ def finish(pids: Sequence[int] = (), options: Options | None = None) -> Status:
         ProcessGone: a process that was named is not there.
     """
     require_there(pids)
-    one = partial(_one, cache=LibraryCache(finder=finder()), options=options or Options())
+    cache = LibraryCache(finder=finder(state_dir))
+    one = partial(_one, cache=cache, options=options or Options())
     found = [each for pid in pids or tuple(carriers()) for each in traced(partial(one, pid))]
     return Status(tuple(found))
 
