@@ -60,12 +60,21 @@ def loaded_copy(subject: Subject, record: CopyRecord) -> Module:
     """Where a copy is.
 
     Raises:
-        LoadFailed: it is no longer loaded.
+        LoadFailed: it is no longer loaded, or cannot be read.
     """
     found = next((m for m in subject.modules if is_copy(record, m)), None)
     if found is None:
-        raise LoadFailed(subject.identity.pid, record.path, "a copy of it was unloaded meanwhile")
+        raise LoadFailed(subject.identity.pid, record.path, _why_not(subject, record))
     return found
+
+
+def _why_not(subject: Subject, record: CopyRecord) -> str:
+    there = next((m for m in subject.modules if m.base == record.base), None)
+    if there is None:
+        return "a copy of it was unloaded meanwhile"
+    if there.library is None:
+        return f"a copy of it cannot be read: {there.reason}"
+    return "another library lies where a copy of it was"
 
 
 def is_copy(record: CopyRecord, module: Module) -> bool:

@@ -329,6 +329,12 @@ def _coherent(record: Record) -> Record:
             raise ValueError(f"no family {pending.family}")
         copies = record.families[pending.family].copies
         indexes += [(pending.source, copies), (pending.target, copies)]
+    for drain in record.drains:
+        if drain.family not in range(len(record.families)):
+            raise ValueError(f"no family {drain.family}")
+        bases = {c.base for c in record.families[drain.family].copies}
+        if not {drain.source, drain.target} <= bases:
+            raise ValueError("a drain of copies that are not in its family")
     for index, copies in indexes:
         if index not in range(len(copies)):
             raise ValueError(f"no copy {index}")

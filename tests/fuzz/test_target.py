@@ -15,6 +15,7 @@ from libswap.elf.link_map import AT_BASE, AT_PHDR, AT_PHENT, AT_PHNUM, parse_aux
 from libswap.errors.base import LibswapError
 from libswap.errors.process import MemoryUnreachable
 from libswap.live import registry
+from libswap.live.draining.handles import Anchor
 from libswap.live.draining.record import DrainRecord, Stage, Then
 from libswap.live.patches import (
     ChangeRecord,
@@ -176,8 +177,9 @@ FULL = Record(
     (Pending(0, 0, 0, ((1, "00"),)),),
     (PATCH,),
     SwitchRecord(1, 2, 3, (ChangeRecord(1, "90", "", "e9"),), (PATCH,)),
-    (DrainRecord("1", 0, 1, 2, 3, "zlib", pointers=True, linked=((1, 2),), hidden=("f",),
-                 functions=((1, 2),), stage=Stage.DRAINING, then=Then.WARN),),
+    (DrainRecord("1", 0, COPY.base, COPY.base, 3, "zlib", pointers=True, linked=((1, 2),),
+                 hidden=("f",), functions=((1, 2),), stage=Stage.DRAINING, then=Then.WARN,
+                 anchors=(Anchor(("f",), "g", "h"),)),),
 )  # fmt: skip
 WHOLE = json.loads(zlib.decompress(registry.encode(FULL)))
 AT, SIZE = 0x7000, 1 << 16

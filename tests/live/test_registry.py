@@ -8,6 +8,8 @@ import pytest
 
 from libswap.errors.live import RecordDamaged
 from libswap.live import facts, registry
+from libswap.live.draining.handles import Anchor
+from libswap.live.draining.record import DrainRecord, Stage
 from libswap.live.registry import CopyRecord, Event, Family, GateRecord, Pending, Place, Record
 from libswap.process.maps import Mapping
 from support.memory import FakeMemory
@@ -17,8 +19,12 @@ GATE = GateRecord(0x1000, "90" * 8, 0x7F0000001000, 0x7F0000002000)
 COPY = CopyRecord(0x5000, 0x7F0000000000, "/lib/libx.so", "ab" * 20, 0x7F0000001000, 4096, (GATE,))
 EVENT = Event("1", 1.5, "swap", "/lib/libx.so", "ab", "cd", 1, 2, "begun")
 PENDING = Pending(0, 0, 1, ((1, "00"),))
+DRAIN = DrainRecord(
+    "1", 0, COPY.base, 0x7F1000000000, 3, "x", pointers=False, linked=(), hidden=(),
+    functions=((1, 2),), stage=Stage.DRAINING, anchors=(Anchor(("a",), "b", "c"),),
+)  # fmt: skip
 FULL = Record(
-    (Family((COPY, replace(COPY, base=0x7F1000000000)), 1),), (EVENT,), (PENDING,)
+    (Family((COPY, replace(COPY, base=0x7F1000000000)), 1),), (EVENT,), (PENDING,), drains=(DRAIN,)
 )  # fmt: skip
 
 
@@ -139,6 +145,8 @@ HOSTILE = {
     "a family without its copy in use": but(families=[{"copies": [], "current": 3}]),
     "a pending commit of no family": but(pending=[DATA["pending"][0] | {"family": 9}]),
     "a pending commit to no copy": but(pending=[DATA["pending"][0] | {"target": -1}]),
+    "a drain of no family": but(drains=[DATA["drains"][0] | {"family": -1}]),
+    "a drain of no copy": but(drains=[DATA["drains"][0] | {"target": 5}]),
     "a number without end": json.dumps(DATA).replace('"current": 1', '"current": 1e999').encode(),
     "a word for a time": but(events=[DATA["events"][0] | {"when": "now"}]),
     "a time of no calendar": but(events=[DATA["events"][0] | {"when": 1e300}]),

@@ -5,7 +5,7 @@ read from the code of three functions: one that returns the table's address, one
 the object holds, and one that counts it up. Memory of an object that is gone counts none.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
@@ -95,17 +95,21 @@ _Reader = Callable[[Sequence["Instruction"]], int | None]
 
 def _read(library: Library, function: str, reader: _Reader) -> int | None:
     at = library.offered.get(function)
-    return None if at is None else reader(tuple(_body(library, at)))
+    body = None if at is None else _body(library, at)
+    return None if body is None else reader(body)
 
 
-def _body(library: Library, at: int) -> Iterator["Instruction"]:
-    """Up to its first return; endbr64 is left out."""
-    iced = decoder()
+def _body(library: Library, at: int) -> list["Instruction"] | None:
+    """All of it; None where it branches, or is too long."""
+    flow = decoder().FlowControl
+    body: list[Instruction] = []
     for found in instructions(Entries(library).bytes_at(at, _LARGEST_FUNCTION), at):
-        if found.flow_control == iced.FlowControl.RETURN:
-            return
-        if found.mnemonic != iced.Mnemonic.ENDBR64:
-            yield found
+        if found.flow_control == flow.RETURN:
+            return body
+        if found.flow_control != flow.NEXT:
+            return None
+        body.append(found)
+    return None
 
 
 def _constant(body: Sequence["Instruction"]) -> int | None:

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from libswap.errors.live import LoadFailed
 from libswap.linux.memory import Range
-from libswap.live.copies import gates_of, is_copy
+from libswap.live.copies import gates_of, is_copy, loaded_copy
 from libswap.live.draining.record import DrainRecord
 from libswap.live.gate import Gate
 from libswap.live.leading import Leading
@@ -41,17 +40,14 @@ class Parties:
         """Find them.
 
         Raises:
-            LoadFailed: one of them is no longer loaded.
+            LoadFailed: one of them is no longer loaded, or cannot be read.
         """
         place = subject.place
         assert place is not None  # noqa: S101  the drain was read from it
         family = place.record.families[drain.family]
         copies = tuple((c, m) for c in family.copies for m in subject.modules if is_copy(c, m))
-        by_base = {m.base: m for _, m in copies}
-        if drain.source not in by_base or drain.target not in by_base:
-            path = family.copies[family.current].path
-            raise LoadFailed(subject.identity.pid, path, "a copy of it was unloaded meanwhile")
-        source, target = by_base[drain.source], by_base[drain.target]
+        records = {c.base: c for c in family.copies}
+        source, target = (loaded_copy(subject, records[b]) for b in (drain.source, drain.target))
         return cls(place, drain, source, target, family, copies)
 
     @property
