@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from libswap.linux.names import as_name
+
 T = TypeVar("T")
 
 MAX_LINE: Final = 1 << 24
@@ -93,7 +95,7 @@ def _plain(value: object) -> object:
 
 def _read(found: object, expected: Any) -> object:  # noqa: ANN401  a type, or a typing form
     if type(found) is expected:
-        return found
+        return _text(found) if isinstance(found, str) and not found.isascii() else found
     origin = typing.get_origin(expected)
     if origin in (typing.Union, types.UnionType):
         return _read_union(found, typing.get_args(expected))
@@ -111,6 +113,14 @@ def _read(found: object, expected: Any) -> object:  # noqa: ANN401  a type, or a
     if expected is float and type(found) is int:
         return found
     raise Malformed(f"{type(found).__name__} where {expected} should be")
+
+
+def _text(found: str) -> str:
+    """Names are read under another locale, perhaps, than they were written."""
+    try:
+        return as_name(found)
+    except UnicodeEncodeError:
+        return found  # what a program said, and no name
 
 
 def _read_union(found: object, members: tuple[Any, ...]) -> object:

@@ -13,6 +13,8 @@ from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
+from libswap.linux.names import as_name
+
 T = TypeVar("T")
 
 Hex: TypeAlias = Annotated[str, "hexadecimal"]
@@ -116,7 +118,7 @@ def _moment(found: object) -> float:
 def _text(found: object) -> str:
     if not isinstance(found, str):
         raise ValueError("no text where one should be")  # noqa: TRY004  the record's fault
-    return found
+    return found if found.isascii() else as_name(found)
 
 
 def _hex(found: object) -> str:

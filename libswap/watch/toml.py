@@ -4,9 +4,10 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from libswap.errors.watch import InvalidConfiguration
+from libswap.linux.names import as_name
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ class Table:
         value = self.values.get(key, default)
         if type(value) is not kind:
             raise self.bad(key, f"{_NAMES[kind]} is expected, not {value!r}")
-        return value
+        return cast("T", as_name(value)) if isinstance(value, str) else value
 
     def seconds(
         self, key: str, default: float, *, least: float = 0.0, most: float = _LONGEST
@@ -86,7 +87,7 @@ class Table:
         value: list[Any] = self.take(key, list, list(default))
         if not all(isinstance(word, str) and word for word in value):
             raise self.bad(key, "a list of words is expected")
-        return tuple(value)
+        return tuple(map(as_name, value))
 
     def each(self, key: str, parser: Callable[[str], T]) -> tuple[T, ...]:
         """A list of words that each mean something."""

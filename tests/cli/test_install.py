@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from libswap.errors.base import InvalidElf, NotConfirmed, UsageError
 from libswap.errors.install import SourceUnreadable
 from libswap.install import journal
 from libswap.install.state import locked
+from support.command import Libswap
 from support.compiler import Compiler
 from support.site import Site, library, untouched
 
@@ -37,6 +39,31 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(
     assert str(real) in capsys.readouterr().out
     assert untouched(real) == before
     assert not site.settings.state_dir.exists()
+
+
+def test_what_was_done_under_one_locale_is_known_and_taken_back_under_another(
+    compiler: Compiler, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = library(compiler, 1), library(compiler, 2)
+    place, drop = site.lib / "b\u00e9" / "libx.so.1", site.root / "dr\u00f6p"
+    for directory in (place.parent, drop):
+        directory.mkdir(parents=True)
+    shutil.copy(old, place)
+    shutil.copy(new, drop / place.name)
+    rules = site.root / "watch.toml"
+    rules.write_text(f'[[drop]]\ndirectory = "{drop}"\nto = "{place.parent}"\n')
+    libswap = Libswap(site.settings.state_dir)
+    done = [libswap("install", new, place, "--yes")]
+    monkeypatch.setenv("LC_ALL", "C")
+    monkeypatch.setenv("PYTHONUTF8", "0")
+    done += [
+        libswap(*words.split())
+        for words in ("scan", "history", f"watch --config {rules} --once", "rollback --yes")
+    ]
+    assert [each.code for each in done] == [0] * len(done), [
+        each.said for each in done if each.code
+    ]
+    assert place.read_bytes() == old.read_bytes()
 
 
 @pytest.mark.parametrize("command", ["install", "rollback", "prune"])

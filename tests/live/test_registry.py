@@ -155,6 +155,7 @@ HOSTILE = {
     "bytes that are none": but(pending=[DATA["pending"][0] | {"fresh": [[1, "0x"]]}]),
     "what no record has": but(more=1),
     "more values than any": b"[" + b"[]," * (1 << 21) + b"[]]",
+    "a name in no locale": but(events=[DATA["events"][0] | {"library": "/lib/\ud800"}]),
     "a word for a number": but(pending=[DATA["pending"][0] | {"source": "x"}]),
 }
 
