@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from libswap.cli import app, direct
+from libswap.report import console
 from support.command import Libswap
 from support.compiler import Compiler
 from support.holders import COUNTER, Held, hold, holder
@@ -152,8 +153,9 @@ def test_the_scan_of_the_machine_starts_without_typer_and_draws_without_rich(
         f"import sys; sys.argv[1:] = {words}; from libswap.__main__ import main; main();"
         " sys.exit(not {'typer', 'rich', 'elftools'}.isdisjoint(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
-    assert done.returncode == 0
+    pipe = {name: value for name, value in os.environ.items() if name not in console._TERMINAL}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, env=pipe)
+    assert done.returncode == 0, done
 
 
 def plugin(*words: str, state_dir: Path) -> subprocess.CompletedProcess[str]:
