@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from libswap.errors.base import SystemRefused
+
 _CHUNK: Final = 1 << 16
 _LINE: Final = 4096
 
@@ -24,7 +26,14 @@ class Procfs:
     root: str = "/proc"
 
     def pids(self) -> Iterator[int]:
-        """The PID of every process in this PID namespace, in no order."""
+        """The PID of every process in this PID namespace, in no order.
+
+        Raises:
+            SystemRefused: it is not mounted, which must not pass for a machine without processes.
+        """
+        if not os.path.lexists(f"{self.root}/self"):
+            reason = f"nothing is mounted there; try: mount -t proc proc {self.root}"
+            raise SystemRefused("look for processes in", self.root, reason)
         return (int(name) for name in os.listdir(self.root) if name.isdecimal())
 
     def other_pids(self) -> Iterator[int]:

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from libswap.errors.base import SystemRefused
 from libswap.linux.files import FileId
 from libswap.linux.procfs import Procfs
 from libswap.scan.loading import Data, Needed, Opened, Program
+from libswap.scan.scanner import scan
 from libswap.scan.stale import Current, Deleted, Replaced
 from libswap.scan.usage import Usage, User, users_of
 from support.compiler import Compiler
@@ -131,12 +133,20 @@ def test_a_name_that_ends_in_deleted_is_not_taken_for_the_file_without(
 
 
 def test_what_may_not_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "self").mkdir()
     (tmp_path / "7").mkdir()
     (tmp_path / "7" / "maps").symlink_to("maps")  # ELOOP, as good as any refusal
     (tmp_path / "7" / "comm").write_text("secret\n")
     (missed,) = users_of(["/lib/x.so"], procfs=Procfs(str(tmp_path))).uninspected
     assert (missed.pid, missed.command) == (7, "secret")
     assert missed.reason
+
+
+def test_where_proc_is_not_mounted_nothing_is_said_of_processes(tmp_path: Path) -> None:
+    with pytest.raises(SystemRefused, match="mount -t proc"):
+        users_of(["/lib/x.so"], procfs=Procfs(str(tmp_path)))
+    with pytest.raises(SystemRefused, match="mount -t proc"):
+        scan(procfs=Procfs(str(tmp_path)))
 
 
 def test_a_bare_name_finds_the_versions_of_a_library_wherever_they_lie(

@@ -1,5 +1,6 @@
 """Who uses what, and what to restart: one block for each service, readable in 60 columns too."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
@@ -148,7 +149,8 @@ def _numbers(pids: Sequence[int]) -> str:
 def _uninspected(missed: Sequence[Uninspected]) -> Iterator[Line]:
     if not missed:
         return
-    yield Line(f"{words.count(len(missed))} could not be looked at:", "yellow")
+    advice = "" if os.geteuid() == 0 else "; run as root to look at all"
+    yield Line(f"{words.count(len(missed))} could not be looked at{advice}:", "yellow")
     by_reason = sorted(missed, key=lambda one: (one.reason, one.pid))
     for reason, members in groupby(by_reason, lambda one: one.reason):
         names = [f"{one.pid} {printable(one.command)}" for one in members]
