@@ -120,6 +120,9 @@ def _protection(survey: Survey) -> Iterator[LibswapError]:
             yield DestinationProtected(what, "it is immutable", f"See lsattr; chattr -i {what}")
         if flags & InodeFlags.APPEND:
             yield DestinationProtected(what, "it is append-only", f"See lsattr; chattr -a {what}")
+    if not survey.permitted:
+        advice = "Run as root, or as the user that the directory belongs to."
+        yield DestinationProtected(path, "you may not write to its directory", advice)
 
 
 def _mounts(survey: Survey, allowance: Allowance) -> Iterator[LibswapError]:

@@ -119,6 +119,7 @@ class Survey:
         link_before: what the SONAME link is; None where the target has none.
         superseded: the file that the SONAME link led to, whose attributes the new one takes on.
         read_only: whether the file system takes no writes.
+        permitted: whether we may change names in the directory.
         free: bytes that can still be written there.
         mounted: what is mounted on it in our mount namespace.
         mounted_elsewhere: what is mounted on it in others.
@@ -134,6 +135,7 @@ class Survey:
     link_before: Content | None
     superseded: File | None
     read_only: bool
+    permitted: bool
     free: int
     mounted: Mount | None
     mounted_elsewhere: tuple[Elsewhere, ...]
@@ -209,6 +211,7 @@ def survey(
             link_before=None if target.link is None else observe(directory, target.link),
             superseded=_superseded(directory, target.supersedes),
             read_only=files.is_read_only(directory.descriptor),
+            permitted=directory.may_be_changed(),
             free=directory.free_space(),
             mounted=next((m for m in ours if m.point == target.path), None),
             mounted_elsewhere=_where(place, others, mounts.points_at),

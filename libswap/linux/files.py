@@ -146,6 +146,11 @@ class Directory:
         """Its own stat(2)."""
         return os.fstat(self.descriptor)
 
+    def may_be_changed(self) -> bool:
+        """Whether we have the right to make, rename and remove names in it."""
+        wanted = os.W_OK | os.X_OK
+        return os.access(".", wanted, dir_fd=self.descriptor, effective_ids=True)
+
     def free_space(self) -> int:
         """Bytes that we could still write to its file system, as far as that keeps count."""
         status = os.fstatvfs(self.descriptor)

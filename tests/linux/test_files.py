@@ -41,6 +41,17 @@ def test_a_directory_that_moved_is_still_the_one_that_was_opened(tmp_path: Path)
     assert not (tmp_path / "here/file").exists()
 
 
+@pytest.mark.root
+def test_the_right_to_change_names_is_that_of_the_effective_user(tmp_path: Path) -> None:
+    with Directory(str(tmp_path)) as directory:
+        assert directory.may_be_changed()
+        os.seteuid(65534)
+        try:
+            assert not directory.may_be_changed()
+        finally:
+            os.seteuid(0)
+
+
 def test_a_file_system_that_keeps_no_count_is_not_taken_for_full() -> None:
     with Directory("/proc") as directory:
         assert directory.free_space() > 1 << 40

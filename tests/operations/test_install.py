@@ -437,6 +437,15 @@ def test_a_reader_never_misses_the_file_nor_sees_a_part_of_it(
     assert seen <= set(both)
 
 
+def test_a_directory_of_others_is_refused_before_anything_is_made(
+    compiler: Compiler, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = site.place(library(compiler, 1), "libx.so.1")
+    monkeypatch.setattr(Directory, "may_be_changed", lambda _: False)
+    with pytest.raises(DestinationProtected, match="may not write to its directory"):
+        site.plan(library(compiler, 2), to=real)
+
+
 @pytest.mark.root
 class TestRefusedToRoot:
     def test_a_source_that_others_can_write(
