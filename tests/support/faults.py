@@ -113,4 +113,4 @@ def _struck(line: str) -> bool:
 def _shape(text: str) -> list[str]:
     """What a call touches, without what differs from run to run: directories, numbers, ids."""
     names = re.findall(r"<[^>]*?([^/>]*)>", text.partition(" = ")[0])
-    return [re.sub(r"[0-9a-f]{4,}|\d", "", name) for name in names]
+    return [re.sub(r"\b[0-9a-f]+\b|[0-9a-f]{4,}|\d", "", name) for name in names]
