@@ -125,3 +125,21 @@ def test_a_directory_where_others_can_put_files_is_refused_unopened(
         kept.symlink_to("/dev/zero")
     with pytest.raises(Failed, match="only we may write to"):
         tool(tool=str(kept), tool_sha256=wanted, tool_dir=str(place))
+
+
+def test_of_a_directory_only_old_archives_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "place").mkdir(mode=0o700)
+    old = tmp_path / "place" / f"{'0' * 64}.pyz"
+    cut_off, strange, below = Path(f"{old}.a_b4c5d6"), old.with_name("grep"), old.with_suffix("")
+    for path in (old, cut_off, strange):
+        path.touch()
+    for path in (below, old.with_name(f"{'1' * 64}.pyz")):
+        path.mkdir()
+    for path in old.parent.iterdir():
+        os.utime(path, (0, 0))
+    given = tmp_path / "given"
+    given.write_bytes(b"ours")
+    wanted = hashlib.sha256(b"ours").hexdigest()
+    kept = tool(tool=str(given), tool_sha256=wanted, tool_dir=str(old.parent))
+    left = {path.name for path in old.parent.iterdir()}
+    assert left == {Path(kept).name, "grep", below.name, f"{'1' * 64}.pyz"}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -20,6 +22,7 @@ OPTIONS = {
 }
 PYTHON = (3, 11)
 DAY = 86400
+ARCHIVE = re.compile(r"[0-9a-f]{64}\.pyz(\.[a-z0-9_]{8})?")  # the latter: not written to its end
 
 
 def run(module, command, *words):
@@ -110,16 +113,21 @@ def _require_own(module, directory):
 
 
 def _forget(directory, kept):
-    """Remove archives of earlier versions, but not one that another task may have just brought."""
+    """Remove archives of earlier versions, but not one that another task may have just brought.
+
+    Nothing else: the directory is whichever the task names.
+    """
     for name in os.listdir(directory):
         path = os.path.join(directory, name)
-        if path != kept and time.time() - os.lstat(path).st_mtime > DAY:
-            os.unlink(path)
+        with contextlib.suppress(OSError):  # another task removes them too
+            old = time.time() - os.lstat(path).st_mtime > DAY
+            if old and path != kept and ARCHIVE.fullmatch(name):
+                os.unlink(path)
 
 
 def _write(path, data):
     """Whole or not at all."""
-    number, name = tempfile.mkstemp(dir=os.path.dirname(path))
+    number, name = tempfile.mkstemp(dir=os.path.dirname(path), prefix=os.path.basename(path) + ".")
     try:
         with os.fdopen(number, "wb") as file:
             file.write(data)
