@@ -23,8 +23,24 @@ def ansible(program: str, tmp_path: Path, *words: str | Path) -> str:
     return done.stdout + done.stderr
 
 
+def module(name: str, tmp_path: Path, **params: object) -> str:
+    """What a module says, with an archive that is none."""
+    archive = tmp_path / "libswap.pyz"
+    archive.write_bytes(b"none")
+    params |= {"tool": archive, "tool_dir": tmp_path / "kept"}
+    said = " ".join(f"{key}={value}" for key, value in params.items())
+    python = f"ansible_python_interpreter={sys.executable}"
+    words = ("here", "-e", python, "-m", f"libswap.fleet.{name}", "-a", said)
+    return ansible("ansible", tmp_path, *words)
+
+
 @pytest.mark.parametrize("name", ["preflight", "upgrade", "rollback"])
 def test_a_playbook_without_its_machines_has_none(tmp_path: Path, name: str) -> None:
     said = ansible("ansible-playbook", tmp_path, f"libswap.fleet.{name}")
     assert "no hosts matched" in said
     assert "TASK" not in said
+
+
+def test_processes_are_moved_back_only_where_the_library_is_named(tmp_path: Path) -> None:
+    said = module("rollback", tmp_path, operation="20260102-030405-abcdef01", revert=True)
+    assert "revert is True but all of the following are missing: dest" in said

@@ -26,7 +26,9 @@ options:
     description: With O(dest), the digest that was installed and is to go.
     type: str
   revert:
-    description: Whether processes that were moved are moved back onto the old library first.
+    description:
+      - Whether processes are moved back onto the old library then.
+      - Needs O(dest).
     type: bool
     default: false
 """
@@ -64,6 +66,7 @@ def main():
         required_one_of=[("dest", "operation")],
         mutually_exclusive=[("dest", "operation")],
         required_by={"sha256": ["dest"]},
+        required_if=[("revert", True, ("dest",))],
     )
     if module.params["sha256"] and _digest(module) != module.params["sha256"]:
         module.exit_json(changed=False, msg="it holds other bytes already")
