@@ -2,8 +2,8 @@
 
     python packaging/bundle.py WHEEL DIRECTORY
 
-SOURCE_DATE_EPOCH is the time of everything inside, so that the same wheel and the same versions of
-what it depends on give the same bytes.
+SOURCE_DATE_EPOCH is the time of everything in the package, 1980 that of everything in the zipapp,
+so that the same wheel and the same versions of what it depends on give the same bytes.
 """
 
 import gzip
