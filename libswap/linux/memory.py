@@ -6,7 +6,7 @@ userfaultfd(2) where a page is missing, up to a fatal signal; here the read fail
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, Protocol, Self
 
 from libswap.errors.process import MemoryUnreachable, ProcessGone
@@ -43,6 +43,17 @@ class Range(NamedTuple):
     def size(self) -> int:
         """In bytes."""
         return self.end - self.start
+
+
+def merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
+    """By ascending address, those that overlap as one; ranges that only touch stay apart."""
+    found: list[Range] = []
+    for piece in sorted(ranges):
+        if found and piece.start < found[-1].end:
+            found[-1] = Range(found[-1].start, max(found[-1].end, piece.end))
+        else:
+            found.append(piece)
+    return tuple(found)
 
 
 class ProcessMemory:

@@ -239,4 +239,4 @@ def _code(library: Library, vaddr: int, size: int) -> bytes:
     for start, text in library.texts:
         if start <= vaddr < start + len(text):
             return text[vaddr - start : vaddr - start + size]
-    raise AssertionError("a function outside of the text")
+    raise Unmovable("it does not lie in the code")

@@ -1,14 +1,16 @@
 """Where a library keeps what it may change while it runs, and what is there when it starts."""
 
 import struct
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from libswap.elf.dynamic import Tag
 from libswap.elf.format import SegmentFlags, SegmentType
 from libswap.elf.relocations import X86_64
-from libswap.linux.memory import Range
+from libswap.linux.memory import Range, merged
 from libswap.live.library import Library
 
 _PLT_HEADER: Final = 24
@@ -50,10 +52,9 @@ def nameless_ranges(library: Library) -> tuple[Range, ...]:
 
 
 def without(ranges: Iterable[Range], holes: Iterable[Range]) -> tuple[Range, ...]:
-    """What is left of ranges, by ascending address."""
-    for hole in _merged(holes):
-        ranges = [piece for whole in ranges for piece in _without(whole, hole)]
-    return tuple(sorted(ranges))
+    """What is left of ranges, by ascending address; those that overlap count as one."""
+    gaps = merged(holes)
+    return tuple(piece for whole in merged(ranges) for piece in _without(whole, gaps))
 
 
 def initial(library: Library, place: Range, base: int) -> Initial:
@@ -105,24 +106,17 @@ def _slot_ranges(library: Library) -> list[Range]:
     segment = library.image.segment(SegmentType.DYNAMIC)
     if segment is not None:
         found.append(Range(segment.vaddr, segment.vaddr + segment.memsz))
-    return _merged(found)
+    return found
 
 
-def _merged(ranges: Iterable[Range]) -> list[Range]:
-    merged: list[Range] = []
-    for piece in sorted(ranges):
-        if merged and piece.start <= merged[-1].end:
-            merged[-1] = Range(merged[-1].start, max(merged[-1].end, piece.end))
-        else:
-            merged.append(piece)
-    return merged
-
-
-def _without(whole: Range, hole: Range) -> list[Range]:
-    pieces = [
-        Range(whole.start, min(whole.end, hole.start)),
-        Range(max(whole.start, hole.end), whole.end),
-    ]
-    if hole.end <= whole.start or whole.end <= hole.start:
-        return [whole]
-    return [p for p in pieces if p.start < p.end]
+def _without(whole: Range, holes: Sequence[Range]) -> Iterator[Range]:
+    """The pieces of one range between holes, which are in order and do not overlap."""
+    at = whole.start
+    for hole in islice(holes, bisect_right(holes, at, key=lambda h: h.end), None):
+        if hole.start >= whole.end:
+            break
+        if at < hole.start:
+            yield Range(at, hole.start)
+        at = hole.end
+    if at < whole.end:
+        yield Range(at, whole.end)
