@@ -3,7 +3,6 @@
 Source: DWARF 5 sections 5.7 "Structure, Union, Class and Interface Type Entries", 3.3, 4.1.
 """
 
-import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from libswap.elf.dwarf import dwarf_of, readable
 from libswap.elf.image import Image
+from libswap.linux.budget import Budget
 
 if TYPE_CHECKING:
     from elftools.dwarf.die import DIE
@@ -58,21 +58,21 @@ class Records:
     used: dict[str, frozenset[Layout]]
 
 
-def records(image: Image, exported: Collection[str], deadline: float) -> Records | None:
+def records(image: Image, exported: Collection[str], budget: Budget) -> Records | None:
     """The structures that exported functions reach.
 
     Args:
         image: a file with .debug_info.
         exported: names of functions.
-        deadline: of time.process_time(), after which nothing more is read.
+        budget: how long it is read.
 
     Returns:
-        None where the debug information is missing, damaged or too much.
+        None where the debug information is missing, damaged or too much, or the time is used up.
     """
     if not readable(image):
         return None
     try:
-        reader = _Reader(frozenset(exported), deadline)
+        reader = _Reader(frozenset(exported), budget)
         reader.read(dwarf_of(image))
         handled = reader.reached(reader.handled)
         used = reader.reached(reader.used)
@@ -82,9 +82,9 @@ def records(image: Image, exported: Collection[str], deadline: float) -> Records
 
 
 class _Reader:
-    def __init__(self, exported: frozenset[str], deadline: float) -> None:
+    def __init__(self, exported: frozenset[str], budget: Budget) -> None:
         self.exported = exported
-        self.deadline = deadline
+        self.budget = budget
         self.whole: dict[str, list[DIE]] = defaultdict(list)
         self.names: dict[tuple[int, int], str] = {}
         self.handled: list[DIE] = []
@@ -93,9 +93,8 @@ class _Reader:
     def read(self, dwarf: Any) -> None:  # noqa: ANN401  pyelftools has no types
         for unit in dwarf.iter_CUs():
             for die in unit.iter_DIEs():
+                self.budget.check()
                 self._top(die)
-            if time.process_time() > self.deadline:
-                raise TimeoutError
 
     def _top(self, die: "DIE") -> None:
         tag = die.tag
@@ -131,6 +130,7 @@ class _Reader:
         seen: set[tuple[int, int]] = set()
         todo = [d for root in roots if (d := _inner(root)) is not None]
         while todo:
+            self.budget.check()
             die = todo.pop()
             if _place(die) in seen:
                 continue
@@ -145,8 +145,6 @@ class _Reader:
                 found[name] = frozenset(_layout(one) for one in ones)
             for one in [*ones, die]:
                 todo += [d for m in _members(one) if (d := _inner(m)) is not None]
-            if time.process_time() > self.deadline:
-                raise TimeoutError
         return found
 
     def _name(self, die: "DIE") -> str:

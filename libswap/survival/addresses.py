@@ -4,10 +4,10 @@ An address that old code stored leads to old code for ever. Called, it goes on t
 compared with an address of the new code it is another one, and jumped to it is in the old function.
 """
 
-import time
 from collections.abc import Iterator
 from typing import Final
 
+from libswap.linux.budget import Budget
 from libswap.survival.accesses import Access, Probe, Profile
 from libswap.survival.bodies import Bodies, Body
 from libswap.survival.code import Code, Function
@@ -19,11 +19,11 @@ from libswap.survival.summaries import Summaries
 _SHOWN: Final = 4
 
 
-def compared(summaries: Summaries, deadline: float) -> Iterator[Evidence]:
+def compared(summaries: Summaries, budget: Budget) -> Iterator[Evidence]:
     """Functions that compare what they are handed with an address of the library."""
     bodies = summaries.bodies
     for number, function in enumerate(bodies.code.functions):
-        if time.process_time() > deadline:
+        if budget.spent:
             rest = len(bodies.code.functions) - number
             told = "not looked at: the time was used up"
             yield Evidence("address-compared", Weight.DOUBT, f"{rest} functions", told, "")

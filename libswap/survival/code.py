@@ -1,7 +1,7 @@
 """The code of one library: its functions with their bounds, and what its calls lead to."""
 
 import struct
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +22,7 @@ from libswap.elf.symbols import (
     static_symbols,
 )
 from libswap.errors.base import InvalidElf
-from libswap.linux.memory import Range
+from libswap.linux.memory import Range, merged
 
 MAX_FUNCTION: Final = 1 << 20
 """Bytes of one function that are looked at; tables of initialisers reach a tenth of it."""
@@ -124,11 +124,12 @@ class Code:
         """Its bytes."""
         place = self._text_at(function.start)
         assert place is not None  # noqa: S101  functions lie in texts
-        data = self._texts[place]
+        data = self.texts[place]
         return data[function.start - place.start : function.end - place.start]
 
     @cached_property
-    def _texts(self) -> dict[Range, bytes]:
+    def texts(self) -> dict[Range, bytes]:
+        """The executable segments, as far as the file has their bytes."""
         return {
             Range(s.vaddr, s.vaddr + s.filesz): self.image.at_offset(
                 s.offset, s.filesz, "an executable segment"
@@ -138,18 +139,19 @@ class Code:
         }
 
     def _text_at(self, address: int) -> Range | None:
-        for place in self._texts:
+        for place in self.texts:
             if place.start <= address < place.end:
                 return place
         return None
 
     def is_changeable(self, address: int) -> bool:
         """Whether it lies in data that are written, if only by the dynamic linker."""
-        return any(address in place for place in self._changeable)
+        index = bisect_right(self._changeable, address, key=lambda place: place.start) - 1
+        return index >= 0 and address in self._changeable[index]
 
     @cached_property
     def _changeable(self) -> tuple[Range, ...]:
-        return tuple(
+        return merged(
             Range(s.vaddr, s.vaddr + s.memsz) for s in self.image.loads
             if s.flags & SegmentFlags.W
         )  # fmt: skip
@@ -213,7 +215,7 @@ class Code:
         place = self._text_at(address)
         if place is None:
             return None
-        data, at = self._texts[place], address - place.start
+        data, at = self.texts[place], address - place.start
         if data.startswith(_LANDING, at):
             at += len(_LANDING)
         for opcode in _JUMP_THROUGH:
@@ -246,6 +248,10 @@ class Code:
             return None
         found = self.functions[at]
         return found if address < found.end else None
+
+    def within(self, start: int, end: int) -> tuple[Function, ...]:
+        """The functions that begin in a piece of the file."""
+        return self.functions[bisect_left(self._starts, start) : bisect_left(self._starts, end)]
 
     @cached_property
     def _starts(self) -> list[int]:

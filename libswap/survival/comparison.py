@@ -1,11 +1,11 @@
 """The code of two files, function by function: what each pair does differently with its objects."""
 
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from libswap.linux.budget import Budget
 from libswap.survival.accesses import Access, Profile
 from libswap.survival.bodies import Body
 from libswap.survival.code import Function
@@ -40,10 +40,10 @@ class Comparison:
         old = Summaries.over(pairs.old)
         return cls(pairs, old, Summaries.over(pairs.new), Provenance(old))
 
-    def run(self, deadline: float) -> Compared:
+    def run(self, budget: Budget) -> Compared:
         """Look at every pair, as long as there is time."""
         for old, new in sorted(self.pairs.functions.items()):
-            if time.process_time() > deadline:
+            if budget.spent:
                 self.counts["unseen"] += 1
             else:
                 self._pair(*self._bodies(old, new))

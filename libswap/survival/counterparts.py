@@ -1,15 +1,15 @@
 """What two files have in common although no symbol names it: functions, and writable data."""
 
-import time
 from collections.abc import Sequence
 
 from libswap.elf.nameless import NOTHING, Nameless
+from libswap.linux.budget import Budget, TooLong
 from libswap.linux.memory import Range
 from libswap.linux.scheduling import without_collection
 from libswap.survival.layout import Layout, Side
 from libswap.survival.roles import Roles
 from libswap.survival.sources import Source, bodies
-from libswap.survival.texts import Texts, TooLong
+from libswap.survival.texts import Texts
 
 
 def counterparts(
@@ -22,7 +22,7 @@ def counterparts(
         new: the file to be used.
         places: writable data of the old file that no symbol names.
         others: that of the new file.
-        seconds: of processor time, after which nothing is found.
+        seconds: of this thread's processor time, after which nothing is found.
 
     Raises:
         InvalidElf: one of the files is damaged.
@@ -30,9 +30,9 @@ def counterparts(
     """
     if not (old.readable and new.readable):
         return NOTHING
-    deadline = time.process_time() + seconds
+    budget = Budget.of(seconds)
     with without_collection():
-        before, after = (Texts(one, deadline) for one in bodies(old, new))
+        before, after = (Texts(one, budget) for one in bodies(old, new))
         return _found(Roles(before, after), places, others)
 
 

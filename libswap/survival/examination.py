@@ -1,11 +1,11 @@
 """Two files examined: every kind of evidence that they themselves hold."""
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from libswap.elf.image import Image
 from libswap.elf.records import records
+from libswap.linux.budget import Budget
 from libswap.linux.scheduling import without_collection
 from libswap.survival import addresses, layouts
 from libswap.survival.bodies import Bodies
@@ -48,13 +48,13 @@ def examine(old: Source, new: Source, *, seconds: float) -> Examined:
     identical = loaded(old.image) == loaded(new.image)
     if not (old.readable and new.readable):
         return Examined(identical=identical)
-    deadline = time.process_time() + seconds
+    budget = Budget.of(seconds)
     with without_collection():
         before, after = bodies(old, new)
         if identical:
-            return _same(after, deadline)
-        alike, types = _types((before, after), (old.debug, new.debug), deadline)
-        found = _different(before, after, deadline)
+            return _same(after, budget)
+        alike, types = _types((before, after), (old.debug, new.debug), budget)
+        found = _different(before, after, budget)
     explained = tuple(_explained(e) for e in found.evidence) if alike else found.evidence
     return replace(
         found, evidence=_ordered((*types, *explained)),
@@ -63,32 +63,31 @@ def examine(old: Source, new: Source, *, seconds: float) -> Examined:
 
 
 def _types(
-    both: tuple[Bodies, Bodies], debug: tuple[Image | None, Image | None], deadline: float
+    both: tuple[Bodies, Bodies], debug: tuple[Image | None, Image | None], budget: Budget
 ) -> tuple[int, tuple[Evidence, ...]]:
     """How many structures are alike by the debug information, or what is different."""
     one, other = (
-        records(image, file.code.own, deadline) if image is not None else None
+        records(image, file.code.own, budget) if image is not None else None
         for file, image in zip(both, debug, strict=True)
     )
     return layouts.compared(one, other) if one is not None and other is not None else (0, ())
 
 
-def _different(before: Bodies, after: Bodies, deadline: float) -> Examined:
+def _different(before: Bodies, after: Bodies, budget: Budget) -> Examined:
     pairs = Pairs(before, after)
-    pairs.find(deadline)
+    pairs.find(budget)
     comparison = Comparison.of(pairs)
-    compared = comparison.run(deadline)
+    compared = comparison.run(budget)
     found = (
         *comparison.evidence, *moved_entries(pairs),
-        *addresses.compared(comparison.new, deadline), *addresses.labels(after),
+        *addresses.compared(comparison.new, budget), *addresses.labels(after),
     )  # fmt: skip
-    return Examined(identical=False, evidence=_ordered(found), compared=_timed(compared, deadline))
+    return Examined(identical=False, evidence=_ordered(found), compared=_timed(compared, budget))
 
 
-def _timed(compared: Compared, deadline: float) -> Compared:
+def _timed(compared: Compared, budget: Budget) -> Compared:
     """With a mark that not all was looked at, where the time was used up: nobody keeps that."""
-    late = time.process_time() > deadline
-    return replace(compared, unseen=max(compared.unseen, 1)) if late else compared
+    return replace(compared, unseen=max(compared.unseen, 1)) if budget.spent else compared
 
 
 def _ordered(found: Iterable[Evidence]) -> tuple[Evidence, ...]:
@@ -102,11 +101,11 @@ def _explained(evidence: Evidence) -> Evidence:
     return replace(evidence, weight=Weight.NOTE) if doubt else evidence
 
 
-def _same(file: Bodies, deadline: float) -> Examined:
+def _same(file: Bodies, budget: Budget) -> Examined:
     """What there is to say of code that is the same: it lies at other addresses nevertheless."""
     count = len(file.code.functions)
-    found = [*addresses.compared(Summaries.over(file), deadline)]
+    found = [*addresses.compared(Summaries.over(file), budget)]
     if addresses.labels_reach_data(file):
         found += addresses.labels(file)
-    seen = _timed(Compared(functions=count, identical=count), deadline)
+    seen = _timed(Compared(functions=count, identical=count), budget)
     return Examined(identical=True, evidence=tuple(found), compared=seen)

@@ -140,13 +140,13 @@ class Forms:
     def of(self, code: bytes, address: int) -> tuple[Form, tuple[int, ...]]:
         """The form of the code that lies at an address, and the places that it names from there."""
         alike = self._alike.setdefault((len(code), code[:_HEAD]), [])
-        for form in alike[:_MOST_ALIKE]:
+        for form in alike:
             places = form.places(code)
             if places is not None:
                 return form, places
         form = Form(code, address, self._decoder)
         known = self._known.setdefault(form.key, form)
-        if known is form:
+        if known is form and len(alike) < _MOST_ALIKE:
             alike.append(form)
         places = known.places(code)
         assert places is not None  # noqa: S101  it is this code's own form

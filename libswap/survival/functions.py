@@ -1,13 +1,12 @@
 """Which function of the new file is which of the old: by name, else by who calls it and where."""
 
-import math
 import re
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from libswap.linux.budget import ENDLESS, Budget
 from libswap.survival.bodies import Bodies
 from libswap.survival.code import Code, Function
 from libswap.survival.forms import Form
@@ -30,13 +29,13 @@ class Pairs:
     data: dict[int, int] = field(default_factory=dict)
     _taken: set[int] = field(default_factory=set)
 
-    def find(self, deadline: float = math.inf) -> None:
-        """All that can be found, up to a deadline of time.process_time()."""
-        todo = [*self._by_name(), *self._by_code(deadline)]
+    def find(self, budget: Budget = ENDLESS) -> None:
+        """All that can be found, as long as there is time."""
+        todo = [*self._by_name(), *self._by_code(budget)]
         for _ in range(_ROUNDS):
             votes: Counter[tuple[int, int]] = Counter()
             for old, new in todo:
-                if time.process_time() > deadline:
+                if budget.spent:
                     return
                 for pair, weight in self._called_alike(old, new):
                     votes[pair] += weight
@@ -56,9 +55,9 @@ class Pairs:
         found = [(f.start, new[n].start) for n, f in old.items() if n in new]
         return [pair for pair in found if self._take(*pair)]
 
-    def _by_code(self, deadline: float) -> list[tuple[int, int]]:
+    def _by_code(self, budget: Budget) -> list[tuple[int, int]]:
         """Code that occurs once in each file."""
-        found = same_code(self.old, self.new, deadline)
+        found = same_code(self.old, self.new, budget)
         return [pair for pair in found if self._take(*pair)]
 
     def _called_alike(self, old: int, new: int) -> Iterator[tuple[tuple[int, int], int]]:
@@ -112,13 +111,13 @@ def names(code: Code) -> dict[str, Function]:
 
 
 def same_code(
-    old: Bodies, new: Bodies, deadline: float, shortest: int = _SHORT
+    old: Bodies, new: Bodies, budget: Budget, shortest: int = _SHORT
 ) -> list[tuple[int, int]]:
     """Functions of at least so many steps whose code occurs once in each file.
 
-    None where the deadline of time.process_time() has come.
+    None where there is not time enough.
     """
-    forms, others = (_forms(one, deadline, shortest) for one in (old, new))
+    forms, others = (_forms(one, budget, shortest) for one in (old, new))
     both = forms.keys() & others.keys()
     found = [(forms[form], others[form]) for form in both]
     outlines = {f.outline for f in forms.keys() - both} & {f.outline for f in others.keys() - both}
@@ -131,11 +130,11 @@ def same_code(
     return sorted((a[0], b[0]) for a, b in found if len(a) == len(b) == 1)
 
 
-def _forms(bodies: Bodies, deadline: float, shortest: int) -> dict[Form, list[int]]:
+def _forms(bodies: Bodies, budget: Budget, shortest: int) -> dict[Form, list[int]]:
     """Each form -> where it is."""
     found: dict[Form, list[int]] = defaultdict(list)
     for function in bodies.code.functions:
-        if time.process_time() > deadline:
+        if budget.spent:
             return {}
         form = bodies.of(function).form
         if form.count >= shortest:

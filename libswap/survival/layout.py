@@ -37,7 +37,7 @@ class Side:
 
     def holding(self, at: int) -> Range | None:
         """The piece of the data that an address lies in."""
-        index = bisect_right(self.places, Range(at, 1 << 64)) - 1
+        index = bisect_right(self.places, at, key=lambda place: place.start) - 1
         return self.places[index] if index >= 0 and at in self.places[index] else None
 
     def after(self, at: int, edges: Sequence[int]) -> int:
@@ -196,6 +196,7 @@ class Layout:
         found = []
         unsure = self._unsure
         for a, b in sorted(self.pairs.items()):
+            self.old.texts.budget.check()
             if a in unsure:
                 continue
             size = self._extent(a, b) or self._width(a, b)
@@ -288,8 +289,9 @@ class Layout:
     def _doubts(self) -> Iterator[Doubt]:
         covered = {s.old: s.size for s in self.stretches}
         for place in self.old.places:
-            edges = [e for e in self.old.edges if e in place]
+            edges = _within(self.old.edges, place.start, place.size)
             for at in sorted({place.start, *edges} - self.old.toolchain):
+                self.old.texts.budget.check()
                 end = self.old.after(at, self.old.edges)
                 start = at + covered.get(at, 0)
                 if start < end:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from libswap.survival.code import Function
 from libswap.survival.places import STATIC
-from libswap.survival.run import profile
 from libswap.survival.step import ADDRESS
 from libswap.survival.summaries import Summaries
 from libswap.survival.texts import POINTER, Texts
@@ -56,9 +55,7 @@ class Reached:
         return {start: self._by(by_start[start]) for start in sorted(takers & by_start.keys())}
 
     def _by(self, function: Function) -> set[Touch]:
-        self.texts.in_time()
-        bodies = self.texts.bodies
-        seen = profile(bodies.code, function, bodies.of(function).steps)
+        seen = self._summaries.profile(function)
         found = {Touch(a.offset, a.width) for a in seen.trace if a is not None and a.path is STATIC}
         for call in seen.calls:
             places = {n: p[1] for n, p in enumerate(call.arguments) if p and p[0] is STATIC}
@@ -71,4 +68,4 @@ class Reached:
 
     @cached_property
     def _summaries(self) -> Summaries:
-        return Summaries.over(self.texts.bodies)
+        return Summaries.over(self.texts.bodies, self.texts.budget)

@@ -94,12 +94,13 @@ class Roles:
         while todo or known != len(self.aligned):
             known = len(self.aligned)
             for pair in todo:
-                self.old.in_time()
+                self.old.budget.check()
                 if self.alike(*pair):
                     self._same(*pair)
                 else:
                     changed.append(pair)
             for pair in changed:
+                self.old.budget.check()
                 self._surrounded(*pair)
             self._tables()
             found = [pair for pair in sorted(self._named) if self._are_akin(*pair)]
@@ -114,7 +115,7 @@ class Roles:
     @cached_property
     def _of_one_code(self) -> list[Pair]:
         """Functions of one code that occurs once in each file, and is no small thing."""
-        return same_code(self.old.bodies, self.new.bodies, self.old.deadline, _LARGE)
+        return same_code(self.old.bodies, self.new.bodies, self.old.budget, _LARGE)
 
     @cached_property
     def _seeds(self) -> list[Pair]:
@@ -216,6 +217,7 @@ class Roles:
             self.data[old], self._data_back[new] = new, old
             self._fresh.append((old, new))
             return
+        self.old.budget.check()
         for a in {old, *(a for b in forth[old] for a in back[b])}:
             for b in {new, *forth[a]}:
                 self.disputed[0].add(a)
@@ -226,6 +228,7 @@ class Roles:
     def _tables(self) -> None:
         """Pointers in data that is laid out alike up to the next thing that something names."""
         while self._fresh:
+            self.old.budget.check()
             old, new = self._fresh.pop()
             for place, there in _pointers(self.old, old, self.new, new):
                 one, other = self.old.pointed(place), self.new.pointed(there)
@@ -235,6 +238,7 @@ class Roles:
         """Whether a function can be another one after a change: half of it is still there."""
         known = self._akin.get((old, new))
         if known is None:
+            self.old.budget.check()
             known = self._akin[old, new] = _akin(self.old.of(old).form, self.new.of(new).form)
         return known
 
@@ -242,6 +246,7 @@ class Roles:
         """Whether what was aligned before all was known still is, now that it is."""
         lost = set()
         for old, new in changed:
+            self.old.budget.check()
             mine = self._tokens(old, self.old, mine=True)
             its = self._tokens(new, self.new, mine=False)
             for index in self.old.named(old):

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from libswap.linux.budget import ENDLESS, Budget
 from libswap.survival.accesses import Access, Call, Profile
 from libswap.survival.bodies import Bodies
 from libswap.survival.changes import Changes
@@ -26,19 +27,21 @@ class Summaries:
 
     bodies: Bodies
     changes: Changes
+    budget: Budget = ENDLESS
     _profiles: dict[int, Profile] = field(default_factory=dict)
     _known: dict[int, frozenset[Access]] = field(default_factory=dict)
     _calls: dict[int, Sequence[tuple[Function, Arguments]]] = field(default_factory=dict)
 
     @classmethod
-    def over(cls, bodies: Bodies) -> "Summaries":
+    def over(cls, bodies: Bodies, budget: Budget = ENDLESS) -> "Summaries":
         """Of one file."""
-        return cls(bodies, Changes(bodies))
+        return cls(bodies, Changes(bodies), budget)
 
     def profile(self, function: Function) -> Profile:
         """What it does itself."""
         found = self._profiles.get(function.start)
         if found is None:
+            self.budget.check()
             steps = self.bodies.of(function).steps
             found = profile(self.bodies.code, function, steps, self.changes.of)
             self._profiles[function.start] = found

@@ -1,9 +1,7 @@
 """What the functions of a file name: other functions, things of elsewhere, places in the data."""
 
-import math
 import re
 import struct
-import time
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
@@ -13,7 +11,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from libswap.elf.format import SegmentFlags
-from libswap.linux.memory import Range
+from libswap.linux.budget import ENDLESS, Budget
 from libswap.survival.bodies import Bodies, Body, Named
 from libswap.survival.code import MAX_FUNCTION, Function
 from libswap.survival.step import ADDRESS, Step
@@ -27,10 +25,6 @@ _BEHIND: Final = (0, 1, 2, 4)
 """Bytes of an immediate behind the distance to a place (Intel SDM volume 2 section 2.2.1.6)."""
 _FURTHEST: Final = 1 << 16
 """Bytes of data behind an address that are looked at."""
-
-
-class TooLong(Exception):
-    """The time for reading code is used up."""
 
 
 class Spot(NamedTuple):
@@ -50,29 +44,20 @@ class Texts:
     """The functions of one file, each looked at when it is asked for.
 
     Attributes:
-        deadline: until when, in seconds of processor time: a busy machine changes no result.
+        budget: how long they are looked at.
     """
 
     bodies: Bodies
-    deadline: float = math.inf
+    budget: Budget = ENDLESS
     _known: dict[int, Body] = field(default_factory=dict)
     _named: dict[int, dict[int, Named]] = field(default_factory=dict)
-
-    def in_time(self) -> None:
-        """Make sure that there is time left.
-
-        Raises:
-            TooLong: there is none.
-        """
-        if time.process_time() > self.deadline:
-            raise TooLong
 
     def of(self, start: int) -> Body:
         """One of them, by its address."""
         found = self._known.get(start)
         if found is None:
-            self.in_time()
-            function = self.bodies.code.by_start.get(start) or self._gaps[start]
+            self.budget.check()
+            function = self.bodies.code.by_start.get(start) or self.gaps[start]
             found = self._known[start] = self.bodies.of(function)
         return found
 
@@ -104,11 +89,11 @@ class Texts:
         """Address -> every place that names it, as far as it is no function's."""
         found: dict[int, list[Spot]] = defaultdict(list)
         code = self.bodies.code
-        for function in (*code.functions, *self._gaps.values()):
+        for function in (*code.functions, *self.gaps.values()):
             form = self.of(function.start).form
             if not form.references and form.read == function.end - function.start:
                 continue
-            empty = self._empty_tables(function) if function.start in self._gaps else frozenset()
+            empty = self._empty_tables(function) if function.start in self.gaps else frozenset()
             for index, named in self.named(function.start).items():
                 if isinstance(named, int) and index not in empty:
                     found[named].append(Spot(function.start, index))
@@ -153,18 +138,17 @@ class Texts:
         return frozenset(found)
 
     @cached_property
-    def _gaps(self) -> dict[int, Function]:
+    def gaps(self) -> dict[int, Function]:
         """Code that belongs to no function that is known."""
-        code, found = self.bodies.code, {}
-        for segment in code.image.loads:
-            if segment.flags & SegmentFlags.X:
-                at, end = segment.vaddr, segment.vaddr + segment.filesz
-                inside = [f for f in code.functions if at <= f.start < end]
-                for start, after in [(f.start, f.end) for f in inside] + [(end, end)]:
-                    for piece in range(at, start, MAX_FUNCTION):
-                        stop = min(piece + MAX_FUNCTION, start)
-                        found[piece] = Function(piece, stop, "", exported=False)
-                    at = max(at, after)
+        code, found, at = self.bodies.code, {}, 0
+        for text in sorted(code.texts):
+            at = max(at, text.start)  # what overlaps is looked at once
+            inside = [(f.start, f.end) for f in code.within(at, text.end)]
+            for start, after in [*inside, (text.end, text.end)]:
+                for piece in range(at, start, MAX_FUNCTION):
+                    stop = min(piece + MAX_FUNCTION, start)
+                    found[piece] = Function(piece, stop, "", exported=False)
+                at = max(at, after)
         return found
 
     def _unread(self, function: Function) -> Iterator[tuple[int, int]]:
@@ -178,15 +162,8 @@ class Texts:
             (distance,) = struct.unpack("<i", match[1])
             for behind in _BEHIND:
                 to = function.start + at + _DISTANCE + behind + distance
-                if any(to in place for place in self._writable):
+                if self.bodies.code.is_changeable(to):
                     yield at, to
-
-    @cached_property
-    def _writable(self) -> tuple[Range, ...]:
-        return tuple(
-            Range(s.vaddr, s.vaddr + s.memsz) for s in self.bodies.code.image.loads
-            if s.flags & SegmentFlags.W
-        )  # fmt: skip
 
     @cached_property
     def edges(self) -> list[int]:

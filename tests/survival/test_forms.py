@@ -3,6 +3,7 @@
 import pytest
 
 from libswap.elf.image import Image
+from libswap.linux.budget import Budget
 from libswap.survival.code import Code
 from libswap.survival.examination import examine
 from libswap.survival.forms import Form, Forms
@@ -77,7 +78,7 @@ def test_when_the_time_is_up_nothing_more_is_paired_or_said(compiler: Compiler) 
         for flags in ((), ("-DFIXED",))
     )
     pairs = Pairs(*bodies(old, new))
-    pairs.find(0)
+    pairs.find(Budget(processor=0))
     names = {f.name for f in Code(old.image).functions if f.start in pairs.functions}
     assert "store_put" in names  # by its name, without a look at it
     found = examine(old, new, seconds=0)

@@ -7,6 +7,7 @@ import pytest
 
 from libswap.elf.image import Image
 from libswap.elf.records import Records, records
+from libswap.linux.budget import ENDLESS, Budget
 from libswap.live.module import LibraryCache
 from libswap.operations.survival import Survival, Verdict, survival
 from libswap.survival import layouts
@@ -26,7 +27,7 @@ HEAD = "#include <stdlib.h>\n"
 def of(compiler: Compiler, source: str, *flags: str) -> Records:
     image = Image(compiler.library(source, "-g", "-O1", *flags).read_bytes(), source[:20])
     names = {"store_open", "f", "g"}
-    found = records(image, names, deadline=1e12)
+    found = records(image, names, ENDLESS)
     assert found is not None
     return found
 
@@ -144,10 +145,10 @@ def test_damaged_debug_information_says_nothing(compiler: Compiler, damage: byte
     data = bytearray(compiler.library(STORE, "-g", "-O1").read_bytes())
     section = next(s for s in Image(bytes(data), "whole").sections if s.name == ".debug_abbrev")
     data[section.offset : section.offset + section.size] = damage * section.size
-    found = records(Image(bytes(data), "damaged"), {"store_open"}, deadline=1e12)
+    found = records(Image(bytes(data), "damaged"), {"store_open"}, ENDLESS)
     assert found is None or found.handled == {}
 
 
 def test_the_time_for_it_is_bounded(compiler: Compiler) -> None:
     image = Image(compiler.library(STORE, "-g", "-O1").read_bytes(), "whole")
-    assert records(image, {"store_open"}, deadline=0) is None
+    assert records(image, {"store_open"}, Budget(processor=0)) is None

@@ -7,8 +7,10 @@ from libswap.survival.accesses import Access, Probe, Profile
 from libswap.survival.bodies import Bodies
 from libswap.survival.code import Code
 from libswap.survival.forms import Forms
+from libswap.survival.reached import Reached, Touch
 from libswap.survival.steps import Steps
 from libswap.survival.summaries import Summaries
+from libswap.survival.texts import Texts
 from support.compiler import Compiler
 
 pytestmark = pytest.mark.compiler
@@ -99,3 +101,19 @@ def test_an_address_is_forgotten_behind_a_jump(compiler: Compiler) -> None:
     body = "test %rsi, %rsi\nje 1f\nlea g(%rip), %rax\njmp 2f\n1: cmp %rax, (%rdi)\n2: ret"
     found, _ = profile(compiler, function("g", "ret", exported=False) + function("f", body))
     assert found.probes == set()
+
+
+def test_data_is_reached_through_what_a_callee_leaves_alone(compiler: Compiler) -> None:
+    body = """
+        lea data(%rip), %rcx
+        call g
+        mov %eax, 8(%rcx)
+        ret
+    """
+    found, code = profile(
+        compiler, function("g", "xor %eax, %eax\nret", exported=False) + function("f", body)
+        + ".local data\n.comm data, 64, 64\n",
+    )  # fmt: skip
+    texts = Texts(Bodies(code, Forms(Steps())))
+    [at] = {a.offset - 8 for a in found.trace if a is not None}
+    assert Reached(texts, frozenset(texts.edges)).within(at, 64) == {Touch(8, 4)}
