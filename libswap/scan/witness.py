@@ -116,7 +116,11 @@ class Witness:
             found: tuple[LinkMap, ...] = ()
             with suppress(LinkMapUnreadable, OSError):
                 auxv = parse_auxv(self.procfs.read(self.pid, "auxv"))
-                found = read_loader(_Memory(self), auxv).maps
+                descriptor = os.open(self.procfs.path(self.pid, "mem"), os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    found = read_loader(_Memory(self, descriptor), auxv).maps
+                finally:
+                    os.close(descriptor)
             self._link_maps = found
         return self._link_maps
 
@@ -193,12 +197,9 @@ class Witness:
         except OSError:
             return None
         try:
-            data = os.pread(descriptor, size, offset)
-        except (OSError, OverflowError):
-            return None
+            return _read(descriptor, size, offset)
         finally:
             os.close(descriptor)
-        return data if len(data) == size else None
 
     def page_flags(self, address: int, count: int) -> tuple[int, ...] | None:
         """The pagemap entries of `count` pages (proc_pid_pagemap(5)), or None where refused."""
@@ -225,14 +226,23 @@ class _Memory:
     """The memory of a witness as who follows a link map reads it, so often and no more."""
 
     witness: Witness
+    descriptor: int
 
     def read(self, address: int, size: int) -> bytes:
         """See `libswap.linux.memory.Memory.read`."""
         self.witness._spend()  # noqa: SLF001  its other half
-        data = self.witness.memory(address, size)
+        data = _read(self.descriptor, size, address)
         if data is None:
             raise MemoryUnreachable(self.witness.pid, address, size)
         return data
+
+
+def _read(descriptor: int, size: int, offset: int) -> bytes | None:
+    try:
+        data = os.pread(descriptor, size, offset)
+    except (OSError, OverflowError):
+        return None
+    return data if len(data) == size else None
 
 
 def image_of(descriptor: int, name: str) -> Image | None:
