@@ -20,10 +20,10 @@ def without_moved(found: Scan) -> Scan:
     """Set those apart in whom nothing stale is left in use."""
     groups, moved = [], list[User]()
     for group in found.groups:
-        users = tuple(map(settled, group.users))
-        stale = tuple(user for user in users if any(use.stale for use in user.uses))
-        moved += [user for user in users if user not in stale]
-        groups += [Group(group.service, stale)] if stale else []
+        stale = list[User]()
+        for user in map(settled, group.users):
+            (stale if any(use.stale for use in user.uses) else moved).append(user)
+        groups += [Group(group.service, tuple(stale))] if stale else []
     return replace(found, groups=tuple(groups), moved=tuple(moved))
 
 
