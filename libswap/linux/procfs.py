@@ -42,8 +42,12 @@ class Procfs:
         return (pid for pid in self.pids() if pid != own)
 
     def tids(self, pid: int) -> tuple[int, ...]:
-        """The thread ids of a process, in ascending order."""
-        return tuple(sorted(map(int, os.listdir(f"{self.root}/{pid}/task"))))
+        """The thread ids of a process: the leader's, then the others in ascending order.
+
+        Ids start anew behind pid_max, so that a thread's may be lower than its leader's.
+        """
+        found = map(int, os.listdir(f"{self.root}/{pid}/task"))
+        return tuple(sorted(found, key=lambda tid: (tid != pid, tid)))
 
     def read(self, pid: int | str, name: str) -> bytes:
         """All of a file of a process, such as "maps" or "task/7/stat"; `pid` may be "self"."""
