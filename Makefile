@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 DEBIAN_DEMO := gcc libc6-dev
 DEBIAN_TEST := gcc g++ libc6-dev gcc-multilib clang lld musl-tools binutils gdb strace lsof \
 	abigail-tools acl attr libcap2-bin e2fsprogs btrfs-progs xfsprogs mount util-linux \
-	dpkg-dev mandoc fish zsh nginx-light memcached openssh-client openssh-server \
+	dpkg-dev mandoc fish zsh nginx-light memcached redis-server openssl openssh-client openssh-server \
 	iproute2 systemd dbus zlib1g-dev
 # What libswap is measured against, besides what the tests have.
 DEBIAN_BENCH := needrestart debian-goodies

@@ -27,8 +27,9 @@ from libswap.process.identity import Identity
 from support.builds import Build
 from support.compiler import Compiler
 from support.driven import Target
+from support.redis import redis, renew
 from support.swapping import Stage
-from support.tls_load import TlsLoad, connected, exchange
+from support.tls_load import TlsLoad, connected, exchange, set_and_get
 
 pytestmark = [pytest.mark.real, pytest.mark.compiler, pytest.mark.ptrace]
 
@@ -70,21 +71,21 @@ def ended(target: Target, which: str) -> None:
         pass
 
 
-def begin(stage: Stage, target: Target, build: Build) -> None:
+def begin(stage: Stage, pid: int, build: Build) -> None:
     for file in (build.path, crypto(build.path)):
         Stage(stage.compiler, stage.place.with_name(file.name)).install(file)
-    request = Request(stage.place, pids=(target.pid,), drain=DrainOptions())
+    request = Request(stage.place, pids=(pid,), drain=DrainOptions())
     (result,) = swap_library(request).processes
     assert isinstance(result.outcome, DrainBegun), result.outcome
 
 
-def left(target: Target) -> Left:
-    (process,) = status([target.pid]).processes
+def left(pid: int) -> Left:
+    (process,) = status([pid]).processes
     return process.drains[0]
 
 
-def settled(stage: Stage, target: Target) -> object:
-    (result,) = settle([stage.place], [target.pid], Options()).processes
+def settled(stage: Stage, pid: int) -> object:
+    (result,) = settle([stage.place], [pid], Options()).processes
     return result.outcome
 
 
@@ -99,7 +100,7 @@ def test_connections_last_while_new_ones_get_the_new_code(
     with serving(place) as (target, port), TlsLoad(port, 2, brief=True) as brief:
         with TlsLoad(port) as lasting:
             lasting.more(5)
-            begin(place, target, build(NEW))
+            begin(place, target.pid, build(NEW))
             lasting.more(5)
             brief.more(5)
             assert len([m for m in target.modules() if "libcrypto" in m.path]) == 1
@@ -107,19 +108,52 @@ def test_connections_last_while_new_ones_get_the_new_code(
             renewed(target)
             brief.more(5)
             lasting.more(5)
-            assert (left(target).seen, left(target).found) == (4, 1), "and the context they hold"
+            assert (left(target.pid).seen, left(target.pid).found) == (4, 1), (
+                "and the context they hold"
+            )
             assert target.ask("old") == "4"
             with TlsLoad(port) as fresh:
                 fresh.more(5)
                 assert int(target.ask("new")) >= 4
-            assert isinstance(settled(place, target), StillDraining)
+            assert isinstance(settled(place, target.pid), StillDraining)
         ended(target, "old")
-        outcome = settled(place, target)
+        outcome = settled(place, target.pid)
         assert isinstance(outcome, Settled), outcome
         brief.more(5)
         with TlsLoad(port) as fresh:
             fresh.more(5)
         assert not lasting.failures + brief.failures + fresh.failures
+
+
+@pytest.mark.scenario(
+    "objects",
+    ("TLS connections that last, of Debian's Redis, and a certificate that is set anew",),
+    live="`--drain` of libssl: each with the code that made it, and nothing fails",
+)
+def test_redis_goes_on_with_its_connections(
+    place: Stage, build: Callable[[str], Build], tmp_path: Path
+) -> None:
+    talking = {"talk": set_and_get, "farewell": False}
+    with (
+        redis(tmp_path, place.place.parent) as server,
+        TlsLoad(server.port, 2, brief=True, **talking) as brief,
+    ):
+        pid = server.process.pid
+        with TlsLoad(server.port, **talking) as lasting:
+            lasting.more(5)
+            begin(place, pid, build(NEW))
+            lasting.more(5)
+            renew(tmp_path, server.port)
+            brief.more(5)
+            lasting.more(5)
+            assert (left(pid).seen, left(pid).found) == (4, 1)
+        outcome = settled(place, pid)
+        assert isinstance(outcome, Settled), outcome
+        with TlsLoad(server.port, **talking) as fresh:
+            fresh.more(5)
+            brief.more(5)
+        assert not lasting.failures + brief.failures + fresh.failures
+        assert server.process.poll() is None
 
 
 def test_taken_for_new_ones_the_connections_are_lost(
@@ -129,7 +163,7 @@ def test_taken_for_new_ones_the_connections_are_lost(
     with suppress(BrokenPipeError), serving(place, lost=True) as (target, port):
         with connected(port) as connection:
             exchange(connection, 1)
-            begin(place, target, build(NEW))
+            begin(place, target.pid, build(NEW))
             with Subject.open(Identity.of(target.pid), LibraryCache()) as subject:
                 (drain,) = subject.record.drains
                 subject.memory.write(drain.table + table.SETTLED, b"\1\0\0\0")
@@ -144,7 +178,7 @@ def test_it_is_taken_back_when_the_new_connections_have_ended(
     place: Stage, build: Callable[[str], Build]
 ) -> None:
     with serving(place) as (target, port), TlsLoad(port) as lasting:
-        begin(place, target, build(NEW))
+        begin(place, target.pid, build(NEW))
         renewed(target)
         with TlsLoad(port) as fresh:
             fresh.more(5)
@@ -153,9 +187,9 @@ def test_it_is_taken_back_when_the_new_connections_have_ended(
             assert result.outcome.left.new == 5, "four connections and a context"
             renewed(target)
             fresh.more(5)
-            assert (left(target).back, left(target).new) == (True, 5)
+            assert (left(target.pid).back, left(target.pid).new) == (True, 5)
         ended(target, "new")
-        outcome = settled(place, target)
+        outcome = settled(place, target.pid)
         assert isinstance(outcome, TakenBack), outcome
         lasting.more(5)
         with TlsLoad(port) as fresh_on_old:

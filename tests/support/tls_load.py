@@ -1,11 +1,12 @@
 """TLS clients that verify every byte they are sent and count exactly what went wrong."""
 
+import hashlib
 import socket
 import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -16,19 +17,27 @@ _PROTOCOL: Final = "numbers"
 _ON_BRIEF_ONES: Final = 3
 
 
+Talk = Callable[[ssl.SSLSocket, int], None]
+"""One request and its whole answer, by a number; raises ValueError or OSError."""
+
+
 @dataclass(slots=True)
 class TlsLoad:
-    """Clients of fixtures/drain/tls.c that ask without pause until they are told to stop.
+    """Clients that ask without pause until they are told to stop.
 
     Args:
         port: of the server on the loopback.
         clients: how many ask at once; every second one speaks TLS 1.2.
         brief: whether each connection is for a few requests only.
+        talk: what is asked; by default that of fixtures/drain/tls.c.
+        farewell: whether the server answers close_notify with its own.
     """
 
     port: int
     clients: int = 4
     brief: bool = False
+    talk: Talk | None = None
+    farewell: bool = True
     answered: int = 0
     connected: int = 0
     failures: Counter[str] = field(default_factory=Counter)
@@ -90,12 +99,13 @@ class TlsLoad:
                 self.connected += 1
             asked = 0
             while not (self._over.is_set() or (self.brief and asked == _ON_BRIEF_ONES)):
-                exchange(connection, turn)
+                (self.talk or exchange)(connection, turn)
                 turn, asked = turn + 7, asked + 1
                 with self._fresh:
                     self.answered += 1
                     self._fresh.notify_all()
-            connection.unwrap()
+            if self.farewell:
+                connection.unwrap()
         return turn
 
 
@@ -106,7 +116,7 @@ def connected(port: int, context: ssl.SSLContext | None = None) -> Iterator[ssl.
         socket.create_connection(("127.0.0.1", port), _PATIENCE) as plain,
         (context or _context(ssl.TLSVersion.TLSv1_3)).wrap_socket(plain) as connection,
     ):
-        if connection.selected_alpn_protocol() != _PROTOCOL:
+        if connection.selected_alpn_protocol() not in (_PROTOCOL, None):
             raise ValueError("another protocol was chosen")
         yield connection
 
@@ -117,6 +127,23 @@ def exchange(connection: ssl.SSLSocket, number: int) -> None:
     body = _received(connection, int(_received(connection, 8)))
     if body != b"".join(b"%d.%d;" % (number, n) for n in range(number % 2000 + 1)):
         raise ValueError(f"another answer to {number}")
+
+
+def set_and_get(connection: ssl.SSLSocket, number: int) -> None:
+    """In redis' protocol (RESP2): a value is stored, and comes back as it was."""
+    value = hashlib.sha256(b"%d" % number).hexdigest() * (1 + number % 200)
+    key = f"key {id(connection)} {number % 50}"
+    ask(connection, b"+OK\r\n", "SET", key, value)
+    ask(connection, b"$%d\r\n%s\r\n" % (len(value), value.encode()), "GET", key)
+
+
+def ask(connection: ssl.SSLSocket, answer: bytes, *words: str) -> None:
+    """Send a command to redis, which must answer so."""
+    parts = "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in words)
+    connection.sendall(f"*{len(words)}\r\n{parts}".encode())
+    got = _received(connection, len(answer))
+    if got != answer:
+        raise ValueError(f"{got[:80]!r} to {words[0]}")
 
 
 def _received(connection: ssl.SSLSocket, size: int) -> bytes:
