@@ -230,11 +230,13 @@ class Preview:
         waiting: what is not finished, or waits for something.
         held: drop directories from which nothing, or no more, would be deployed for now, each
             with the reason.
+        begun: the files of a deployment that was broken off, which is gone on with first.
     """
 
     files: tuple[Foreseen, ...]
     waiting: tuple[str, ...]
     held: tuple[tuple[str, str], ...] = ()
+    begun: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

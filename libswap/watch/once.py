@@ -64,18 +64,22 @@ def preview(
     found: list[Foreseen] = []
     waiting: list[str] = []
     held: list[tuple[str, str]] = []
-    ledger_ = ledger.past(settings)
+    ledger_, current = ledger.past(settings), ledger.tell(settings).current
+    begun = current.deployment if current is not None else None
     with Directory(_standing(settings.state_dir.absolute() / DIRECTORY / NAME)) as room:
         for rule in configuration.rules:
             past = limits.past_of(rule.directory, ledger_)
             with closing(DropDirectory.glance(rule.directory)) as box:
                 outlook = _Outlook(Station(rule, box), settings, room)
+                if begun is not None and begun.directory == rule.directory:
+                    outlook.station.leave(drop.name for drop in begun.drops)
                 why = outlook.look(Past(past.recent) if clear else past, bell)
                 done = {name for each in outlook.found for name in each.names}
                 found += outlook.found
                 held += [(rule.directory, why)] if why else []
                 waiting += [name for name in outlook.station.waiting() if name not in done]
-    return Preview(tuple(found), tuple(waiting), tuple(held))
+    names = tuple(drop.name for drop in begun.drops) if begun is not None else ()
+    return Preview(tuple(found), tuple(waiting), tuple(held), names)
 
 
 def _standing(path: Path) -> str:

@@ -11,6 +11,7 @@ import pytest
 from libswap.errors.base import SystemRefused
 from libswap.errors.install import LockHeld
 from libswap.errors.watch import UntrustedDrop
+from libswap.install.state import locked
 from libswap.linux import files
 from libswap.operations import ledger
 from libswap.operations.deployments import Outcome, Preview
@@ -375,6 +376,16 @@ def test_a_dry_run_counts_failures_anew_where_the_round_would(drop: Drop) -> Non
     assert "1; it is stopped" in _foreseen(drop).held[0][1]
     (one,) = _foreseen(drop, clear=True).files
     assert (one.names, one.refusal) == (("libx.so.1.2",), "")
+
+
+def test_a_dry_run_says_what_is_gone_on_with_first(drop: Drop) -> None:
+    drop.put("libx.so.1.2")
+    with locked(drop.settings.state_dir, 0, "install"):
+        assert drop.once().postponed
+    shown = _foreseen(drop)
+    assert (shown.begun, shown.files, shown.waiting) == (("libx.so.1.2",), (), ())
+    assert drop.one().outcome is Outcome.DEPLOYED
+    assert _foreseen(drop).begun == ()
 
 
 def test_two_watchers_do_not_share_a_state_or_a_directory(drop: Drop) -> None:

@@ -64,7 +64,10 @@ def _what(ended: Ended) -> str:
 
 
 def _preview(preview: Preview) -> Iterator[RenderableType]:
-    if not preview.files and not preview.waiting:
+    if preview.begun:
+        names = printable(", ".join(preview.begun))
+        yield Text(f"Begun earlier, and gone on with first: {names}", "yellow")
+    if not (preview.files or preview.waiting or preview.begun):
         yield Text("There is nothing to deploy.")
     for one in preview.files:
         yield _foreseen(one)
