@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from libswap.elf.dwarf import dwarf_of, readable
+from libswap.elf.dwarf import MAX_UNIT, dwarf_of, readable
 from libswap.elf.image import Image
 from libswap.linux.budget import Budget
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _DEEPEST: Final = 16
 _MOST_MEMBERS: Final = 4000
+_MOST_ENTRIES: Final = 1 << 21
+"""Of all units, each of which takes a quarter of a kilobyte and more."""
 _POINTER_SIZE: Final = 8
 _RECORDS: Final = {
     "DW_TAG_structure_type": "struct", "DW_TAG_class_type": "struct", "DW_TAG_union_type": "union",
@@ -91,9 +93,16 @@ class _Reader:
         self.used: list[DIE] = []
 
     def read(self, dwarf: Any) -> None:  # noqa: ANN401  pyelftools has no types
+        count = 0
         for unit in dwarf.iter_CUs():
+            self.budget.check()
+            if unit.size > MAX_UNIT:
+                raise ValueError("too large a unit")  # half of the structures would be no answer
             for die in unit.iter_DIEs():
                 self.budget.check()
+                count += 1
+                if count > _MOST_ENTRIES:
+                    raise ValueError("too many entries")
                 self._top(die)
 
     def _top(self, die: "DIE") -> None:
@@ -140,33 +149,40 @@ class _Reader:
                 todo += [inner] if inner is not None else []
                 continue
             name = self._name(die)
-            ones = self.whole.get(name, [])
-            if name and ones and name not in found:
-                found[name] = frozenset(_layout(one) for one in ones)
-            for one in [*ones, die]:
+            ones = self.whole.get(name, []) if name else []
+            if ones and name in found:
+                continue
+            if ones:
+                found[name] = frozenset(self._layout(one) for one in ones)
+            for one in ones or [die]:
                 todo += [d for m in _members(one) if (d := _inner(m)) is not None]
         return found
+
+    def _layout(self, die: "DIE") -> Layout:
+        self.budget.check()
+        return int(die.attributes["DW_AT_byte_size"].value), tuple(sorted(_flat(die)))
 
     def _name(self, die: "DIE") -> str:
         name = _text(die)
         return f"{_RECORDS[str(die.tag)]} {name}" if name else self.names.get(_place(die), "")
 
 
-def _layout(die: "DIE") -> Layout:
-    return int(die.attributes["DW_AT_byte_size"].value), tuple(sorted(_flat(die, 0, 0)))
-
-
-def _flat(die: "DIE", base: int, depth: int) -> Iterator[Member]:
-    for count, member in enumerate(_members(die)):
-        if count > _MOST_MEMBERS or depth > _DEEPEST:
-            raise ValueError("too many members")
-        start, name = base + _start(member), _text(member)
-        inner = _bare(member)
-        if not name and inner is not None and inner.tag in _RECORDS:
-            yield from _flat(inner, start, depth + 1)
-        else:
-            bits = member.attributes.get("DW_AT_bit_size")
-            yield Member(start, int(bits.value) if bits else 8 * _size(member), name)
+def _flat(die: "DIE") -> Iterator[Member]:
+    """The members, those of nameless structures inside among them."""
+    todo, count = [(die, 0)], 0
+    while todo:
+        record, base = todo.pop()
+        for member in _members(record):
+            count += 1
+            if count > _MOST_MEMBERS:
+                raise ValueError("too many members")
+            start, name = base + _start(member), _text(member)
+            inner = _bare(member)
+            if not name and inner is not None and inner.tag in _RECORDS:
+                todo.append((inner, start))
+            else:
+                bits = member.attributes.get("DW_AT_bit_size")
+                yield Member(start, int(bits.value) if bits else 8 * _size(member), name)
 
 
 def _start(member: "DIE") -> int:

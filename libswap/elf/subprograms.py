@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from libswap.elf.dwarf import dwarf_of, readable
+from libswap.elf.dwarf import MAX_UNIT, dwarf_of, readable
 from libswap.elf.image import Image
 
 if TYPE_CHECKING:
     from elftools.dwarf.compileunit import CompileUnit
     from elftools.dwarf.die import DIE
 
-_MAX_UNIT: Final = 1 << 24
 _DEEPEST_TYPE: Final = 16
 _WORD: Final = 8
 _FLOAT: Final = 4
@@ -84,7 +83,7 @@ def _read(image: Image, wanted: dict[str, int | None]) -> Iterator[tuple[str, Su
     units: dict[int, tuple[Any, list[str]]] = {}
     for name, address in wanted.items():
         for unit in _units(dwarf, ranges, address):
-            if unit.size <= _MAX_UNIT:
+            if unit.size <= MAX_UNIT:
                 units.setdefault(unit.cu_offset, (unit, []))[1].append(name)
     for unit, names in units.values():
         yield from _of_unit(unit, set(names))

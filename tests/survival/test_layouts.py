@@ -1,10 +1,14 @@
 """Structures by their debug information, in the file or beside it."""
 
+import struct
 import subprocess
+import zlib
 from pathlib import Path
 
 import pytest
 
+from libswap.elf import records as reading
+from libswap.elf.dwarf import readable
 from libswap.elf.image import Image
 from libswap.elf.records import Records, records
 from libswap.linux.budget import ENDLESS, Budget
@@ -152,3 +156,63 @@ def test_damaged_debug_information_says_nothing(compiler: Compiler, damage: byte
 def test_the_time_for_it_is_bounded(compiler: Compiler) -> None:
     image = Image(compiler.library(STORE, "-g", "-O1").read_bytes(), "whole")
     assert records(image, {"store_open"}, Budget(processor=0)) is None
+
+
+class Counted(Budget):
+    """One that never ends, and knows how often it was asked."""
+
+    asked = 0
+
+    def check(self) -> None:
+        type(self).asked += 1
+
+
+def test_the_time_is_asked_for_within_a_unit(compiler: Compiler) -> None:
+    image = Image(compiler.library(STORE, "-g", "-O1").read_bytes(), "whole")
+    assert records(image, {"store_open"}, Counted()) is not None
+    assert Counted.asked > 100  # of one unit
+
+
+@pytest.mark.parametrize("limit", ["MAX_UNIT", "_MOST_ENTRIES"])
+def test_more_than_can_be_held_says_nothing(
+    compiler: Compiler, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    image = Image(compiler.library(STORE, "-g", "-O1").read_bytes(), "whole")
+    monkeypatch.setattr(reading, limit, 100)
+    assert records(image, {"store_open"}, ENDLESS) is None
+
+
+def test_compressed_debug_information_counts_with_its_full_size(compiler: Compiler) -> None:
+    data = bytearray(compiler.library(STORE, "-g", "-O1", "-gz=zlib").read_bytes())
+    section = next(s for s in Image(bytes(data), "whole").sections if s.name == ".debug_info")
+    assert readable(Image(bytes(data), "whole"))
+    struct.pack_into("<Q", data, section.offset + 8, 1 << 30)
+    assert not readable(Image(bytes(data), "bomb"))
+
+
+@pytest.mark.parametrize(("size", "fits"), [(1 << 20, True), ((1 << 28) + 1, False)])
+def test_debug_information_compressed_the_old_way_is_not_believed_how_large_it_is(
+    compiler: Compiler, tmp_path: Path, size: int, *, fits: bool
+) -> None:
+    contents, whole = tmp_path / "contents", compiler.library(STORE, "-g", "-O1")
+    stream = zlib.compressobj(1)
+    pieces = [stream.compress(bytes(min(1 << 20, size - at))) for at in range(0, size, 1 << 20)]
+    contents.write_bytes(b"ZLIB" + bytes(7) + b"\x64" + b"".join(pieces) + stream.flush())
+    subprocess.run(
+        ["objcopy", "--update-section", f".debug_str={contents}", "--rename-section",
+         ".debug_str=.zdebug_str", whole, tmp_path / "bomb"], check=True,
+    )  # fmt: skip
+    assert readable(Image.open(tmp_path / "bomb")) is fits
+
+
+def test_nameless_structures_within_each_other_end(compiler: Compiler) -> None:
+    levels = "".join(
+        f"struct s{n} {{ struct s{n - 1} nameless, of_no_name, without_one, anonymous; }};\n"
+        for n in range(1, 14)
+    )
+    last = "void f(struct s13 *p) { p->nameless = p[1].nameless; }"
+    source = f"struct s0 {{ char c; }};\n{levels}{last}"
+    data = compiler.library(source, "-g", "-O1").read_bytes()
+    for name in (b"nameless", b"of_no_name", b"without_one", b"anonymous"):
+        data = data.replace(b"\0" + name + b"\0", bytes(len(name) + 2))
+    assert records(Image(data, "nested"), {"f"}, ENDLESS) is None
