@@ -1,5 +1,6 @@
 """The collection, run by Ansible on this machine: what it refuses before anything is done."""
 
+import json
 import os
 import subprocess
 import sys
@@ -44,3 +45,16 @@ def test_a_playbook_without_its_machines_has_none(tmp_path: Path, name: str) -> 
 def test_processes_are_moved_back_only_where_the_library_is_named(tmp_path: Path) -> None:
     said = module("rollback", tmp_path, operation="20260102-030405-abcdef01", revert=True)
     assert "revert is True but all of the following are missing: dest" in said
+
+
+def test_a_library_that_was_built_anew_since_the_question_is_not_installed(tmp_path: Path) -> None:
+    new, place = tmp_path / "new.so", tmp_path / "libx.so.1"
+    new.write_bytes(b"built anew")
+    params = {"libswap_machines": ["here"], "libswap_batches": [1], "libswap_src": str(new),
+              "libswap_sha256": "0" * 64, "libswap_dest": str(place), "libswap_health": [],
+              "libswap_batch_health": [], "libswap_become": False, "libswap_live": False,
+              "libswap_force": False, "libswap_tool": str(new), "libswap_keep_tool": False,
+              "libswap_operations": {"here": ""}, "libswap_again": []}  # fmt: skip
+    place.touch()
+    said = ansible("ansible-playbook", tmp_path, "libswap.fleet.upgrade", "-e", json.dumps(params))
+    assert "has other bytes than were agreed upon" in said

@@ -22,7 +22,9 @@ options:
     type: path
     required: true
   src_sha256:
-    description: Its SHA-256. Computed on the controller.
+    description:
+      - Its SHA-256. The task fails where O(src) has another.
+      - Computed on the controller when it is not given.
     type: str
   dest:
     description: The library that it replaces on the machine, a link to one, or a directory.

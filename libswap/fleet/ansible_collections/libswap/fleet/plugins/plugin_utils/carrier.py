@@ -34,7 +34,7 @@ class Carrier(ActionBase):
             place = os.path.join(args.get("tool_dir") or "/var/lib/libswap/tool", digest + ".pyz")
             kept, there = self._digests(place, args.get("dest", ""))
             if source:
-                args["src_sha256"] = _sha256(source)
+                args["src_sha256"] = _agreed(source, args.get("src_sha256"))
                 if self.unchanged_if(args) and there == args["src_sha256"]:
                     result.update(changed=False, sha256=there)
                     return result
@@ -93,6 +93,18 @@ class Carrier(ActionBase):
         self._transfer_file(path, remote)
         self._fixup_perms2((shell.tmpdir, remote))
         return remote
+
+
+def _agreed(source, wanted):
+    """The digest of the source; another than was agreed upon is a file that has changed since."""
+    found = _sha256(source)
+    if wanted and wanted != found:
+        raise AnsibleActionFail(
+            "{0} has other bytes than were agreed upon: SHA-256 {1}, not {2}".format(
+                source, found, wanted
+            )
+        )
+    return found
 
 
 def _sha256(path):
