@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from libswap.fleet.ansible import Happened, TaskEvent
 from libswap.fleet.record import Record
-from libswap.fleet.rollout import Affected, Machine, Outlook, State
+from libswap.fleet.rollout import Affected, Machine, Outlook, Rollout, State
 
 Watcher: TypeAlias = Callable[[Machine], None]
 """Told of every machine that has come further."""
@@ -28,8 +28,11 @@ class Looking:
             case Happened.FAILED | Happened.UNREACHABLE, _:
                 self.found[event.host] = Outlook(event.host, event.reason)
             case Happened.SUCCEEDED, "What would be done":
-                unchanged = not event.result.get("changed")
-                self.found[event.host] = Outlook(event.host, unchanged=unchanged)
+                self.found[event.host] = Outlook(
+                    event.host,
+                    unchanged=not event.result.get("changed"),
+                    installed=not event.result.get("replaced"),
+                )
             case Happened.SUCCEEDED, "Who uses the library":
                 services = tuple(map(_affected, event.result.get("services", ())))
                 self.found[event.host] = replace(self.found[event.host], services=services)
@@ -37,6 +40,11 @@ class Looking:
 
 def _affected(service: Mapping[str, Any]) -> Affected:
     return Affected(service["name"], service["restart"], tuple(service["pids"]))
+
+
+def again(rollout: Rollout) -> tuple[str, ...]:
+    """The machines where an installation was begun that may, or may not, have come to its end."""
+    return rollout.named(State.UNKNOWN)
 
 
 class _Noting:
@@ -54,11 +62,10 @@ class _Noting:
         before = self._written.machine(name)
         self._written.note(replace(before, state=State.UNKNOWN, since=time.time()))
 
-    def note(self, name: str, state: State, reason: str = "", operation: str = "") -> None:
+    def note(self, name: str, state: State, reason: str = "", operation: str | None = None) -> None:
         before = self._written.machine(name)
-        machine = Machine(
-            name, state, reason or before.reason, operation or before.operation, time.time()
-        )
+        known = before.operation if operation is None else operation
+        machine = Machine(name, state, reason or before.reason, known, time.time())
         self._written.note(machine)
         self._watcher(machine)
 
@@ -69,6 +76,7 @@ class Upgrade(_Noting):
     def __init__(self, written: Record, watcher: Watcher) -> None:
         super().__init__(written, watcher)
         self.too_many_failed = False
+        self._again = again(written.rollout)
         self._seen: set[str] = set()
         self._failed: set[str] = set()
 
@@ -85,7 +93,8 @@ class Upgrade(_Noting):
             case Happened.BEGAN, "Install":
                 self.begin(event.host)
             case Happened.SUCCEEDED, "Install":
-                operation = event.result.get("operation", "")
+                none = None if event.host in self._again else ""
+                operation = event.result.get("operation", none)
                 self.note(event.host, State.INSTALLED, operation=operation)
             case Happened.SUCCEEDED, "Take the machine back":
                 self.note(event.host, State.FAILED)
@@ -97,7 +106,8 @@ class Upgrade(_Noting):
                 self._fail(event)
 
     def _fail(self, event: TaskEvent) -> None:
-        self.note(event.host, State.UNKNOWN, event.reason)
+        operation = event.result.get("operation") if event.task == "Install" else None
+        self.note(event.host, State.UNKNOWN, event.reason, operation)
         self._failed.add(event.host)
 
 

@@ -79,14 +79,15 @@ class Machine:
         name: in the inventory.
         state: what has become of it.
         reason: why it failed or is not known, "" otherwise.
-        operation: what `libswap history` there calls the installation, "" where there was none.
+        operation: what `libswap history` there calls the installation; "" where the library was
+            there before, None where neither is known.
         since: when it came to that, in seconds since the epoch; 0 where nothing has been done.
     """
 
     name: str
     state: State = State.PENDING
     reason: str = ""
-    operation: str = ""
+    operation: str | None = None
     since: float = 0.0
 
 
@@ -112,14 +113,16 @@ class Outlook:
     Attributes:
         name: in the inventory.
         problem: why it cannot be upgraded; "" where it can.
-        unchanged: whether it has the library already.
+        unchanged: whether nothing is to be done there.
         services: who uses the library.
+        installed: whether it has the library already, though processes may run another.
     """
 
     name: str
     problem: str = ""
     unchanged: bool = False
     services: tuple[Affected, ...] = ()
+    installed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,5 +175,6 @@ def serial(request: Request, done: int) -> tuple[str, ...]:
 
 
 def to_take_back(rollout: Rollout) -> tuple[str, ...]:
-    """The machines that have the new library, or may have it."""
-    return rollout.named(State.INSTALLED, State.UNKNOWN)
+    """The machines that have the new library by this upgrade, or may have it."""
+    states = (State.INSTALLED, State.UNKNOWN)
+    return tuple(m.name for m in rollout.machines if m.state in states and m.operation != "")

@@ -15,7 +15,7 @@ from libswap.errors.fleet import NotReady
 from libswap.fleet import ansible, record
 from libswap.fleet.ansible import Tool
 from libswap.fleet.bundle import bundle
-from libswap.fleet.following import Looking, Upgrade, Watcher, WayBack
+from libswap.fleet.following import Looking, Upgrade, Watcher, WayBack, again
 from libswap.fleet.record import Reached, Record
 from libswap.fleet.rollout import (
     Machine,
@@ -135,7 +135,11 @@ def carry_out(made: Plan, settings: Settings, watcher: Watcher = lambda _: None)
     """
     now = time.time()
     machines = tuple(
-        Machine(one.name, State.UNCHANGED if one.unchanged else State.PENDING)
+        Machine(
+            one.name,
+            State.UNCHANGED if one.unchanged else State.PENDING,
+            operation="" if one.installed else None,
+        )
         for one in made.machines
     )
     rollout = Rollout(id=new_id(now), started=now, request=made.request, machines=machines)
@@ -250,7 +254,10 @@ def _upgraded(written: Record, tool: Tool, watcher: Watcher) -> Rollout:
     upgrade = Upgrade(written, watcher)
     if on:
         sizes = serial(wanted, len(rollout.machines) - len(on))
-        ansible.play("upgrade", wanted, tool, on=on, follower=upgrade, libswap_batches=sizes)
+        ansible.play(
+            "upgrade", wanted, tool, on=on, follower=upgrade, libswap_batches=sizes,
+            libswap_operations=_operations(rollout), libswap_again=again(rollout),
+        )  # fmt: skip
         upgrade.batch()
     if upgrade.too_many_failed:
         written.note(Reached(Stage.HALTED))
@@ -262,10 +269,18 @@ def _upgraded(written: Record, tool: Tool, watcher: Watcher) -> Rollout:
 def _taken_back(written: Record, tool: Tool, watcher: Watcher) -> Rollout:
     if on := to_take_back(written.rollout):
         follower = WayBack(written, watcher)
-        ansible.play("rollback", written.request, tool, on=on, follower=follower)
+        ansible.play(
+            "rollback", written.request, tool, on=on, follower=follower,
+            libswap_operations=_operations(written.rollout),
+        )  # fmt: skip
     left_over = to_take_back(written.rollout)
     written.note(Reached(Stage.HALTED if left_over else Stage.TAKEN_BACK))
     return written.rollout
+
+
+def _operations(rollout: Rollout) -> dict[str, str]:
+    """What the installation on each machine is called there, where that is known."""
+    return {one.name: one.operation for one in rollout.machines if one.operation is not None}
 
 
 @contextmanager

@@ -4,13 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from libswap.fleet.ansible import COLLECTIONS
 
 pytest.importorskip("ansible_runner")
+
+PLAYBOOKS: Final = COLLECTIONS / "ansible_collections/libswap/fleet/playbooks"
 
 
 def ansible(program: str, tmp_path: Path, *words: str | Path) -> str:
@@ -42,6 +46,16 @@ def test_a_playbook_without_its_machines_has_none(tmp_path: Path, name: str) -> 
     assert "TASK" not in said
 
 
+def test_the_look_beforehand_asks_for_what_will_be_done() -> None:
+    """Of processes too: a machine with the new file may still run the old one."""
+    look, upgrade = (
+        import_module("yaml").safe_load((PLAYBOOKS / name).read_text())
+        for name in ("preflight.yml", "upgrade.yml")
+    )
+    asked, done = look[0]["tasks"][0], upgrade[0]["tasks"][0]["block"][0]
+    assert asked["libswap.fleet.install"] == done["libswap.fleet.install"]
+
+
 def test_processes_are_moved_back_only_where_the_library_is_named(tmp_path: Path) -> None:
     said = module("rollback", tmp_path, operation="20260102-030405-abcdef01", revert=True)
     assert "revert is True but all of the following are missing: dest" in said
@@ -58,3 +72,9 @@ def test_a_library_that_was_built_anew_since_the_question_is_not_installed(tmp_p
     place.touch()
     said = ansible("ansible-playbook", tmp_path, "libswap.fleet.upgrade", "-e", json.dumps(params))
     assert "has other bytes than were agreed upon" in said
+
+
+def test_no_operation_is_none_that_could_be_taken_back(tmp_path: Path) -> None:
+    (tmp_path / "libx.so.1").touch()
+    said = module("rollback", tmp_path, dest=tmp_path / "libx.so.1", operation="")
+    assert "nothing was installed that could be taken back" in said

@@ -7,8 +7,19 @@ from libswap.errors.base import UsageError
 from libswap.errors.fleet import NoSuchRollout, RolloutBusy
 from libswap.fleet import ansible, record
 from libswap.fleet.ansible import Follower, Happened, TaskEvent
+from libswap.fleet.following import Looking, Upgrade
 from libswap.fleet.record import Reached
-from libswap.fleet.rollout import Machine, Request, Rollout, Stage, State, ordered, serial
+from libswap.fleet.rollout import (
+    Machine,
+    Outlook,
+    Request,
+    Rollout,
+    Stage,
+    State,
+    ordered,
+    serial,
+    to_take_back,
+)
 from libswap.operations.fleet import Left, batches, left, take_back
 from libswap.settings import Settings
 
@@ -92,15 +103,48 @@ def test_what_could_not_be_taken_back_is_said_and_can_be_tried_again(
 ) -> None:
     answers = iter((Happened.UNREACHABLE, Happened.SUCCEEDED))
 
-    def play(name: str, *_: object, on: tuple[str, ...], follower: Follower) -> None:
-        assert (name, on) == ("rollback", ("c",))
+    def play(
+        name: str, *_: object, on: tuple[str, ...], follower: Follower,
+        libswap_operations: dict[str, str],
+    ) -> None:  # fmt: skip
+        assert (name, on, libswap_operations) == ("rollback", ("c",), {"c": "op"})
         follower.event(TaskEvent("c", "Put the old library back", next(answers), {"msg": "no"}))
 
     monkeypatch.setattr(ansible, "play", play)
     settings = Settings(state_dir=tmp_path)
     with record.begun(tmp_path, ROLLOUT) as written:
-        written.note(Machine("c", State.INSTALLED))
+        written.note(Machine("c", State.INSTALLED, operation="op"))
         written.note(Reached(Stage.DONE))
     first = take_back(ROLLOUT.id, settings)
     assert (first.stage, first.exit_code) == (Stage.HALTED, 49)
     assert take_back(ROLLOUT.id, settings).stage is Stage.TAKEN_BACK
+
+
+def test_only_what_an_upgrade_has_installed_is_taken_back(tmp_path: Path) -> None:
+    """`d` had the file, `a` was begun and cut off; on `b` somebody else was first."""
+    had = replace(ROLLOUT, machines=(Machine("d", operation=""), *map(Machine, "cab")))
+    with record.begun(tmp_path, had) as written:
+        written.note(Machine("a", State.UNKNOWN))
+        upgrade = Upgrade(written, lambda _: None)
+        for name, operation in (("c", {"operation": "op"}), ("d", {}), ("a", {}), ("b", {})):
+            upgrade.event(TaskEvent(name, "Install", Happened.BEGAN, {}))
+            upgrade.event(TaskEvent(name, "Install", Happened.SUCCEEDED, operation))
+        assert to_take_back(written.rollout) == ("c", "a")
+        assert [one.operation for one in written.rollout.machines] == ["", "op", None, ""]
+
+
+def test_an_installation_that_failed_half_way_is_known_by_its_operation(tmp_path: Path) -> None:
+    with record.begun(tmp_path, ROLLOUT) as written:
+        upgrade = Upgrade(written, lambda _: None)
+        upgrade.event(TaskEvent("c", "Install", Happened.FAILED, {"operation": "op"}))
+        upgrade.event(TaskEvent("d", "Install", Happened.UNREACHABLE, {}))
+    assert [one.operation for one in written.rollout.machines[:2]] == ["op", None]
+    assert to_take_back(written.rollout) == ("c", "d")
+
+
+def test_a_machine_with_the_file_and_processes_on_the_old_one_is_not_done() -> None:
+    found: dict[str, Outlook] = {}
+    looking = Looking(found)
+    result = {"changed": True, "replaced": False}
+    looking.event(TaskEvent("a", "What would be done", Happened.SUCCEEDED, result))
+    assert found == {"a": Outlook("a", unchanged=False, installed=True)}

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from libswap.errors.fleet import NotReady
-from libswap.fleet.rollout import Affected, Machine, Outlook, Rollout, Stage, State
+from libswap.fleet.rollout import Affected, Machine, Outlook, Rollout, Stage, State, to_take_back
 from libswap.operations.fleet import Left, Plan, Rollouts
 from libswap.report import words
 from libswap.report.page import model
@@ -138,7 +138,7 @@ def _verdict(rollout: Rollout) -> tuple[str, Tone]:
                 Tone.WARN,
             )
         case Stage.HALTED:
-            unknown = _count(len(rollout.named(State.UNKNOWN, State.INSTALLED)))
+            unknown = _count(len(to_take_back(rollout)))
             return f"Halted: {unknown} could not be taken back.", Tone.BAD
 
 

@@ -57,7 +57,10 @@ def _plan(plan: Plan) -> Iterator[RenderableType]:
 
 
 def _outlook(machine: Outlook) -> Iterator[RenderableType]:
-    what = "has it already" if machine.unchanged else "would be upgraded"
+    if machine.unchanged:
+        what = "has it already"
+    else:
+        what = "has it, processes would be moved" if machine.installed else "would be upgraded"
     yield Text(f"  {printable(machine.name)}: {what}")
     for service in machine.services:
         name = printable(service.name) or "no known service"

@@ -64,8 +64,12 @@ libswap:
   type: dict
 operation:
   description: The id of the operation, for M(libswap.fleet.rollback).
-  returned: changed and not in check mode
+  returned: replaced and not in check mode
   type: str
+replaced:
+  description: Whether the file is changed; else it had these bytes, and only processes are moved.
+  returned: unless the machine had the same bytes already
+  type: bool
 affected:
   description: The processes that ran the old library.
   returned: always
@@ -98,6 +102,7 @@ def main():
     operation = result.get("operation") or result.get("installed", {}).get("operation")
     told = {
         "changed": bool(transaction["changes"]) or tool.moved(result),
+        "replaced": bool(transaction["changes"]),
         "sha256": module.params["src_sha256"],
         "affected": [user["process"]["identity"]["pid"] for user in plan["usage"]["users"]],
         "libswap": result,

@@ -20,7 +20,9 @@ options:
     description: The library whose newest change is taken back.
     type: path
   operation:
-    description: The operation that is taken back.
+    description:
+      - The operation that is taken back; an empty one is none, and nothing is done.
+      - With O(dest) and O(sha256) it is taken back only while the library has that digest.
     type: str
   sha256:
     description: With O(dest), the digest that was installed and is to go.
@@ -64,10 +66,11 @@ def main():
         options,
         supports_check_mode=True,
         required_one_of=[("dest", "operation")],
-        mutually_exclusive=[("dest", "operation")],
         required_by={"sha256": ["dest"]},
         required_if=[("revert", True, ("dest",))],
     )
+    if module.params["operation"] == "":
+        module.exit_json(changed=False, msg="nothing was installed that could be taken back")
     if module.params["sha256"] and _digest(module) != module.params["sha256"]:
         module.exit_json(changed=False, msg="it holds other bytes already")
     words = ["--dry-run"] if module.check_mode else ["--yes"]
