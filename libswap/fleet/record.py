@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from libswap.errors.base import LibswapError
 from libswap.errors.fleet import NoSuchRollout, RolloutBusy
 from libswap.fleet.rollout import Machine, Outlook, Request, Rollout, Stage
 from libswap.install import records
@@ -93,21 +94,27 @@ class Record:
 
 @contextmanager
 def begun(state_dir: Path, rollout: Rollout, outlooks: Sequence[Outlook] = ()) -> Iterator[Record]:
-    """Begin the record of a new upgrade.
+    """Begin the record of a new upgrade; under its name it is whole.
 
     Args:
         state_dir: where the records are.
         rollout: as nothing has been done yet.
         outlooks: what was found on each machine beforehand.
     """
+    stage = f".{rollout.id}"
     with (
         Directory.make(str(state_dir / _DIRECTORY), 0o700) as directory,
-        _locked(directory, rollout.id) as descriptor,
+        _locked(directory, stage) as descriptor,
     ):
         path = directory.join(rollout.id)
-        files.write_all(descriptor, records.line(rollout), path)
         written = Record(_Story(rollout), descriptor, path)
-        written.note(*outlooks)  # a line for each: one of ten thousand would be too long to read
+        try:
+            files.write_all(descriptor, records.line(rollout), path)
+            written.note(*outlooks)  # a line for each: one of ten thousand is too long to read
+            directory.rename(stage, rollout.id)  # its lock goes with it
+        except LibswapError:
+            directory.unlink(stage)
+            raise
         directory.sync()
         yield written
 
@@ -145,7 +152,7 @@ def _read(state_dir: Path, rollout_id: str) -> _Story:
     if rollout_id not in names(state_dir):
         raise NoSuchRollout(rollout_id)
     try:
-        text = (state_dir / _DIRECTORY / rollout_id).read_bytes()
+        text = place(state_dir, rollout_id).read_bytes()
     except OSError as error:
         raise NoSuchRollout(rollout_id, error.strerror or "it cannot be read") from None
     story = None
@@ -167,9 +174,15 @@ def _read(state_dir: Path, rollout_id: str) -> _Story:
 def names(state_dir: Path) -> tuple[str, ...]:
     """The ids of all of them, the oldest first."""
     try:
-        return tuple(sorted(path.name for path in (state_dir / _DIRECTORY).iterdir()))
+        found = sorted(path.name for path in place(state_dir, "").iterdir())
     except OSError:
         return ()
+    return tuple(name for name in found if not name.startswith("."))  # those are not yet whole
+
+
+def place(state_dir: Path, rollout_id: str) -> Path:
+    """The file of one."""
+    return state_dir / _DIRECTORY / rollout_id
 
 
 @contextmanager

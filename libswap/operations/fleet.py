@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from libswap.errors.base import LibswapError, UsageError
-from libswap.errors.fleet import NotReady
+from libswap.errors.fleet import NoSuchRollout, NotReady
 from libswap.fleet import ansible, record
 from libswap.fleet.ansible import Tool
 from libswap.fleet.bundle import bundle
@@ -53,10 +53,29 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Damaged:
+    """An upgrade whose record cannot be read.
+
+    Attributes:
+        path: of the record.
+        reason: why it cannot.
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rollouts:
-    """Upgrades of many machines, the oldest first."""
+    """Upgrades of many machines, the oldest first.
+
+    Attributes:
+        rollouts: those whose record can be read.
+        damaged: the others.
+    """
 
     rollouts: tuple[Rollout, ...]
+    damaged: tuple[Damaged, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +206,18 @@ def status(rollout_id: str | None, settings: Settings) -> Rollouts:
     """One upgrade, or all, the oldest first.
 
     Raises:
-        NoSuchRollout: there is no such upgrade, or its record is damaged.
+        NoSuchRollout: there is no such upgrade, or the record of the one asked for is damaged.
     """
-    names = record.names(settings.state_dir) if rollout_id is None else (rollout_id,)
-    return Rollouts(tuple(record.load(settings.state_dir, name) for name in names))
+    if rollout_id is not None:
+        return Rollouts((record.load(settings.state_dir, rollout_id),))
+    found: list[Rollout] = []
+    damaged: list[Damaged] = []
+    for name in record.names(settings.state_dir):
+        try:
+            found.append(record.load(settings.state_dir, name))
+        except NoSuchRollout as error:
+            damaged.append(Damaged(str(record.place(settings.state_dir, name)), error.reason))
+    return Rollouts(tuple(found), tuple(damaged))
 
 
 def write_bundle(path: Path, *, dry_run: bool = False) -> Written:

@@ -5,6 +5,7 @@ import pytest
 
 from libswap.errors.base import UsageError
 from libswap.errors.fleet import NoSuchRollout, RolloutBusy
+from libswap.errors.install import NoSpace
 from libswap.fleet import ansible, record
 from libswap.fleet.ansible import Follower, Happened, TaskEvent
 from libswap.fleet.following import Looking, Upgrade
@@ -20,7 +21,8 @@ from libswap.fleet.rollout import (
     serial,
     to_take_back,
 )
-from libswap.operations.fleet import Left, batches, left, take_back
+from libswap.linux import files
+from libswap.operations.fleet import Damaged, Left, batches, left, status, take_back
 from libswap.settings import Settings
 
 REQUEST = Request(
@@ -148,3 +150,25 @@ def test_a_machine_with_the_file_and_processes_on_the_old_one_is_not_done() -> N
     result = {"changed": True, "replaced": False}
     looking.event(TaskEvent("a", "What would be done", Happened.SUCCEEDED, result))
     assert found == {"a": Outlook("a", unchanged=False, installed=True)}
+
+
+def test_a_damaged_record_hides_no_other(tmp_path: Path) -> None:
+    with record.begun(tmp_path, ROLLOUT):
+        pass
+    (tmp_path / "fleet" / "empty").touch()
+    found = status(None, Settings(state_dir=tmp_path))
+    assert [one.id for one in found.rollouts] == [ROLLOUT.id]
+    assert found.damaged == (Damaged(str(tmp_path / "fleet/empty"), "its record is damaged"),)
+
+
+def test_a_record_has_its_name_when_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        assert record.names(tmp_path) == ()
+        raise NoSpace(str(tmp_path), "full")
+
+    monkeypatch.setattr(files, "write_all", full)
+    with pytest.raises(NoSpace), record.begun(tmp_path, ROLLOUT):
+        pass
+    assert list((tmp_path / "fleet").iterdir()) == []

@@ -6,7 +6,7 @@ from typing import Final
 
 from libswap.errors.fleet import NotReady
 from libswap.fleet.rollout import Affected, Machine, Outlook, Rollout, Stage, State, to_take_back
-from libswap.operations.fleet import Left, Plan, Rollouts
+from libswap.operations.fleet import Damaged, Left, Plan, Rollouts
 from libswap.report import words
 from libswap.report.page import model
 from libswap.report.page.model import Group, Moment, Page, Spread, Tone
@@ -31,10 +31,10 @@ def page_of(result: Plan | Rollouts | Left) -> Page:
     match result:
         case Plan():
             return _plan(result)
-        case Rollouts((rollout,)):
+        case Rollouts((rollout,), ()):
             return _rollout(rollout)
-        case Rollouts(rollouts):
-            return _several(rollouts)
+        case Rollouts(rollouts, damaged):
+            return _several(rollouts, damaged)
         case Left(identifier, upgrade, take_back):
             said = (f"resume would upgrade {_machines(upgrade)}",
                     f"rollback would take back {_machines(take_back)}")  # fmt: skip
@@ -111,13 +111,16 @@ def _rollout(rollout: Rollout) -> Page:
     )
 
 
-def _several(rollouts: Sequence[Rollout]) -> Page:
+def _several(rollouts: Sequence[Rollout], damaged: Sequence[Damaged]) -> Page:
     return Page(
         "Upgrades of many machines",
         f"There have been {len(rollouts)}.",
         Tone.PLAIN,
         facts=tuple(
             (one.id, f"{printable(one.request.destination)}: {one.stage.value}") for one in rollouts
+        ),
+        notes=tuple(
+            f"{printable(one.path)} cannot be read: {printable(one.reason)}" for one in damaged
         ),
     )
 

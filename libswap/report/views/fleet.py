@@ -26,10 +26,14 @@ def render(result: Plan | Rollouts | Left | Written) -> Iterable[RenderableType]
     match result:
         case Plan():
             yield from _plan(result)
-        case Rollouts(rollouts):
+        case Rollouts(rollouts, damaged):
             for rollout in rollouts:
                 yield from _rollout(rollout)
-            if not rollouts:
+            for one in damaged:
+                yield Text(f"{printable(one.path)} cannot be read: {printable(one.reason)}", "red")
+            if damaged:
+                yield Text("  look after its machines by hand, then remove it")
+            if not rollouts and not damaged:
                 yield Text("There has been no upgrade of many machines.")
         case Left(upgrade=upgrade, take_back=take_back):
             yield Text(f"resume would upgrade: {printable(', '.join(upgrade)) or 'none'}")
