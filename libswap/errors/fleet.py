@@ -78,15 +78,20 @@ class NotReady(LibswapError):
 
     exit_code: ClassVar[int] = 47
     problems: tuple[tuple[str, str], ...]
+    none_left: bool = False
 
     @property
     def message(self) -> str:
         told = "; ".join(f"{name}: {problem}" for name, problem in self.problems[:5])
         more = f"; and {len(self.problems) - 5} more" if len(self.problems) > 5 else ""
-        return f"{len(self.problems)} of the machines cannot be upgraded: {told}{more}"
+        few = f"{len(self.problems)} of the machines cannot"
+        which = "none of the machines can" if self.none_left else few
+        return f"{which} be upgraded: {told}{more}"
 
     @property
     def hint(self) -> str:
+        if self.none_left:
+            return "Mend them. No machine was changed."
         return "Mend them, or leave them out with --skip-unready. No machine was changed."
 
 

@@ -88,15 +88,18 @@ def hosts(request: Request) -> tuple[str, ...]:
         AnsibleMissing: ansible-runner is not installed.
         InventoryUnusable: the inventory cannot be read, or has no such machines.
     """
+    for path in request.inventories:  # Ansible only warns of one that is missing
+        if "," not in path and not Path(path).exists():
+            raise InventoryUnusable((path,), "", "there is no such file")
     words = [word for path in request.inventories for word in ("-i", path)]
     words += ["--list-hosts", request.limit or "all"]
     with tempfile.TemporaryDirectory(prefix="libswap-") as directory:
         out, err, code = _runner().run_command(
             executable_cmd="ansible", cmdline_args=words, private_data_dir=directory,
             quiet=True, envvars=_environment(),
+            runner_mode="subprocess",  # else its warnings stand among the machines
         )  # fmt: skip
-    lines = out.splitlines()
-    found = tuple(line.strip() for line in lines[1:] if line.strip())
+    found = tuple(line.strip() for line in out.splitlines()[1:] if line.strip())
     if code or not found:
         raise InventoryUnusable(request.inventories, request.limit, _last_words(err or out))
     return found

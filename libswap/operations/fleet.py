@@ -120,8 +120,13 @@ def request(source: str, destination: str, inventories: Sequence[str], **how: An
     survey = survey_source(source)
     return Request(
         source=str(Path(source).resolve()), sha256=survey.file.sha256, destination=destination,
-        inventories=tuple(inventories), **how,
+        inventories=tuple(map(_absolute, inventories)), **how,
     )  # fmt: skip
+
+
+def _absolute(inventory: str) -> str:
+    """As it is found from any directory, unless it is a list of machines."""
+    return inventory if "," in inventory else str(Path(inventory).absolute())
 
 
 def plan(wanted: Request, *, skip_unready: bool = False) -> Plan:
@@ -132,7 +137,7 @@ def plan(wanted: Request, *, skip_unready: bool = False) -> Plan:
         skip_unready: whether machines that cannot be upgraded are left out.
 
     Raises:
-        NotReady: some cannot be upgraded, and are not left out.
+        NotReady: some cannot be upgraded and are not left out, or all of them.
         LibswapError: Ansible or the inventory will not do.
     """
     names = ansible.hosts(wanted)
@@ -140,9 +145,9 @@ def plan(wanted: Request, *, skip_unready: bool = False) -> Plan:
         raise UsageError(f"the inventory has no {', '.join(unknown)}", "See --canary.")
     found = _looked_at(wanted, ordered(names, wanted.canaries))
     unready = tuple(one for one in found if one.problem)
-    if unready and not skip_unready:
-        raise NotReady(tuple((one.name, one.problem) for one in unready))
     ready = tuple(one for one in found if not one.problem)
+    if unready and not (skip_unready and ready):
+        raise NotReady(tuple((o.name, o.problem) for o in unready), none_left=not ready)
     chosen = replace(wanted, canaries=tuple(n for n in wanted.canaries if n in _names(ready)))
     return Plan(chosen, ready, unready, serial(chosen, 0))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from libswap.errors.base import UsageError
-from libswap.errors.fleet import NoSuchRollout, RolloutBusy
+from libswap.errors.fleet import InventoryUnusable, NoSuchRollout, NotReady, RolloutBusy
 from libswap.errors.install import NoSpace
 from libswap.fleet import ansible, record
 from libswap.fleet.ansible import Follower, Happened, TaskEvent
@@ -22,7 +22,7 @@ from libswap.fleet.rollout import (
     to_take_back,
 )
 from libswap.linux import files
-from libswap.operations.fleet import Damaged, Left, batches, left, status, take_back
+from libswap.operations.fleet import Damaged, Left, batches, left, plan, status, take_back
 from libswap.settings import Settings
 
 REQUEST = Request(
@@ -172,3 +172,23 @@ def test_a_record_has_its_name_when_it_is_whole(
     with pytest.raises(NoSpace), record.begun(tmp_path, ROLLOUT):
         pass
     assert list((tmp_path / "fleet").iterdir()) == []
+
+
+def test_warnings_of_ansible_are_no_machines(tmp_path: Path) -> None:
+    pytest.importorskip("ansible_runner")
+    inventory = tmp_path / "hosts.ini"
+    inventory.write_text("[a-group]\none\ntwo\n")
+    assert ansible.hosts(replace(REQUEST, inventories=(str(inventory),))) == ("one", "two")
+    with pytest.raises(InventoryUnusable, match="there is no such file"):
+        ansible.hosts(replace(REQUEST, inventories=(str(inventory), str(tmp_path / "absent"))))
+
+
+def test_an_upgrade_of_no_machine_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def play(*_: object, follower: Follower, **__: object) -> None:
+        for name in ("c", "d"):
+            follower.event(TaskEvent(name, "What would be done", Happened.UNREACHABLE, {}))
+
+    monkeypatch.setattr(ansible, "hosts", lambda _: ("c", "d"))
+    monkeypatch.setattr(ansible, "play", play)
+    with pytest.raises(NotReady, match="none of the machines can be upgraded: c: it failed"):
+        plan(REQUEST, skip_unready=True)
