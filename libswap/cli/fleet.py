@@ -139,21 +139,28 @@ def rollback(
     context: typer.Context,
     rollout: Id,
     dry_run: DryRun = False,
+    yes: Yes = False,
     html: Html = None,
     state_dir: StateDir = None,
     as_json: Json = False,  # noqa: ARG001  the session's
 ) -> None:
     """Put the old library back on every machine of an upgrade."""
+    from libswap.errors.base import NotConfirmed
     from libswap.fleet.rollout import Stage
     from libswap.operations import fleet
 
     settings = settings_of(state_dir)
     with paged(reporter_of(context), html) as reporter:
+        left = fleet.left(rollout, settings)
         if dry_run:
-            reporter.show("fleet", fleet.left(rollout, settings))
-        else:
-            done = fleet.take_back(rollout, settings, _told(reporter))
-            _end(reporter, done, 0 if done.stage is Stage.TAKEN_BACK else done.exit_code)
+            reporter.show("fleet", left)
+            return
+        if left.take_back and not yes:
+            reporter.announce("fleet", left)
+            if not reporter.confirm("Go on?"):
+                raise NotConfirmed("fleet rollback")
+        done = fleet.take_back(rollout, settings, _told(reporter))
+        _end(reporter, done, 0 if done.stage is Stage.TAKEN_BACK else done.exit_code)
 
 
 @app.command()

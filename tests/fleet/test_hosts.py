@@ -95,7 +95,7 @@ def test_all_are_upgraded_the_canary_first_and_taken_back(controller: Controller
 
     page = controller.new.with_name("page.html")
     name = done["result"]["rollouts"][0]["id"]
-    code, back = controller.run("rollback", name, f"--html={page}")
+    code, back = controller.run("rollback", name, "--yes", f"--html={page}")
     assert "Taken back" in page.read_text()
     assert (code, controller.versions()) == (0, [1, 1, 1, 1])
     assert set(_states(back).values()) == {"taken back"}

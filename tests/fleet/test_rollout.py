@@ -1,9 +1,11 @@
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from libswap.errors.base import UsageError
+from libswap.errors.base import NotConfirmed, UsageError
 from libswap.errors.fleet import InventoryUnusable, NoSuchRollout, NotReady, RolloutBusy
 from libswap.errors.install import NoSpace
 from libswap.fleet import ansible, record
@@ -192,3 +194,16 @@ def test_an_upgrade_of_no_machine_is_an_error(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(ansible, "play", play)
     with pytest.raises(NotReady, match="none of the machines can be upgraded: c: it failed"):
         plan(REQUEST, skip_unready=True)
+
+
+def test_nothing_is_taken_back_unasked(tmp_path: Path) -> None:
+    with record.begun(tmp_path, ROLLOUT) as written:
+        written.note(Machine("c", State.INSTALLED, operation="op"))
+    words = ("fleet", "rollback", ROLLOUT.id, f"--state-dir={tmp_path}")
+    done = subprocess.run(
+        [sys.executable, "-m", "libswap", *words], stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == NotConfirmed.exit_code, done
+    assert "rollback would take back: c" in done.stderr
+    assert record.load(tmp_path, ROLLOUT.id).stage is Stage.RUNNING
