@@ -312,7 +312,8 @@ def refused(findings: Sequence[Finding], library: str = "") -> NotSwappable:
     """The error that says why a process is left alone."""
     first = findings[0]
     more = f" (and {len(findings) - 1} more; --dry-run shows all)" if len(findings) > 1 else ""
-    instead = first.instead + ("" if first.severity is Severity.REFUSE else ", or --force")
+    final = any(f.severity is Severity.REFUSE for f in findings)
+    instead = first.instead + ("" if final else ", or --force")
     of = f"{library}: " if library else ""
     return NotSwappable(first.word, f"{of}{first.subject}: {first.detail}{more}", instead)
 

@@ -164,19 +164,20 @@ class Start:
 def refused_together(sources: Sequence[Module], chosen: DrainOptions) -> NotSwappable:
     """Why several libraries are not drained in one commit, and what works for these."""
     names = ", ".join(Path(s.path).name for s in sources)
-    alone = [Path(s.path).name for s in sources if _is_described(s, chosen)]
+    alone = [Path(s.path).name for s in sources if _is_drainable(s, chosen)]
     return NotSwappable(
         "drain-set",
         f"{names}: an object of one of them holds objects of the others, and which copy made those"
         " is not known",
         f"drain {', then '.join(alone)} alone; the new copy uses what is loaded of the others"
-        if alone else "restart the process: no description is for one of them",
+        if alone
+        else "restart the process: none of them can be drained alone",
     )  # fmt: skip
 
 
-def _is_described(source: Module, chosen: DrainOptions) -> bool:
+def _is_drainable(source: Module, chosen: DrainOptions) -> bool:
     with suppress(HandlesUnknown):
-        return bool(description_for(_sonames(source), chosen.handles))
+        return not description_for(_sonames(source), chosen.handles).risk
     return False
 
 

@@ -19,6 +19,7 @@ from libswap.operations.draining import (
     StillDraining,
     TakenBack,
 )
+from libswap.operations.moves import Refused
 from libswap.operations.revert import revert
 from libswap.operations.settle import settle
 from libswap.operations.status import status
@@ -179,6 +180,13 @@ def test_it_is_taken_back_when_the_new_connections_have_ended(
 ) -> None:
     with serving(place) as (target, port), TlsLoad(port) as lasting:
         begin(place, target.pid, build(NEW))
+        refused = (
+            swap_library(Request(crypto(place.place), pids=(target.pid,), drain=DrainOptions()))
+            .processes[0]
+            .outcome
+        )
+        assert isinstance(refused, Refused)
+        assert "drain libssl.so.3 alone" in refused.reason
         renewed(target)
         with TlsLoad(port) as fresh:
             fresh.more(5)
