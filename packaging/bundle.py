@@ -6,6 +6,7 @@ SOURCE_DATE_EPOCH is the time of everything in the package, 1980 that of everyth
 so that the same wheel and the same versions of what it depends on give the same bytes.
 """
 
+import csv
 import gzip
 import os
 import re
@@ -60,10 +61,19 @@ def tree(wheel: Path, into: Path) -> None:
     for library in into.rglob("*.so"):
         if library.parent.name != NATIVE:
             library.unlink()  # markupsafe's is only faster
-    for record in into.glob("*.dist-info"):
-        for name in ("RECORD", "direct_url.json", "INSTALLER", "REQUESTED"):  # paths of this build
-            (record / name).unlink(missing_ok=True)
     shutil.rmtree(into / "share", ignore_errors=True)
+    for information in into.glob("*.dist-info"):
+        for name in ("direct_url.json", "INSTALLER", "REQUESTED"):  # paths of this build
+            (information / name).unlink(missing_ok=True)
+        _shorten(information / "RECORD", into)
+
+
+def _shorten(record: Path, root: Path) -> None:
+    """Leave in the list of a distribution's files, for `libswap fleet`, those that are there."""
+    with record.open(newline="") as file:
+        rows = [row for row in csv.reader(file) if (root / row[0]).is_file()]
+    with record.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def zipapp(source: Path, file: Path) -> None:

@@ -120,6 +120,9 @@ def test_the_debian_package_holds_a_program_that_runs(
     (package,) = bundles[0].glob("*.deb")
     run("dpkg-deb", "-x", package, tmp_path)
     assert run(sys.executable, "-I", "-S", tmp_path / "usr/bin/libswap", "--version")
+    bundle = tmp_path / "bundle.pyz"  # with iced-x86 from beside, which the package does not have
+    run(sys.executable, "-I", tmp_path / "usr/bin/libswap", "fleet", "bundle", bundle)
+    run(sys.executable, "-I", "-S", bundle, "scan", "--json")
     listed = run("dpkg-deb", "-c", package)
     assert all(line.split()[1] == "root/root" for line in listed.splitlines())
     for expected in (

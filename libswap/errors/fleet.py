@@ -8,14 +8,15 @@ from libswap.errors.base import LibswapError
 
 @dataclass(eq=False)
 class Unbundled(LibswapError):
-    """A part of libswap that machines need is not installed here."""
+    """A part of libswap that machines need is not installed here, or not so that it can be sent."""
 
     exit_code: ClassVar[int] = 43
     distribution: str
+    reason: str = "is not installed here"
 
     @property
     def message(self) -> str:
-        return f"{self.distribution} is not installed here, so it cannot be sent to the machines"
+        return f"{self.distribution} {self.reason}, so it cannot be sent to the machines"
 
     @property
     def hint(self) -> str:

@@ -45,7 +45,8 @@ def bundle() -> Bundle:
     """Make it from what is installed here, once in a run.
 
     Raises:
-        Unbundled: a distribution that libswap requires is not installed.
+        Unbundled: libswap, or a distribution that it requires, is not installed as files that are
+            known.
     """
     data = archive({name: path for name, path in _entries() if "__pycache__" not in name})
     return Bundle(data, hashlib.sha256(data).hexdigest())
@@ -69,13 +70,17 @@ def archive(entries: Mapping[str, Path]) -> bytes:
 
 
 def _entries() -> Iterator[tuple[str, Path]]:
-    yield "__main__.py", Path(archive_main.__file__)
     package = Path(libswap.__file__).parent
+    if not package.is_dir():
+        raise Unbundled("libswap", "is itself one file here")
+    yield "__main__.py", Path(archive_main.__file__)
     for path in package.rglob("*"):
         if path.is_file():
             yield str(PurePosixPath("libswap", path.relative_to(package))), path
     for distribution in _distributions():
-        files = [f for f in distribution.files or () if f.parts[0] != ".."]
+        if distribution.files is None:  # as the packages of some systems are installed
+            raise Unbundled(distribution.name, "has no list of its files here (RECORD)")
+        files = [f for f in distribution.files if f.parts[0] != ".."]
         native = {f.parts[0] for f in files if f.suffix == ".so"}
         for file in files:
             if file.name not in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json"):
@@ -100,7 +105,11 @@ def _required(name: str, extras: tuple[str, ...]) -> Iterator[str]:
     A requirement with a marker other than an extra is taken if it is installed: for another Python
     or system it would not be.
     """
-    for line in metadata.requires(name) or ():
+    try:
+        lines = metadata.requires(name) or ()
+    except metadata.PackageNotFoundError:
+        raise Unbundled(name) from None
+    for line in lines:
         requirement, _, marker = line.partition(";")
         found = _NAME.match(requirement.strip())
         wanted = _EXTRA.search(marker)
