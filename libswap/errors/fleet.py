@@ -161,20 +161,3 @@ class RolloutBusy(LibswapError):
     @property
     def hint(self) -> str:
         return "Wait for it, or end it with Ctrl-C where it runs."
-
-
-@dataclass(eq=False)
-class InvalidArchive(LibswapError):
-    """A libswap in one file holds what `libswap fleet bundle` does not write."""
-
-    exit_code: ClassVar[int] = 52
-    path: str
-    reason: str
-
-    @property
-    def message(self) -> str:
-        return f"{self.path!r} is not run: {self.reason}"
-
-    @property
-    def hint(self) -> str:
-        return "Nothing was unpacked. Make it anew with: libswap fleet bundle"
