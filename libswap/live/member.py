@@ -81,7 +81,11 @@ class Member:
 
     def carried(self, fresh: Mapping[int, bytes]) -> Carried:
         """Its part in the exchange of state."""
-        return Carried(self.source, self.target, self.work.pairing, self.work.survey.pairs, fresh)
+        work = self.work
+        return Carried(
+            self.source, self.target, work.pairing, work.survey.pairs, fresh,
+            careful=not work.options.force,
+        )  # fmt: skip
 
     def turn(self, ahead: Sequence[Write], places: Sequence[Write]) -> Turn:
         """Its part in the first commit."""

@@ -177,6 +177,10 @@ def look(subject: Subject, source: Module, library: Library, options: Options) -
     pairing, found = pairing_of(source.facts, library), redirects_of(source.facts, library)
     elsewhere = _elsewhere(subject, source)
     survey = survey_of(subject.memory, source, library, pairing, options.state)
+    old_code = tuple(_state_of_old_code(found.kept, pairing))
+    if old_code and not survey.stirred and not options.force:
+        # It is no risk as long as nobody has used that data.
+        survey = replace(survey, still=(*survey.still, *survey.untouched))
     found_words = words_into(subject, source, survey.pairs)
     findings = (
         *pairing.findings,
@@ -187,7 +191,7 @@ def look(subject: Subject, source: Module, library: Library, options: Options) -
         *_patched(subject, source),
         *_resized_elsewhere(subject, source, library, elsewhere),
         *_old_code_stays(found.kept),
-        *(_state_of_old_code(found.kept, pairing) if survey.stirred else ()),
+        *(old_code if survey.stirred else ()),
         *_asleep(subject, source, found_words, options),
     )
     outlook = Outlook(

@@ -13,9 +13,11 @@ from functools import partial
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+from libswap.errors.live import NotSwappable
 from libswap.linux.memory import Memory, Range
 from libswap.live.module import Module
 from libswap.live.pairing import ObjectPair, Pairing
+from libswap.live.snapshot import words_into
 from libswap.live.stacks import Hit
 from libswap.live.writable import first_value, initial, writable_ranges
 from libswap.live.writing import Copy, Write
@@ -85,6 +87,8 @@ class Exchange:
         now: bytes,
         forward: Translation,
         back: Translation,
+        *,
+        within: Sequence[Range] = (),
     ) -> None:
         """Take absolute addresses.
 
@@ -94,7 +98,9 @@ class Exchange:
             now: what the new copy has, which nobody changes before the swap.
             forward: old to new.
             back: new to old.
+            within: a word of it that leads in there must lead to what is carried too.
         """
+        self._within = within
         self._pair = pair
         self._begin = begin
         self._now = now
@@ -134,7 +140,19 @@ class Exchange:
         self._old = old
         if self._never_changed(old):
             return self._now  # the new version's own first value, such as a newer table
-        return self._forward.data(old, self._pair[0].start)
+        carried = self._forward.data(old, self._pair[0].start)
+        self._require_carried(carried)
+        return carried
+
+    def _require_carried(self, carried: bytes) -> None:
+        """As `survey` did when the plan was made; the program went on since."""
+        for place in self._within:
+            for at, value in words_into(carried, self._pair[0].start, place):
+                raise NotSwappable(
+                    "state-without-names",
+                    f"the word at {at:#x} came to point to {value:#x}, which is not carried",
+                    "try again, and see what the plan says",
+                )
 
     def _given_back(self, new: bytes) -> bytes:
         if self._never_changed(self._old):
@@ -155,6 +173,7 @@ class Carried:
         pairing: of their files.
         pairs: the objects.
         fresh: by address, what the new copy had before an exchange that was cut off.
+        careful: whether data without names must not lead to data that is not carried.
     """
 
     old: Module
@@ -162,6 +181,7 @@ class Carried:
     pairing: Pairing
     pairs: Sequence[ObjectPair]
     fresh: Mapping[int, bytes]
+    careful: bool = False
 
     @property
     def objects(self) -> list[tuple[Range, int]]:
@@ -173,10 +193,14 @@ class Carried:
 def exchanges(memory: Memory, part: Carried, both: "Translations") -> tuple[Exchange, ...]:
     """Prepare the exchange of one library's objects."""
     old = part.old
-    firsts = [(initial(old.facts, r, old.base)) for r in writable_ranges(old.facts)]
+    ranges = writable_ranges(old.facts)
+    firsts = [(initial(old.facts, r, old.base)) for r in ranges]
+    within = tuple(Range(old.base + r.start, old.base + r.end) for r in ranges)
+    unnamed = {s.old for s in part.pairing.nameless.stretches} if part.careful else set()
     return tuple(
         Exchange((place, to), first_value(firsts, pair.old, pair.size),
-                 part.fresh.get(to) or memory.read(to, place.size), both.forward, both.back)
+                 part.fresh.get(to) or memory.read(to, place.size), both.forward, both.back,
+                 within=within if pair.old in unnamed else ())
         for pair, (place, to) in zip(part.pairs, part.objects, strict=True)
     )  # fmt: skip
 

@@ -1,7 +1,6 @@
 """What of a library's own data has to go along in a swap, and whether it can."""
 
-import struct
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,7 +11,8 @@ from libswap.live.findings import Finding, note, risk
 from libswap.live.library import Library
 from libswap.live.module import Module
 from libswap.live.pairing import ObjectPair, Pairing
-from libswap.live.writable import Initial, first_value, initial, without, writable_ranges
+from libswap.live.snapshot import Change, Snapshot, snapshots, words_into
+from libswap.live.writable import first_value, without, writable_ranges
 
 _WORD: Final = 8
 _SHOWN: Final = 6
@@ -28,7 +28,8 @@ class Survey:
         unnamed: bytes without a name that no longer have the value they began with.
         findings: what stands in the way.
         stirred: whether nameless data that is carried no longer has its first value.
-        still: addresses of what is not carried as nobody changed it, with what lies there.
+        still: addresses of all that is not carried, as nobody changed it, with what lies there.
+        untouched: likewise of nameless data that is carried.
     """
 
     pairs: tuple[ObjectPair, ...]
@@ -36,6 +37,7 @@ class Survey:
     findings: tuple[Finding, ...]
     still: tuple[tuple[int, bytes], ...] = ()
     stirred: bool = False
+    untouched: tuple[tuple[int, bytes], ...] = ()
 
 
 def survey_of(
@@ -59,17 +61,20 @@ def survey_of(
         return Survey((), 0, (note("state-fresh", old.path, detail),))
     if mode == "carry" and not old.facts.statics and alike(old.facts, new):
         return Survey(_whole(old.facts, new), 0, (_whole_note(old),))
-    lost, unnamed = _changed(memory, old, pairing)
-    stirred = list(_stirred(memory, old, pairing))
-    unnamed += _led_astray(old, pairing, stirred)
+    seen = snapshots(memory, old)
+    stirred, untouched = _stirred(old, pairing, seen)
+    unnamed = [*_changed(_nameless(old, pairing), pairing.nameless.doubts, seen)]
+    unnamed += [(change, None) for change in _led_astray(old, pairing, stirred)]
     findings: list[Finding] = []
+    lost = [name for name, place in pairing.unpaired if any(s.differs(place) for s in seen)]
     if lost:
         shown = ", ".join(lost[:_SHOWN]) + (" ..." if len(lost) > _SHOWN else "")
         findings.append(risk("state-gone", shown, "in use, and the new library has no such object"))
     if unnamed:
-        findings.append(_unnamed(sorted(unnamed), pairing))
-    still = () if unnamed else tuple(_left_alone(memory, old, pairing))
-    return Survey(pairing.objects, len(unnamed), tuple(findings), still, bool(stirred))
+        findings.append(_unnamed(unnamed))
+    still = () if unnamed or lost else tuple(_left_alone(old, pairing, seen))
+    count = sum(change.size for change, _ in unnamed)
+    return Survey(pairing.objects, count, tuple(findings), still, bool(stirred), untouched)
 
 
 def alike(old: Library, new: Library) -> bool:
@@ -105,19 +110,15 @@ def _whole_note(old: Module) -> Finding:
     return note("state-as-a-whole", old.path, detail)
 
 
-def _unnamed(places: Sequence[int], pairing: Pairing) -> Finding:
-    doubts = pairing.nameless.doubts
-    starts = [d.old for d in doubts]
-    about: dict[int, list[int]] = {}
-    for place in places:
-        index = bisect_right(starts, place) - 1
-        known = index >= 0 and place < doubts[index].old + doubts[index].size
-        about.setdefault(index if known else -1, []).append(place)
-    told = [_told(found, doubts[i] if i >= 0 else None) for i, found in about.items()]
+def _unnamed(changes: Sequence[tuple[Change, Doubt | None]]) -> Finding:
+    about: dict[Doubt | None, list[Change]] = {}
+    for change, doubt in sorted(changes, key=lambda one: one[0]):
+        about.setdefault(doubt, []).append(change)
+    told = [_told(found, doubt) for doubt, found in about.items()]
     more = f" and {len(told) - _SHOWN} more places" if len(told) > _SHOWN else ""
     return risk(
         "state-without-names",
-        f"{len(places)} bytes",
+        f"{sum(change.size for change, _ in changes)} bytes",
         "data of the old library that changed since it was loaded, that no symbol names, and whose"
         f" place in the new one the code does not prove: {'; '.join(told[:_SHOWN])}{more}",
         "install the library's debug symbols (-dbgsym), say --state carry if both builds lay out"
@@ -125,9 +126,9 @@ def _unnamed(places: Sequence[int], pairing: Pairing) -> Finding:
     )
 
 
-def _told(places: Sequence[int], doubt: Doubt | None) -> str:
+def _told(changes: Sequence[Change], doubt: Doubt | None) -> str:
     """Where bytes are that cannot be carried, who uses them, and why not."""
-    first, last = places[0], places[-1]
+    first, last = changes[0].first, max(c.last for c in changes)
     where = f"{first:#x}" if first == last else f"{first:#x} to {last:#x}"
     if doubt is None:
         return where
@@ -137,79 +138,95 @@ def _told(places: Sequence[int], doubt: Doubt | None) -> str:
 
 def changed(memory: Memory, old: Module) -> tuple[str, ...]:
     """Names of a library's own data that no longer have the value that they began with."""
+    seen = snapshots(memory, old)
     objects = sorted((s.value, s.value + s.size, str(n)) for n, s in old.facts.objects.items())
-    names: dict[str, None] = {}
-    for place in writable_ranges(old.facts):
-        begin = initial(old.facts, place, old.base)
-        for at in _differing(begin, memory.read(old.base + place.start, place.size)):
-            where = place.start + at
-            index = bisect_right(objects, (where, 1 << 64, "")) - 1
-            known = index >= 0 and where < objects[index][1]
-            names[objects[index][2] if known else "data without a name"] = None
-    return tuple(names)
+    names = {start: (name, Range(start, end)) for start, end, name in objects}
+    found = [name for name, part in names.values() if any(s.differs(part) for s in seen)]
+    holes = without([s.place for s in seen], [part for _, part in names.values()])
+    if any(s.differs(hole) for hole in holes for s in seen if hole.start in s.place):
+        found.append("data without a name")
+    return tuple(dict.fromkeys(found))
 
 
-def _changed(memory: Memory, old: Module, pairing: Pairing) -> tuple[list[str], list[int]]:
-    """Names of changed objects without a counterpart, and the places of changed nameless bytes."""
-    lost: list[str] = []
-    unnamed: list[int] = []
+def _nameless(old: Module, pairing: Pairing) -> tuple[Range, ...]:
+    """Where data lies that is not carried and has no name."""
+    return without(_not_carried(old, pairing), [place for _, place in pairing.unpaired])
+
+
+def _not_carried(old: Module, pairing: Pairing) -> tuple[Range, ...]:
     carried = [Range(p.old, p.old + p.size) for p in pairing.objects]
-    covered = sorted([*carried, *(r for _, r in pairing.unpaired)])
-    for place in writable_ranges(old.facts):
-        begin = initial(old.facts, place, old.base)
-        now = memory.read(old.base + place.start, place.size)
-        changed = _differing(begin, now)
-        lost += [
-            name for name, r in pairing.unpaired
-            if any(place.start + at in r for at in changed)
-        ]  # fmt: skip
-        unnamed += [
-            place.start + at for at in changed if not _inside(covered, place.start + at)
-        ]  # fmt: skip
-    return lost, unnamed
+    return without(writable_ranges(old.facts), carried)
 
 
-def _left_alone(memory: Memory, old: Module, pairing: Pairing) -> Iterator[tuple[int, bytes]]:
-    """Nameless data that is not carried: it must not change any more before all stands still."""
-    if not pairing.nameless.doubts:
-        return
-    known = [Range(p.old, p.old + p.size) for p in pairing.objects]
-    for hole in without(writable_ranges(old.facts), [*known, *(r for _, r in pairing.unpaired)]):
-        yield old.base + hole.start, memory.read(old.base + hole.start, hole.size)
+def _changed(
+    holes: Iterable[Range], doubts: Sequence[Doubt], seen: Sequence[Snapshot]
+) -> Iterator[tuple[Change, Doubt | None]]:
+    """Changed bytes of nameless data that is not carried."""
+    for hole in holes:
+        (around,) = (s for s in seen if hole.start in s.place)
+        if around.differs(hole):
+            found = ((around.change(part), doubt) for part, doubt in _by_doubt(hole, doubts))
+            yield from ((change, doubt) for change, doubt in found if change is not None)
 
 
-def _stirred(memory: Memory, old: Module, pairing: Pairing) -> Iterator[tuple[int, bytes]]:
-    """Where nameless data that is carried no longer has its first value, and what it has."""
-    firsts = [initial(old.facts, r, old.base) for r in writable_ranges(old.facts)]
+def _by_doubt(hole: Range, doubts: Sequence[Doubt]) -> Iterator[tuple[Range, Doubt | None]]:
+    """The pieces of a hole of which different things are known."""
+    at = hole.start
+    first = max(bisect_right(doubts, at, key=lambda d: d.old) - 1, 0)
+    for doubt in doubts[first : bisect_left(doubts, hole.end, key=lambda d: d.old)]:
+        start, end = max(doubt.old, at), min(doubt.old + doubt.size, hole.end)
+        if start < end:
+            if at < start:
+                yield Range(at, start), None
+            yield Range(start, end), doubt
+            at = end
+    if at < hole.end:
+        yield Range(at, hole.end), None
+
+
+def _left_alone(
+    old: Module, pairing: Pairing, seen: Sequence[Snapshot]
+) -> Iterator[tuple[int, bytes]]:
+    """What is not carried must not change any more before all stands still."""
+    for hole in _not_carried(old, pairing):
+        for around in seen:
+            if hole.start in around.place:
+                yield old.base + hole.start, around.of(hole)[1]
+
+
+def _stirred(
+    old: Module, pairing: Pairing, seen: Sequence[Snapshot]
+) -> tuple[list[tuple[int, bytes]], tuple[tuple[int, bytes], ...]]:
+    """Nameless data that is carried and no longer has its first value, and what still has it."""
+    firsts = [s.first for s in seen]
+    stirred, untouched = [], []
     for stretch in pairing.nameless.stretches:
-        now = memory.read(old.base + stretch.old, stretch.size)
-        if now not in first_value(firsts, stretch.old, stretch.size):
-            yield stretch.old, now
+        part = Range(stretch.old, stretch.old + stretch.size)
+        for around in seen:
+            if stretch.old in around.place:
+                _, now = around.of(part)
+                if now in first_value(firsts, stretch.old, stretch.size):
+                    untouched.append((old.base + stretch.old, now))
+                else:
+                    stirred.append((stretch.old, now))
+    return stirred, tuple(untouched)
 
 
-def _led_astray(old: Module, pairing: Pairing, stirred: Iterable[tuple[int, bytes]]) -> list[int]:
+def _led_astray(
+    old: Module, pairing: Pairing, stirred: Iterable[tuple[int, bytes]]
+) -> Iterator[Change]:
     """Nameless words that are carried, were changed, and point to data that is not carried."""
     objects = sorted(Range(p.old, p.old + p.size) for p in pairing.objects)
     ends = {o.end for o in objects}
     ranges = writable_ranges(old.facts)
-    found = []
     for start, now in stirred:
-        for at in range(-start % _WORD, len(now) - _WORD + 1, _WORD):
-            to = struct.unpack_from("<Q", now, at)[0] - old.base
-            if to not in ends and any(to in r for r in ranges) and not _inside(objects, to):
-                found.append(start + at)
-    return found
-
-
-def _differing(begin: Initial, now: bytes) -> list[int]:
-    """Offsets of bytes that changed; words whose first value is not known count as unchanged."""
-    if begin.contents == now:
-        return []
-    words = {at + i for at in begin.unknown for i in range(_WORD)}
-    return [
-        i for i, (a, b) in enumerate(zip(begin.contents, now, strict=True))
-        if a != b and i not in words
-    ]  # fmt: skip
+        found = [
+            at for at, value in words_into(now, start, old.extent)
+            if (to := value - old.base) not in ends
+            and any(to in r for r in ranges) and not _inside(objects, to)
+        ]  # fmt: skip
+        if found:
+            yield Change(found[0], found[-1] + _WORD - 1, _WORD * len(found))
 
 
 def _inside(ranges: Sequence[Range], address: int) -> bool:

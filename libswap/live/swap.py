@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from libswap.errors.base import LibswapError
-from libswap.errors.live import CommitUndoFailed, NotSwappable
+from libswap.errors.live import CommitConflict, CommitUndoFailed, NotSwappable
 from libswap.live import gate, preparation
 from libswap.live.copies import same
 from libswap.live.loading import is_spelled, load, unload
@@ -146,12 +146,25 @@ class _Commits:
             return commit(subject.identity, subject.memory, first, wait=self.options.wait)
         except BaseException as error:
             if not self._turned():
+                if isinstance(error, CommitConflict):
+                    self._look_again()
                 raise
             for write in first.done:
                 subject.memory.write(write.address, write.new)
             if not isinstance(error, LibswapError):
                 raise
             return Committed(0.0, 1, 0)
+
+    def _look_again(self) -> None:
+        """Say what stands in the way now, where the program went on since the plan was made.
+
+        Raises:
+            NotSwappable: something does.
+        """
+        subject = self.prepared.subject.again()
+        require_clear([
+            look(subject, m.source, m.work.library, self.options) for m in self.prepared.members
+        ])  # fmt: skip
 
     def _turned(self) -> bool:
         try:
