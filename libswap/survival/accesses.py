@@ -39,6 +39,7 @@ class Profile:
         calls: in the order of their addresses.
         probes: comparisons with addresses of the library.
         stored: such addresses that it writes to memory other than its stack.
+        called: places in the library's own data that hold functions that it calls.
     """
 
     accesses: frozenset[Access]
@@ -46,3 +47,4 @@ class Profile:
     calls: tuple[Call, ...]
     probes: frozenset[Probe]
     stored: frozenset[int]
+    called: frozenset[int]

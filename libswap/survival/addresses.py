@@ -12,6 +12,7 @@ from libswap.survival.accesses import Access, Probe, Profile
 from libswap.survival.bodies import Bodies, Body
 from libswap.survival.code import Code, Function
 from libswap.survival.evidence import Evidence, Weight
+from libswap.survival.places import OWN
 from libswap.survival.reach import reaches_data
 from libswap.survival.step import ADDRESS, COMPARE
 from libswap.survival.summaries import Summaries
@@ -66,7 +67,12 @@ def _counts(probe: Probe, function: Function, profile: Profile) -> bool:
     """
     if probe.address == function.start or probe.address in profile.stored:
         return False
-    return probe.field is None or Access(*probe.field, 0) not in profile.accesses
+    if probe.field is None:
+        return True
+    path, offset = probe.field
+    if path is OWN:
+        return offset not in profile.called
+    return Access(path, offset, 0) not in profile.accesses
 
 
 def labels(bodies: Bodies) -> Iterator[Evidence]:

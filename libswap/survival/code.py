@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
-from libswap.elf.dynamic import Dynamic, read_dynamic
+from libswap.elf.dynamic import Dynamic, Tag, read_dynamic
 from libswap.elf.format import SegmentFlags
 from libswap.elf.frames import frames
 from libswap.elf.image import Image
@@ -119,6 +119,16 @@ class Code:
     def resolvers(self) -> frozenset[int]:
         """Where the resolvers of indirect functions begin."""
         return frozenset(s.value for s in self.symbols if s.type == SymbolType.GNU_IFUNC)
+
+    @cached_property
+    def constructors(self) -> frozenset[int]:
+        """Where functions begin that only the dynamic linker calls, when it has loaded the file."""
+        start = self.dynamic.value(Tag.INIT_ARRAY) or 0
+        size = self.dynamic.value(Tag.INIT_ARRAYSZ) or 0
+        listed = {to for at, to in self.pointers.items() if start <= at < start + size}
+        others = {to for at, to in self.pointers.items() if not start <= at < start + size}
+        return frozenset(a for a in listed - others
+                         if a in self.by_start and not self.by_start[a].exported)  # fmt: skip
 
     def text(self, function: Function) -> bytes:
         """Its bytes."""

@@ -11,6 +11,7 @@ from libswap.survival.places import (
     MAX_OFFSET,
     NOT_OBJECTS,
     NUMBER,
+    OWN,
     STACK,
     STATIC,
     Place,
@@ -27,7 +28,7 @@ class Effects:
 
     Attributes:
         state: what is known where the last step ended.
-        accesses, trace, probes, stored: as in a Profile.
+        accesses, trace, probes, stored, called: as in a Profile.
         limit: cases of a switch, as the last comparison with a number has it.
     """
 
@@ -38,6 +39,7 @@ class Effects:
         self.trace: list[Access | None] = []
         self.probes: set[Probe] = set()
         self.stored: set[int] = set()
+        self.called: set[int] = set()
         self.limit = MOST_CASES
         self._of = {
             kinds.MOVE: self._move, kinds.LOAD: self._load, kinds.STORE: self._store,
@@ -67,10 +69,13 @@ class Effects:
     def call(self, step: Step) -> None:
         """Note a call of a function that an object points to."""
         if step.width:
-            self._note(self._accessed(step, 0))
-        elif step.target != NONE:
-            field = _field(self.state.registers[step.target])
-            self._note(Access(*field, 0) if field else None)
+            field = (OWN, step.offset) if step.base == RIP else self._place(step)
+        else:
+            field = _field(self.state.registers[step.target]) if step.target != NONE else None
+        if field is not None and field[0] is OWN:
+            self.called.add(field[1])
+        elif field is not None:
+            self._note(Access(*field, 0))
 
     def _accessed(self, step: Step, width: int) -> Access | None:
         place = self._place(step)
@@ -87,17 +92,15 @@ class Effects:
         if step.base in (NONE, RIP):
             return None
         base = self.state.registers[step.base]
-        if base is None or base[0] is NUMBER:
+        if not _leads_on(base):
             if step.scaled == NONE:
                 return None
             base = self.state.registers[step.scaled]
-            if base is None or base[0] is NUMBER:
-                return None
-        return base[0], base[1] + step.offset
+        return (base[0], base[1] + step.offset) if _leads_on(base) else None
 
     def _loaded(self, step: Step) -> Place | None:
         if step.base == RIP:
-            return None
+            return (OWN, step.offset) if step.width == 8 else None
         place = self._place(step)
         if place is None or step.width != 8:
             return None
@@ -145,14 +148,16 @@ class Effects:
 
     def _add(self, step: Step) -> None:
         place = self.state.registers[step.target]
-        if place is not None and step.constant is not None:
+        if place is not None and place[0] is OWN:
+            self.state.registers[step.target] = None
+        elif place is not None and step.constant is not None:
             self.state.registers[step.target] = (place[0], place[1] + step.constant)
 
     def _sum(self, step: Step) -> None:
         """A pointer and an index, whichever is which."""
         registers = self.state.registers
         other = self._loaded(step) if step.width else registers[step.source]
-        both = [v for v in (registers[step.target], other) if v and v[0] is not NUMBER]
+        both = [v for v in (registers[step.target], other) if _leads_on(v)]
         registers[step.target] = both[0] if len(both) == 1 else None
 
     def _push(self, step: Step) -> None:
@@ -181,9 +186,18 @@ class Effects:
             [known] = addresses
             other = next((v for v in values if v is not known), None)
             field = self._place(step) if step.width else _field(other)
+            if step.width and step.base == RIP:
+                field = OWN, step.offset
+            mine = field is not None and field[0] is OWN
             handed = field is not None or (other is not None and isinstance(other[0][0], int))
+            handed = handed and not mine
             if known[0] is CODE or (handed and self._code.is_changeable(known[1])):
                 self.probes.add(Probe(known[1], field))
+
+
+def _leads_on(value: Place | None) -> TypeGuard[Place]:
+    """Whether it is a pointer of which it is known where it points."""
+    return value is not None and value[0] is not NUMBER and value[0] is not OWN
 
 
 def _is_address(value: Place | None) -> TypeGuard[Place]:
@@ -193,6 +207,8 @@ def _is_address(value: Place | None) -> TypeGuard[Place]:
 
 def _field(value: Place | None) -> Place | None:
     """Where a value was loaded from."""
+    if value is not None and value[0] is OWN:
+        return value
     if value is None or value[1] or len(value[0]) < 2:
         return None
     return value[0][:-1], int(value[0][-1])

@@ -1,8 +1,9 @@
 """The fields that a pair of functions reaches, and which of them lie elsewhere in the new file."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, NamedTuple, TypeAlias
 
 from libswap.survival.accesses import Access
@@ -46,9 +47,10 @@ class Difference:
         Offsets below 0 belong to an array that is walked from its end.
         """
         gained = set(self.gained)
+        lost = [field for field in self.lost if not self._was_several(field)]
         distances = Counter(
             other - offset
-            for offset, width in self.lost[:_PER_OBJECT]
+            for offset, width in lost[:_PER_OBJECT]
             for other, same in self.gained[:_PER_OBJECT]
             if same == width and offset >= 0 and other >= 0
         )
@@ -56,11 +58,17 @@ class Difference:
             return
         most = max(distances.values())
         distance = min((d for d, n in distances.items() if n == most), key=lambda d: (abs(d), d))
-        for offset, width in self.lost:
+        for offset, width in lost:
             move = Move(self.path, offset, offset + distance, width)
             possible = (move.new, width) in gained and min(offset, move.new) >= 0
             if possible and not self._passes_others(move):
                 yield move
+
+    def _was_several(self, field: Field) -> bool:
+        """Whether it was several fields, accessed at once: parts of it that both reach stayed."""
+        offset, width = field
+        parts = [(o, w) for o, w in self.stayed if offset <= o and o + w <= offset + width]
+        return len(parts) > 1 and parts[0][0] == offset and not _overlap(parts)
 
     def _passes_others(self, move: Move) -> bool:
         """Whether all fields that lie between stayed: one that comes in moves all behind it.
@@ -73,6 +81,10 @@ class Difference:
             for some in (self.stayed, self.lost)
         )
         return len(stayed) >= _BETWEEN and not lost
+
+
+def _overlap(parts: Sequence[Field]) -> bool:
+    return any(o + w > following for (o, w), (following, _) in pairwise(parts))
 
 
 def narrowed(old: Fields, new: Fields) -> Iterator[Move]:

@@ -17,8 +17,10 @@ from libswap.linux.memory import Range
 from libswap.survival.comparison import label
 from libswap.survival.reached import Reached
 from libswap.survival.roles import Roles
+from libswap.survival.step import CALL_AT, JUMP_AT, STORE
 from libswap.survival.texts import POINTER, Spot, Texts
 
+_WORD: Final = 8
 _LARGEST: Final = 1 << 26
 """Bytes of one stretch; no library has a variable of that size."""
 
@@ -294,9 +296,25 @@ class Layout:
                 self.old.texts.budget.check()
                 end = self.old.after(at, self.old.edges)
                 start = at + covered.get(at, 0)
-                if start < end:
+                if start < end and not self._is_choice(at, end - at):
                     why = "the new file has another thing there" if start > at else self._why(at)
                     yield Doubt(start, end - start, why, self._users(at))
+
+    def _is_choice(self, at: int, size: int) -> bool:
+        """Whether it is a pointer to a function that constructors choose, and nothing but calls.
+
+        Each copy of the library chooses for itself when it is loaded. What a loop or a pointer
+        could reach otherwise, because an address before it is taken, is none.
+        """
+        texts, place = self.old.texts, self.old.holding(at)
+        spots = texts.sites.get(at, ())
+        if size != _WORD or any(spot.step <= POINTER for spot in spots):
+            return False
+        kinds = {(texts.step(s).kind, s.owner in texts.bodies.code.constructors) for s in spots}
+        before = [e for e in self.old.edges if place is not None and place.start <= e < at]
+        taken = any(0 in self.old.widths(e) for e in before if e not in self.old.toolchain)
+        calls = {kind for kind, constructs in kinds if not (kind == STORE and constructs)}
+        return bool(calls) and calls <= {CALL_AT, JUMP_AT} and not taken
 
     def _why(self, at: int) -> str:
         if at not in self.old.texts.sites:

@@ -26,7 +26,9 @@ STATIC: Final[Path] = ("static",)
 """(STATIC, a) is the library's own data at a, (STATIC, 0) some of it."""
 CODE: Final[Path] = ("code",)
 """(CODE, a) is the function that begins at a."""
-NOT_OBJECTS: Final = (STACK, STATIC, CODE)
+OWN: Final[Path] = ("own",)
+"""(OWN, a) is what the library's own data hold at a: its data are no objects that old code made."""
+NOT_OBJECTS: Final = (STACK, STATIC, CODE, OWN)
 
 
 @dataclass(slots=True)

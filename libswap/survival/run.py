@@ -48,7 +48,7 @@ def profile(
     seen = run.effects
     return Profile(
         frozenset(seen.accesses), tuple(seen.trace), tuple(run.calls), frozenset(seen.probes),
-        frozenset(seen.stored),
+        frozenset(seen.stored), frozenset(seen.called),
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from libswap.elf.image import Image
 from libswap.live.module import LibraryCache
 from libswap.operations.survival import Verdict, survival
+from libswap.operations.survival.nameless import finder
 from libswap.survival.examination import examine
 from libswap.survival.sources import Source
 from support.debian import Debian, cache_dir
@@ -101,7 +102,7 @@ def _judged(real: Real, builds: tuple[Version, ...]) -> Iterator[Judged]:
     for (i, old), (j, new) in combinations(enumerate(builds), 2):
         if j - i > FURTHEST:
             continue
-        cache = LibraryCache()
+        cache = LibraryCache(finder=finder())
         said = survival(cache.open(str(old.path)), cache.open(str(new.path)))
         with tempfile.TemporaryDirectory() as work:
             met = encounter(real.name, old.path, new.path, Path(work))

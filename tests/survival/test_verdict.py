@@ -122,6 +122,8 @@ def test_nameless_data_that_lead_to_code_do_not_make_the_same_library_another(
         ("COMPARED", Verdict.UNKNOWN),
         ("COMPARED_DATA", Verdict.UNKNOWN),
         ("GUESSED", Verdict.PROVEN),
+        ("OWN_GUESSED", Verdict.PROVEN),
+        ("OWN_COMPARED", Verdict.UNKNOWN),
         ("LABELS", Verdict.PROVEN),
     ],
 )
@@ -132,8 +134,9 @@ def test_addresses_that_the_same_code_keeps(
     assert found.verdict is verdict, found
 
 
-def test_a_compilers_guess_at_a_callee_is_no_comparison(compiler: Compiler) -> None:
-    found = judged(compiler, "GUESSED", "FIXED", old=("-DGUESSED",))
+@pytest.mark.parametrize("guess", ["GUESSED", "OWN_GUESSED"])
+def test_a_compilers_guess_at_a_callee_is_no_comparison(compiler: Compiler, guess: str) -> None:
+    found = judged(compiler, guess, "FIXED", old=(f"-D{guess}",))
     assert found.verdict is Verdict.LIKELY, found
 
 
@@ -147,6 +150,7 @@ def test_a_field_of_another_width_is_no_likely_case(compiler: Compiler) -> None:
         ("COMPARED", "address-compared", "store_flags"),
         ("COMPARED_DATA", "address-compared", "store_flags"),
         ("LABELS", "label-addresses", "store_run"),
+        ("OWN_COMPARED", "address-compared", "store_flags"),
     ],
 )
 def test_addresses_of_code_in_objects_make_it_unknown(

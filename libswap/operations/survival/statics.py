@@ -21,6 +21,7 @@ from libswap.survival.steps import Steps
 _OF_THE_TOOLCHAIN: Final = 32
 """crtbegin's __dso_handle, and the word that its `completed` ends in."""
 _SHOWN: Final = 6
+_WHOLE: Final = "laid out alike: --state carry takes it over as a whole"
 
 
 def static_data(old: Library, new: Library, *, identical: bool) -> Iterator[Evidence]:
@@ -46,7 +47,7 @@ def static_data(old: Library, new: Library, *, identical: bool) -> Iterator[Evid
         what = f"{len(objects)} named objects, {sum(o.size for o in objects)} bytes"
         yield Evidence("static-data", Weight.NOTE, "carried over", what, "the same names and sizes")
     if known.stretches or known.doubts:
-        yield from _by_code(known)
+        yield from _by_code(known, whole=_carried_whole(old, new))
         return
     named = [
         *(Range(o.old, o.old + o.size) for o in pairing.objects),
@@ -57,7 +58,7 @@ def static_data(old: Library, new: Library, *, identical: bool) -> Iterator[Evid
         yield _without_names(old, new, nameless, identical=identical)
 
 
-def _by_code(known: Nameless) -> Iterator[Evidence]:
+def _by_code(known: Nameless, *, whole: bool) -> Iterator[Evidence]:
     """What the machine code tells of data without names."""
     if known.stretches:
         size = sum(s.size for s in known.stretches)
@@ -69,8 +70,14 @@ def _by_code(known: Nameless) -> Iterator[Evidence]:
     if doubts:
         size = sum(d.size for d in doubts)
         shown = "; ".join(f"{d.old:#x}: {d.why}" for d in doubts[:_SHOWN])
-        told = f"not carried once it changed: {shown}" + (" ..." if len(doubts) > _SHOWN else "")
-        yield Evidence("static-data", Weight.DOUBT, "data without names", f"{size} bytes", told)
+        shown += " ..." if len(doubts) > _SHOWN else ""
+        told = (
+            f"{_WHOLE}; not by itself: {shown}"
+            if whole
+            else f"not carried once it changed: {shown}"
+        )
+        weight = Weight.NOTE if whole else Weight.DOUBT
+        yield Evidence("static-data", weight, "data without names", f"{size} bytes", told)
 
 
 def _nameless(library: Library, named: list[Range]) -> int:
@@ -85,14 +92,18 @@ def _without_names(old: Library, new: Library, count: int, *, identical: bool) -
     if identical:
         told = "each copy has its own: a live plan says whether it is in use and can be carried"
         return Evidence("static-data", Weight.NOTE, "data without names", size, told)
+    if _carried_whole(old, new):
+        return Evidence("static-data", Weight.NOTE, "data without names", size, _WHOLE)
     if old.statics or not alike(old, new):
         told = "laid out otherwise: it begins anew unless debug symbols name it"
-        return Evidence("static-data", Weight.DOUBT, "data without names", size, told)
-    if _used_by_old_code(old):
+    else:
         told = "laid out alike, but it leads to old code that has data of its own"
-        return Evidence("static-data", Weight.DOUBT, "data without names", size, told)
-    told = "laid out alike: --state carry takes it over as a whole"
-    return Evidence("static-data", Weight.NOTE, "data without names", size, told)
+    return Evidence("static-data", Weight.DOUBT, "data without names", size, told)
+
+
+def _carried_whole(old: Library, new: Library) -> bool:
+    """Whether --state carry would carry all of it, and nothing of it leads to data left behind."""
+    return not old.statics and alike(old, new) and not _used_by_old_code(old)
 
 
 def _used_by_old_code(library: Library) -> bool:

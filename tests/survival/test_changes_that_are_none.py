@@ -1,0 +1,101 @@
+"""Changes of which rules say that nothing moved, each beside one where something did."""
+
+import pytest
+
+from libswap.live.module import LibraryCache
+from libswap.operations.survival import Survival, Verdict, survival
+from libswap.operations.survival.nameless import finder
+from libswap.survival.evidence import Weight
+from support.compiler import Compiler
+
+pytestmark = pytest.mark.compiler
+
+DEVICE = """
+struct device {{ {head} void *more[2]; void *last; long rest[4]; }};
+#include <string.h>
+void keep(long);
+void reset(struct device *d) {{ {reset} d->more[0] = d; d->more[1] = d->more[0]; }}
+"""
+OLD = "int fd; char known;"
+USES = "d->fd++; d->known++;"
+
+
+def judged(compiler: Compiler, old: str, new: str, *flags: str) -> Survival:
+    cache = LibraryCache(finder=finder())
+    before, after = (compiler.library(text, "-O2", *flags) for text in (old, new))
+    return survival(cache.open(str(before)), cache.open(str(after)))
+
+
+def kinds(found: Survival) -> set[tuple[str, Weight]]:
+    return {(e.kind, e.weight) for e in found.evidence if e.weight is not Weight.NOTE}
+
+
+def device(head: str, reset: str) -> str:
+    return DEVICE.format(head=head, reset=reset)
+
+
+def test_fields_that_were_written_at_once_did_not_move(compiler: Compiler) -> None:
+    old = device(OLD, f"long all; memcpy(&all, d, 8); keep(all); {USES}")
+    new = device(OLD, f"{USES} keep((long)d->last);")
+    found = judged(compiler, old, new, "-O1")
+    assert found.verdict is Verdict.LIKELY, found
+
+
+def test_a_field_whose_place_another_took_did_move(compiler: Compiler) -> None:
+    old = device("void *name;", "keep((long)d->name);")
+    new = device(OLD, f"{USES} keep((long)d->last);")
+    found = judged(compiler, old, new, "-O1")
+    assert ("field-moved", Weight.DOUBT) in kinds(found), found
+
+
+COUNT = "{more}\nstatic long count = 5; long bump(void) {{ return count = {how}; }}"
+
+
+@pytest.mark.parametrize(
+    ("more", "doubts"),
+    [("", set()), ("static long before = 7; long other(int i) { return before += i; }",
+                   {("static-data", Weight.DOUBT)})],
+)  # fmt: skip
+def test_data_without_names_that_can_be_carried_as_a_whole_is_no_doubt(
+    compiler: Compiler, more: str, doubts: set[tuple[str, Weight]]
+) -> None:
+    old = COUNT.format(more="", how="count + 1")
+    new = COUNT.format(more=more, how="count * 3 + count % 7")
+    assert kinds(judged(compiler, old, new, "-Wl,-s")) == doubts
+
+
+CHOICE = """
+int getpid(void);
+static int one(int i) {{ return i + 1; }}
+static int two(int i) {{ return i * 2; }}
+static {kind};
+__attribute__((constructor)) static void choose(void)
+{{
+    chosen = getpid() ? {values};
+}}
+int run(int i) {{ return {run}; }}
+{more}
+"""
+POINTER = {"kind": "int (*chosen)(int)", "values": "one : two"}
+NUMBER = {"kind": "long chosen", "values": "77 : 88"}
+CALLS = ({**POINTER, "run": "chosen(i)"}, {**POINTER, "run": "chosen(i * 3) + 1"})
+SEEDS = ({**NUMBER, "run": "chosen + i"}, {**NUMBER, "run": "chosen * i ^ 9"})
+LATER = "void choose_again(int i) { chosen = i ? one : two; }"
+BEFORE = "static long before[40] = {7}; long other(int i) { return before[3] += i; }"
+
+
+@pytest.mark.parametrize(
+    ("versions", "more", "doubts"),
+    [
+        (CALLS, "", set()),
+        (CALLS, LATER, {("static-data", Weight.DOUBT)}),
+        (SEEDS, "", {("static-data", Weight.DOUBT)}),
+    ],
+    ids=["a choice", "one that changes", "a number"],
+)
+def test_a_choice_that_constructors_make_is_made_by_each_copy(
+    compiler: Compiler, versions: tuple[dict[str, str], ...], more: str,
+    doubts: set[tuple[str, Weight]],
+) -> None:  # fmt: skip
+    old, new = (CHOICE.format(more=more, **parts) for parts in versions)
+    assert kinds(judged(compiler, old, new + BEFORE, "-Wl,-s")) == doubts
