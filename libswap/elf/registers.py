@@ -65,7 +65,7 @@ def _reachable(code: Code, entry: int) -> Iterator["Instruction | None"]:
     flow = iced.FlowControl
     todo, seen, count = [entry], {entry}, 0
     while todo:
-        for instruction in _straight(code, todo.pop()):
+        for instruction in straight(code, todo.pop()):
             count += 1
             target = instruction.near_branch_target if is_near(instruction) else None
             kind = instruction.flow_control
@@ -75,12 +75,12 @@ def _reachable(code: Code, entry: int) -> Iterator["Instruction | None"]:
                 yield None
                 return
             if kind in (flow.INDIRECT_CALL, flow.INDIRECT_BRANCH):
-                table = kind == flow.INDIRECT_BRANCH and not _is_slot(instruction)
+                table = kind == flow.INDIRECT_BRANCH and not is_slot(instruction)
                 around = code.around(instruction.ip) if table else None
                 if around is None:
                     yield None
                     return
-                todo += _unseen(_table_targets(code, *around), seen)
+                todo += _unseen(table_targets(code, *around), seen)
             yield instruction
             if target is not None:
                 todo += _unseen([target], seen)
@@ -99,15 +99,15 @@ def needs_alignment(code: Code, entry: int) -> bool:
 
     It does if it calls what may rely on it, or uses 16 bytes of its stack at once.
     """
+    return any(i is None or wide_on_stack(i) for i in _reachable(code, entry))
+
+
+def wide_on_stack(instruction: "Instruction") -> bool:
+    """Whether it uses 16 bytes of the stack at once."""
     iced = decoder()
     stack = (iced.Register.RSP, iced.Register.RBP)
-    for instruction in _reachable(code, entry):
-        if instruction is None:
-            return True
-        width = iced.MemorySizeExt.size(instruction.memory_size)
-        if instruction.memory_base in stack and width >= 16:
-            return True
-    return False
+    width = iced.MemorySizeExt.size(instruction.memory_size)
+    return instruction.memory_base in stack and width >= 16
 
 
 def _unseen(targets: Sequence[int], seen: set[int]) -> list[int]:
@@ -116,7 +116,7 @@ def _unseen(targets: Sequence[int], seen: set[int]) -> list[int]:
     return new
 
 
-def _table_targets(code: Code, entry: int, size: int) -> list[int]:
+def table_targets(code: Code, entry: int, size: int) -> list[int]:
     """Where a jump table of a function can lead: behind each of its unconditional jumps."""
     iced = decoder()
     ends = (
@@ -128,7 +128,7 @@ def _table_targets(code: Code, entry: int, size: int) -> list[int]:
     return [i.next_ip for i in body if i.flow_control in ends and i.next_ip < entry + size]
 
 
-def _straight(code: Code, start: int) -> Iterator["Instruction"]:
+def straight(code: Code, start: int) -> Iterator["Instruction"]:
     """Instructions one behind the other from an address on."""
     at = start
     while at < start + _LONGEST_FUNCTION:
@@ -158,7 +158,7 @@ def is_near(instruction: "Instruction") -> bool:
     return bool(instruction.op_count) and (instruction.op0_kind == decoder().OpKind.NEAR_BRANCH64)
 
 
-def _is_slot(instruction: "Instruction") -> bool:
+def is_slot(instruction: "Instruction") -> bool:
     """A jump through a slot, as in a PLT, and not through a register."""
     return bool(instruction.op0_kind == decoder().OpKind.MEMORY) and (
         instruction.is_ip_rel_memory_operand

@@ -35,13 +35,16 @@ def depth_at(code: bytes, address: int, place: int) -> int | None:
     Returns:
         Bytes; None where it is not known.
     """
+    return next((d for at, d in depths(code, address) if at == place), None)
+
+
+def depths(code: bytes, address: int) -> Iterator[tuple[int, int | None]]:
+    """The place of each instruction of a function, with what `depth_at` says of it."""
     iced = decoder()
     for instruction, depth in _depths(code, address):
-        if instruction.ip == place:
-            top = depth[iced.Register.RSP]
-            calls = instruction.flow_control == iced.FlowControl.CALL
-            return None if top is None else -top + (_WORD if calls else 0)
-    return None
+        top = depth[iced.Register.RSP]
+        calls = instruction.flow_control == iced.FlowControl.CALL
+        yield instruction.ip, None if top is None else -top + (_WORD if calls else 0)
 
 
 def _depths(code: bytes, address: int) -> Iterator[tuple["Instruction", dict[int, int | None]]]:

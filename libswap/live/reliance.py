@@ -4,22 +4,27 @@ With -fipa-ra a caller in the same file keeps values in registers that it knows 
 to leave alone, and it need not align the stack for one that it knows not to need that (gcc(1)).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from libswap.elf.footprints import Footprints
 from libswap.elf.instructions import decoder, instructions
 from libswap.elf.liveness import read_first
-from libswap.elf.registers import Registers, caller_saved, is_near, needs_alignment, written
-from libswap.elf.stack_arguments import depth_at
+from libswap.elf.registers import Registers, caller_saved, is_near
+from libswap.elf.stack_arguments import depths
 from libswap.live.entries import Entries
 
 if TYPE_CHECKING:
     from iced_x86 import Instruction
 
 _MOST_CALLERS: Final = 64
+_MOST_WORK: Final = 1 << 23
+"""Instructions of callers that are read, and followed behind calls, for one library."""
+_MOST_KEPT: Final = 1 << 18
+"""Instructions of callers that are remembered."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +52,42 @@ class Inside:
 
 
 @dataclass(frozen=True)
-class Reliance:
-    """The functions of one library, of which some go on to run.
+class _Caller:
+    """A function that calls others.
 
     Attributes:
-        old: its code.
-        new: that of the library which some calls will lead to.
-        kept: where the functions begin that go on.
+        body: its instructions by their places.
+        away: those that jump to where their way cannot be followed.
     """
 
-    old: Inside
-    new: Inside
-    kept: AbstractSet[int]
+    code: bytes
+    start: int
+    body: Mapping[int, "Instruction"]
+    away: AbstractSet[int]
+
+    @cached_property
+    def depths(self) -> Mapping[int, int | None]:
+        """How far the stack is from a multiple of 16 at each of them."""
+        return dict(depths(self.code, self.start))
+
+
+class Reliance:
+    """The functions of one library, of which some go on to run."""
+
+    def __init__(self, old: Inside, new: Inside, kept: AbstractSet[int]) -> None:
+        """Take the code of both.
+
+        Args:
+            old: the library.
+            new: that which some calls will lead to.
+            kept: where the functions of the old one begin that go on.
+        """
+        self._old = old
+        self._kept = kept
+        self._footprints = Footprints(old), Footprints(new)
+        self._known: dict[int, _Caller] = {}
+        self._remembered = 0
+        self._left = _MOST_WORK
 
     def on(self, callee: int, other: int) -> bool:
         """Whether a caller that goes on, or a caller of its, may miss a function; in doubt yes.
@@ -69,8 +98,10 @@ class Reliance:
         """
         if not any(self._callers(callee)):
             return False
-        changed = (caller_saved() - written(self.old, callee)) & written(self.new, other)
-        aligns = needs_alignment(self.new, other)
+        one, its = self._footprints[0].of(callee), self._footprints[1].of(other)
+        if one is None or its is None:
+            return True
+        changed, aligns = (caller_saved() - one.written) & its.written, its.aligned
         todo, seen = [callee], {callee}
         while todo and (changed or aligns):
             for place, start in self._callers(todo.pop()):
@@ -83,25 +114,42 @@ class Reliance:
 
     def _callers(self, callee: int) -> Iterator[tuple[int, int]]:
         """The place of each branch to a function, and where the function around it begins."""
-        entries = self.old.entries
+        entries = self._old.entries
         for site in entries.sites.get(callee, ()):
             start = entries.owner(site.at)
-            if start is not None and start in self.kept and not site.taken:
+            if start is not None and start in self._kept and not site.taken:
                 yield site.at, start
 
     def _relies(self, place: int, start: int, registers: Registers, *, aligns: bool) -> bool:
-        code = self.old.bytes_at(start, self.old.entries.gap(start))
-        body = {i.ip: i for i in instructions(code, start)}
-        call = body.get(place)
-        if call is None or any(_leads_away(i, body) for i in body.values() if i.ip != place):
+        caller = self._caller(start)
+        call = caller.body.get(place)
+        if call is None or self._left < 0 or caller.away - {place}:
             return True
-        depth = depth_at(code, start, place) if aligns else 0
+        depth = caller.depths[place] if aligns else 0
         if depth is None or depth % 16:
             return True
-        if call.flow_control != decoder().FlowControl.CALL:
+        if not registers or call.flow_control != decoder().FlowControl.CALL:
             return False  # a tail call: what its own callers rely on is asked next
-        maybe, surely = read_first(body, call.next_ip, registers)
+        self._left -= len(caller.body)
+        maybe, surely = read_first(caller.body, call.next_ip, registers)
         return bool(maybe | surely)
+
+    def _caller(self, start: int) -> _Caller:
+        """What is remembered of the last callers."""
+        found = self._known.get(start)
+        if found is None and self._left < 0:
+            return _Caller(b"", start, {}, frozenset())
+        if found is None:
+            code = self._old.bytes_at(start, self._old.entries.gap(start))
+            body = {i.ip: i for i in instructions(code, start)}
+            away = frozenset(at for at, i in body.items() if _leads_away(i, body))
+            self._left -= len(body)
+            self._remembered += len(body)
+            if self._remembered > _MOST_KEPT:
+                self._known.clear()
+                self._remembered = len(body)
+            found = self._known[start] = _Caller(code, start, body, away)
+        return found
 
 
 def _leads_away(instruction: "Instruction", body: dict[int, "Instruction"]) -> bool:
