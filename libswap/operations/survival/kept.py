@@ -50,8 +50,9 @@ def find(state_dir: Path | None, old: Source, new: Source, kind: type[T]) -> T |
 
 
 def keep(state_dir: Path | None, old: Source, new: Source, found: object) -> None:
-    """Keep a result, if there is room."""
-    if state_dir is None:
+    """Keep a result, if there is room, and if it is not too large to be read again."""
+    line = records.line(found)
+    if state_dir is None or len(line) > _LARGEST:
         return
     place = state_dir / _DIRECTORY
     name = _name(old, new, type(found))
@@ -60,7 +61,7 @@ def keep(state_dir: Path | None, old: Source, new: Source, found: object) -> Non
             root.make_below(_DIRECTORY, 0o700)
         with Directory(str(place)) as directory:
             if _trusted(directory.status):
-                _write(directory, name, records.line(found))
+                _write(directory, name, line)
                 _forget(directory)
 
 
