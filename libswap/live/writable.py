@@ -53,7 +53,7 @@ def nameless_ranges(library: Library) -> tuple[Range, ...]:
 
 def without(ranges: Iterable[Range], holes: Iterable[Range]) -> tuple[Range, ...]:
     """What is left of ranges, by ascending address; those that overlap count as one."""
-    gaps = merged(holes)
+    gaps = merged(hole for hole in holes if hole.size)
     return tuple(piece for whole in merged(ranges) for piece in _without(whole, gaps))
 
 
