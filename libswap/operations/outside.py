@@ -10,18 +10,18 @@ from libswap.errors.process import ProcessGone
 from libswap.linux.files import Directory
 from libswap.live import facts
 from libswap.live.subject import Subject
-from libswap.process.identity import Identity
+from libswap.process.identity import Identity, boot_time
 
 _DIRECTORY: Final = "live"
 _MOST_LOOKED_AT: Final = 100_000
 
 
 def keep(state_dir: Path | None, subject: Subject) -> None:
-    """Write the record of a process to PID-START.json; where that cannot be, nothing is lost."""
+    """Write the record of a process to PID-START-NAMESPACE.json, if that can be: it is a copy."""
     if state_dir is None or subject.place is None:
         return
     identity = subject.identity
-    file = _directory(state_dir) / f"{identity.pid}-{identity.start_time}.json"
+    file = _directory(state_dir) / f"{identity.pid}-{identity.start_time}-{_namespace()}.json"
     with suppress(OSError, LibswapError):
         with Directory.make(str(state_dir), 0o700) as root:
             root.make_below(_DIRECTORY, 0o700)
@@ -31,12 +31,17 @@ def keep(state_dir: Path | None, subject: Subject) -> None:
 
 
 def forget_ended(state_dir: Path | None) -> None:
-    """Remove the copies of processes that have ended, and what a killed libswap half wrote."""
+    """Remove the copies of processes that have ended, and what a killed libswap half wrote.
+
+    The directory may be shared with containers, whose processes we do not see by their PIDs, nor
+    they ours: of those only what is older than this boot of the machine is known to be over.
+    """
     if state_dir is None:
         return
+    namespace, boot = _namespace(), boot_time()
     with suppress(OSError):
         for file in islice(_directory(state_dir).iterdir(), _MOST_LOOKED_AT):
-            if not _lives(file.stem):
+            if not _may_live(file, namespace, boot):
                 file.unlink(missing_ok=True)
 
 
@@ -44,8 +49,16 @@ def _directory(state_dir: Path) -> Path:
     return state_dir / _DIRECTORY
 
 
-def _lives(name: str) -> bool:
-    pid, _, start = name.partition("-")
+def _namespace() -> int:
+    """The PID namespace that our PIDs are of."""
+    return Path("/proc/self/ns/pid").stat().st_ino
+
+
+def _may_live(file: Path, namespace: int, boot: float) -> bool:
+    pid, _, rest = file.stem.partition("-")
+    start, _, seen_in = rest.partition("-")
+    if seen_in not in ("", str(namespace)):
+        return file.lstat().st_mtime >= boot
     try:
         Identity(int(pid), int(start)).check()
     except (ValueError, ProcessGone):
