@@ -28,10 +28,10 @@ def ansible(program: str, tmp_path: Path, *words: str | Path) -> str:
     return done.stdout + done.stderr
 
 
-def module(name: str, tmp_path: Path, **params: object) -> str:
-    """What a module says, with an archive that is none."""
+def module(name: str, tmp_path: Path, tool: str = "none", **params: object) -> str:
+    """What a module says, with a program in place of the archive."""
     archive = tmp_path / "libswap.pyz"
-    archive.write_bytes(b"none")
+    archive.write_text(tool)
     params |= {"tool": archive, "tool_dir": tmp_path / "kept"}
     said = " ".join(f"{key}={value}" for key, value in params.items())
     python = f"ansible_python_interpreter={sys.executable}"
@@ -59,6 +59,21 @@ def test_the_look_beforehand_asks_for_what_will_be_done() -> None:
 def test_processes_are_moved_back_only_where_the_library_is_named(tmp_path: Path) -> None:
     said = module("rollback", tmp_path, operation="20260102-030405-abcdef01", revert=True)
     assert "revert is True but all of the following are missing: dest" in said
+
+
+def test_a_process_that_cannot_be_moved_back_is_no_success(tmp_path: Path) -> None:
+    tool = """
+import json, sys
+live = sys.argv[1] == "live"
+stays = {"pid": 7, "outcome": {"kind": "Refused", "reason": "no safe moment"}}
+result = {"processes": [stays]} if live else {"transaction": {"changes": []}}
+print(json.dumps({"error": None, "result": result}))
+sys.exit(66 if live else 0)
+"""
+    said = module("rollback", tmp_path, tool, dest=tmp_path / "libx.so.1", revert=True)
+    assert "FAILED" in said
+    assert "the file is back, and not all processes" in said
+    assert "process 7: no safe moment" in said
 
 
 def test_a_library_that_was_built_anew_since_the_question_is_not_installed(tmp_path: Path) -> None:

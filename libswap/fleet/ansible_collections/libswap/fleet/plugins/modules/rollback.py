@@ -82,10 +82,13 @@ def main():
         "libswap": result,
         "diff": tool.changes(plan["transaction"]),
     }
-    if not module.check_mode and module.params["revert"]:
-        told["live"] = tool.run(module, "live", "--", module.params["dest"])[0]
     if code:
         module.fail_json(msg=tool.failure(result, code), rc=code, **told)
+    if not module.check_mode and module.params["revert"]:
+        told["live"], code = tool.run(module, "live", "--", module.params["dest"])
+        if code:
+            msg = "the file is back, and not all processes: " + tool.failure(told["live"], code)
+            module.fail_json(msg=msg, rc=code, **told)
     module.exit_json(**told)
 
 
