@@ -29,7 +29,7 @@ _MOST_KEPT: Final = 1 << 18
 
 @dataclass(frozen=True)
 class Inside:
-    """The code of one library, for `registers.written`."""
+    """The code of one library, for `Footprints`."""
 
     entries: Entries
 

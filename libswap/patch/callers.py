@@ -6,13 +6,14 @@ it calls to leave alone (gcc(1)). Such a function cannot just be replaced by any
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from libswap.elf.footprints import Footprints
 from libswap.elf.instructions import branches_and_calls, decoder, instructions
 from libswap.elf.liveness import read_first
-from libswap.elf.registers import Registers, caller_saved, written
+from libswap.elf.registers import Registers, caller_saved
 from libswap.elf.stack_arguments import depth_at
 from libswap.patch.target import Target, TargetSymbol
 
@@ -41,7 +42,6 @@ class Callers:
     """Who calls a function directly, found by looking at every call and jump in the code."""
 
     target: Target
-    _written: dict[int, Registers] = field(default_factory=dict)
 
     def rely_on(self, old: TargetSymbol, candidates: Registers) -> Reliance:
         """Which of some registers a caller keeps values in, or a caller's caller.
@@ -68,7 +68,7 @@ class Callers:
                 if start not in seen:
                     seen.add(start)
                     # A caller that changes them all by itself hides it from its own callers.
-                    if not self._written_by(around) >= candidates:
+                    if not self.written_by(start) >= candidates:
                         todo.append(start)
         return Reliance(frozenset(found & candidates), frozenset(read), wide, wider)
 
@@ -90,7 +90,7 @@ class Callers:
                     return True
                 if start not in seen:
                     seen.add(start)
-                    if not self._written_by(around) >= caller_saved():
+                    if not self.written_by(start) >= caller_saved():
                         todo.append(start)
         return False
 
@@ -104,11 +104,14 @@ class Callers:
                     found[to].append(place)
         return found
 
-    def _written_by(self, function: TargetSymbol) -> Registers:
-        at = function.symbol.value
-        if at not in self._written:
-            self._written[at] = written(self.target, at)
-        return self._written[at]
+    def written_by(self, entry: int) -> Registers:
+        """The caller-saved registers that a function changes; none where that is not known."""
+        found = self._footprints.of(entry)
+        return frozenset() if found is None else found.written
+
+    @cached_property
+    def _footprints(self) -> Footprints:
+        return Footprints(self.target)
 
     def _live_after(
         self, site: int, start: int, size: int, registers: Registers

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from libswap.elf.footprints import Footprints
 from libswap.elf.instructions import decoder
-from libswap.elf.registers import Registers, caller_saved, needs_alignment, written
+from libswap.elf.registers import Registers, caller_saved
 from libswap.elf.relocatable import Relocatable
 from libswap.elf.stack_arguments import stack_arguments
 from libswap.patch.callers import Callers, Reliance
@@ -64,15 +65,17 @@ def thunks(
         results: name of a new function -> which of rdx, xmm0 and xmm1 its result can be in.
     """
     callers, inside, made = Callers(target), _Inside.of(patch), ThunkObject()
+    footprints = Footprints(inside)
     findings: list[Finding] = []
     for pair, replaced in zip(pairs, patch.replaced, strict=True):
-        left_alone = caller_saved() - written(target, replaced.vaddr)
+        left_alone = caller_saved() - callers.written_by(replaced.vaddr)
         if not left_alone:
             continue  # it calls what the compiler did not know: nobody relies on anything
-        changed = left_alone & written(inside, replaced.code[0])
+        its = footprints.of(replaced.code[0])
+        changed = left_alone if its is None else left_alone & its.written
         relied = callers.rely_on(pair.old, changed) if changed else Reliance(frozenset())
         relied, unclear = _without_results(relied, results.get(replaced.by))
-        aligns = needs_alignment(inside, replaced.code[0]) and callers.may_misalign(pair.old)
+        aligns = (its is None or its.aligned) and callers.may_misalign(pair.old)
         if relied.registers or aligns:
             size = 32 if relied.wide else 16
             words = stack_arguments(inside.bytes_at(*replaced.code), replaced.code[0])
