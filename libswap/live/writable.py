@@ -13,6 +13,8 @@ from libswap.elf.relocations import X86_64
 from libswap.linux.memory import Range, merged
 from libswap.live.library import Library
 
+_MOST: Final = 1 << 30
+"""Bytes of one range; code of the usual model reaches 2 GiB in all (psABI x86-64 section 3.5.1)."""
 _PLT_HEADER: Final = 24
 """Three words that the dynamic linker keeps at DT_PLTGOT (psABI x86-64 section 5.2)."""
 
@@ -58,7 +60,13 @@ def without(ranges: Iterable[Range], holes: Iterable[Range]) -> tuple[Range, ...
 
 
 def initial(library: Library, place: Range, base: int) -> Initial:
-    """What a writable range holds before any code of the library ran, loaded at `base`."""
+    """What a writable range holds before any code of the library ran, loaded at `base`.
+
+    Raises:
+        InvalidElf: it is larger than the data of any library.
+    """
+    if place.size > _MOST:
+        raise library.image.bad(f"its writable data are {place.size} bytes, more than {_MOST}")
     contents = bytearray(place.size)
     for segment in library.image.loads:
         start = max(place.start, segment.vaddr)

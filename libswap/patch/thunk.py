@@ -33,7 +33,7 @@ class Thunks:
 
 @dataclass(frozen=True, slots=True)
 class _Inside:
-    """The code of a patch, for `registers.written`."""
+    """The code of a patch, for `Footprints`."""
 
     data: bytes
     places: frozenset[int]

@@ -15,7 +15,7 @@ from libswap.errors.base import InvalidElf
 from libswap.linux.budget import Budget, TooLong
 from libswap.live.library import Library
 from libswap.live.outlook import redirects_of
-from libswap.live.writable import nameless_ranges
+from libswap.live.writable import initial, nameless_ranges
 from libswap.survival.bodies import Bodies
 from libswap.survival.code import Code
 from libswap.survival.counterparts import counterparts
@@ -150,6 +150,10 @@ def test_writable_segments_that_no_linker_writes(compiler: Compiler, how: str) -
             assert all(a.end <= b.start for a, b in pairwise(ranges))
         found = counterparts(Source(old.image), Source(new.image), places, others, seconds=20)
         assert found.whole
+    endless = max(nameless_ranges(damaged), key=lambda place: place.size)
+    if how == "endless":
+        with pytest.raises(InvalidElf, match="more than"):
+            initial(damaged, endless, 0x1000)
 
 
 def test_code_in_segments_that_overlap_is_looked_at_once(compiler: Compiler) -> None:
