@@ -133,6 +133,21 @@ def test_nameless_state_is_never_lost_silently(stage: Stage) -> None:
         assert unused.ask() == "12"
 
 
+@data("stripped statics in another layout", live="refused with --state carry too")
+def test_nameless_state_is_not_carried_into_another_layout(stage: Stage) -> None:
+    library = (
+        "static int more[50 * VERSION], v[9]; static int *p = v;\n"
+        "int next(void) { more[3]++; return ++*p * 10 + VERSION; }\n"
+    )
+    stage.install(stage.build(library, "-s", version=1))
+    made = stage.program("int next(void);\n" + LOOP % "next()", "-include", str(stage.header))
+    with stage.running(made) as target:
+        assert target.ask() == "11"
+        stage.install(stage.build(library, "-s", version=2))
+        assert "state-without-names" in stage.refused(target, state="carry").reason
+        assert target.ask() == "21"
+
+
 @data("copy-relocated")
 def test_copy_relocated_objects_stay_in_the_program(stage: Stage) -> None:
     library = "int shared = 5;\nint next(void) { return shared++ * 10 + VERSION; }\n"
