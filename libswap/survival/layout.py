@@ -297,8 +297,7 @@ class Layout:
                 end = self.old.after(at, self.old.edges)
                 start = at + covered.get(at, 0)
                 if start < end and not self._is_choice(at, end - at):
-                    why = "the new file has another thing there" if start > at else self._why(at)
-                    yield Doubt(start, end - start, why, self._users(at))
+                    yield Doubt(start, end - start, self._why(at, start), self._users(at))
 
     def _is_choice(self, at: int, size: int) -> bool:
         """Whether it is a pointer to a function that constructors choose, and nothing but calls.
@@ -316,12 +315,15 @@ class Layout:
         calls = {kind for kind, constructs in kinds if not (kind == STORE and constructs)}
         return bool(calls) and calls <= {CALL_AT, JUMP_AT} and not taken
 
-    def _why(self, at: int) -> str:
+    def _why(self, at: int, start: int) -> str:
         if at not in self.old.texts.sites:
             return "nothing names it"
         if at in self.pairs:
-            return "its extent is not known" if at in self._unsure or not self._extent(
-                at, self.pairs[at]) else "it begins with another value"  # fmt: skip
+            if at in self._unsure or not self._extent(at, self.pairs[at]):
+                return "its extent is not known"
+            carried = start > at
+            return "the new file has another thing there" if carried else (
+                "it begins with another value")  # fmt: skip
         if at in self._named:
             return self._unlike(at, self._named[at])
         if at in self.roles.disputed[0]:
