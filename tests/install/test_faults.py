@@ -34,7 +34,7 @@ Names: TypeAlias = Mapping[str, object]
 ELSEWHERE = Path("/dev/shm")
 OLD: Names = {"liba.so.1": "liba.so.1.1", "liba.so.1.1": 1, "libb.so": 1}
 NEW: Names = {"liba.so.1": "liba.so.1.2", "liba.so.1.1": 1, "liba.so.1.2": 2, "libb.so": 2}
-EVERY = 1 if os.environ.get("LIBSWAP_EVERY_STEP") else 2
+EVERY = 1 if os.environ.get("LIBSWAP_EVERY_STEP") else 3
 """At which of the calls an error comes, as opposed to a kill: at each, or each in its turn."""
 COLD = 20
 """Every which fault strikes a command that was started for it; the others, forks of `Warm`."""

@@ -16,7 +16,7 @@ from support.swapping import Stage, reverted
 
 pytestmark = [pytest.mark.compiler, pytest.mark.ptrace, pytest.mark.slow]
 
-EVERY = 1 if os.environ.get("LIBSWAP_EVERY_STEP") else 5
+EVERY = 1 if os.environ.get("LIBSWAP_EVERY_STEP") else 7
 """Which of the steps; all of them take minutes."""
 
 

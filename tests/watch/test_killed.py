@@ -18,7 +18,7 @@ from support.warm import Warm, warm
 
 pytestmark = pytest.mark.compiler
 
-STRIDE = 1 if "LIBSWAP_EVERY_STEP" in os.environ else 4
+STRIDE = 1 if "LIBSWAP_EVERY_STEP" in os.environ else 5
 """Every step takes two minutes."""
 
 
