@@ -29,6 +29,20 @@ class Probe(NamedTuple):
     field: Place | None
 
 
+class Handler(NamedTuple):
+    """A function whose address is written to an object, and where in it."""
+
+    function: int
+    offset: int
+
+
+class Answer(NamedTuple):
+    """What the function that an object holds at an offset gave back, compared with a number."""
+
+    offset: int
+    number: int
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """What one function does.
@@ -40,6 +54,8 @@ class Profile:
         probes: comparisons with addresses of the library.
         stored: such addresses that it writes to memory other than its stack.
         called: places in the library's own data that hold functions that it calls.
+        handlers: functions that it gives to objects.
+        answers: of functions that objects keep, as it tells them apart.
     """
 
     accesses: frozenset[Access]
@@ -48,3 +64,5 @@ class Profile:
     probes: frozenset[Probe]
     stored: frozenset[int]
     called: frozenset[int]
+    handlers: frozenset[Handler]
+    answers: frozenset[Answer]

@@ -3,7 +3,7 @@
 from typing import Final, TypeGuard
 
 from libswap.survival import step as kinds
-from libswap.survival.accesses import Access, Probe
+from libswap.survival.accesses import Access, Answer, Handler, Probe
 from libswap.survival.code import Code
 from libswap.survival.places import (
     CODE,
@@ -14,6 +14,7 @@ from libswap.survival.places import (
     OWN,
     STACK,
     STATIC,
+    Path,
     Place,
     State,
 )
@@ -21,6 +22,7 @@ from libswap.survival.step import NONE, RIP, RSP, Step
 
 MOST_CASES: Final = 512
 _MAX_ACCESSES: Final = 4000
+_WORD: Final = 8
 
 
 class Effects:
@@ -28,7 +30,7 @@ class Effects:
 
     Attributes:
         state: what is known where the last step ended.
-        accesses, trace, probes, stored, called: as in a Profile.
+        accesses, trace, probes, stored, called, handlers, answers: as in a Profile.
         limit: cases of a switch, as the last comparison with a number has it.
     """
 
@@ -40,7 +42,10 @@ class Effects:
         self.probes: set[Probe] = set()
         self.stored: set[int] = set()
         self.called: set[int] = set()
+        self.handlers: set[Handler] = set()
+        self.answers: set[Answer] = set()
         self.limit = MOST_CASES
+        self._results: dict[Path, int] = {}
         self._of = {
             kinds.MOVE: self._move, kinds.LOAD: self._load, kinds.STORE: self._store,
             kinds.ADDRESS: self._address, kinds.CONSTANT: self._constant,
@@ -66,8 +71,8 @@ class Effects:
         self.trace.append(access)
         self._note(access)
 
-    def call(self, step: Step) -> None:
-        """Note a call of a function that an object points to."""
+    def call(self, step: Step) -> Place:
+        """Note a call of a function that an object points to; what it gives back."""
         if step.width:
             field = (OWN, step.offset) if step.base == RIP else self._place(step)
         else:
@@ -76,6 +81,10 @@ class Effects:
             self.called.add(field[1])
         elif field is not None:
             self._note(Access(*field, 0))
+            result = (f"*{field[1]}",)
+            self._results[result] = field[1]
+            return result, 0
+        return ("*",), 0
 
     def _accessed(self, step: Step, width: int) -> Access | None:
         place = self._place(step)
@@ -121,6 +130,13 @@ class Effects:
         if _is_address(value):
             self.stored.add(value[1])
 
+    def _handle(self, step: Step, place: Place | None) -> None:
+        """Note a function whose address an object is given."""
+        value = self.state.registers[step.source] if step.source != NONE else None
+        in_object = step.base not in (NONE, RIP) and (place is None or place[0] not in NOT_OBJECTS)
+        if value is not None and value[0] is CODE and step.width == _WORD and in_object:
+            self.handlers.add(Handler(value[1], place[1] if place else step.offset))
+
     def _move(self, step: Step) -> None:
         self.state.registers[step.target] = self.state.registers[step.source]
 
@@ -131,6 +147,7 @@ class Effects:
         place = self._place(step)
         if place is None or place[0] is not STACK:
             self._keep(step.source)
+            self._handle(step, place)
         else:
             whole = step.width == 8 and step.scaled == NONE and step.source != NONE
             self.state.put(place[1], self.state.registers[step.source] if whole else None)
@@ -180,6 +197,7 @@ class Effects:
         """A comparison, with an address of the library perhaps, or with the number of cases."""
         if step.constant is not None:
             self.limit = step.constant + 1 if 0 < step.constant < MOST_CASES else MOST_CASES
+            self._answered(step)
         values = [self.state.registers[r] for r in (step.target, step.source) if r != NONE]
         addresses = [v for v in values if _is_address(v)]
         if len(addresses) == 1:
@@ -193,6 +211,14 @@ class Effects:
             handed = handed and not mine
             if known[0] is CODE or (handed and self._code.is_changeable(known[1])):
                 self.probes.add(Probe(known[1], field))
+
+    def _answered(self, step: Step) -> None:
+        """A comparison of what a function that an object keeps gave back with a number."""
+        if step.width or step.target == NONE or step.constant is None:
+            return
+        value = self.state.registers[step.target]
+        if value is not None and not value[1] and value[0] in self._results:
+            self.answers.add(Answer(self._results[value[0]], step.constant))
 
 
 def _leads_on(value: Place | None) -> TypeGuard[Place]:

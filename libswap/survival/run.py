@@ -48,7 +48,8 @@ def profile(
     seen = run.effects
     return Profile(
         frozenset(seen.accesses), tuple(seen.trace), tuple(run.calls), frozenset(seen.probes),
-        frozenset(seen.stored), frozenset(seen.called),
+        frozenset(seen.stored), frozenset(seen.called), frozenset(seen.handlers),
+        frozenset(seen.answers),
     )  # fmt: skip
 
 
@@ -125,8 +126,7 @@ class _Run:
             if isinstance(goal, Function) and step.goal == goal.start:
                 lost &= self.changes(goal)
         elif step.kind == kinds.CALL_AT:
-            self.effects.call(step)
-            given = (("*",), 0)
+            given = self.effects.call(step)
         self.effects.lose(lost)
         self.effects.state.registers[RAX] = given
 

@@ -1,4 +1,4 @@
-"""The verdict against what happens, for libraries that no rule was made with a look at."""
+"""The verdict against what happens, for libraries that were held out when the rules were made."""
 
 from support.versions import FRESH, HELD
 from tests.bench.survival import Classifier, builds, judged

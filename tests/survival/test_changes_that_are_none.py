@@ -1,9 +1,11 @@
 """Changes of which rules say that nothing moved, each beside one where something did."""
 
+from collections.abc import Callable
+
 import pytest
 
 from libswap.live.module import LibraryCache
-from libswap.operations.survival import Survival, Verdict, survival
+from libswap.operations.survival import Survival, Verdict, survival, survival_of_objects
 from libswap.operations.survival.nameless import finder
 from libswap.survival.evidence import Weight
 from support.compiler import Compiler
@@ -99,3 +101,52 @@ def test_a_choice_that_constructors_make_is_made_by_each_copy(
 ) -> None:  # fmt: skip
     old, new = (CHOICE.format(more=more, **parts) for parts in versions)
     assert kinds(judged(compiler, old, new + BEFORE, "-Wl,-s")) == doubts
+
+
+READER = """
+struct reader {{ int (*next)(struct reader *); long left, got; }};
+void *malloc(unsigned long);
+static int step(struct reader *r) {{ {step} }}
+struct reader *reader_open(long count)
+{{
+    struct reader *r = malloc(sizeof *r);
+    r->left = count, r->got = 0, r->next = step;
+    return r;
+}}
+long reader_read(struct reader *r) {{ int s; {loop} }}
+"""
+ENDS_WITH_1 = "if (!r->left) return 1; r->left--; return 0;"
+ENDS_WITH_0 = "if (!r->left) return 0; r->left--; return 1;"
+KNOWS_1 = "while (!(s = r->next(r))) r->got++; return s == 1 ? r->got : -1;"
+TAKES_ALL = "while (!(s = r->next(r))) r->got++; return s > 0 ? r->got : -1;"
+KNOWS_0 = "while ((s = r->next(r)) > 0) r->got++; return s ? -1 : r->got;"
+
+
+@pytest.mark.parametrize(
+    ("step", "loop", "verdict"),
+    [(ENDS_WITH_0, KNOWS_0, Verdict.UNKNOWN), (ENDS_WITH_1, TAKES_ALL, Verdict.LIKELY)],
+    ids=["another meaning", "the same function"],
+)
+@pytest.mark.parametrize("of", [survival, survival_of_objects])
+def test_a_function_that_objects_keep_must_mean_the_same(
+    compiler: Compiler, step: str, loop: str, verdict: Verdict, of: Callable[..., Survival]
+) -> None:
+    old, new = (
+        compiler.library(READER.format(step=s, loop=code), "-O2", "-Wl,-s")
+        for s, code in ((ENDS_WITH_1, KNOWS_1), (step, loop))
+    )
+    found = of(*(LibraryCache(finder=finder()).open(str(path)) for path in (old, new)))
+    assert found.verdict is verdict, found
+    doubts = {("kept-function", Weight.DOUBT)} if verdict is Verdict.UNKNOWN else set()
+    assert kinds(found) == doubts
+
+
+def test_a_kept_function_is_named_with_its_field(compiler: Compiler) -> None:
+    old = READER.format(step=ENDS_WITH_1, loop=KNOWS_1)
+    new = READER.format(step=ENDS_WITH_0, loop=KNOWS_0)
+    [doubt] = (e for e in judged(compiler, old, new, "-Wl,-s").evidence
+               if e.weight is Weight.DOUBT)  # fmt: skip
+    assert doubt.subject.startswith("the function at 0x")
+    assert (doubt.old, doubt.new) == (
+        "objects keep it at 0, callers compare its result with 1", "with no number"
+    )  # fmt: skip

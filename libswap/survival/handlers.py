@@ -1,0 +1,102 @@
+"""Functions that objects keep, and whose results new code takes for something else.
+
+A function without a name, whose address old code gave to an object, goes on in old code where the
+new file has none like it. The new code that calls it expects what its own function gives back.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Final, TypeAlias
+
+from libswap.linux.budget import Budget
+from libswap.survival.bodies import Bodies, Body
+from libswap.survival.comparison import label
+from libswap.survival.evidence import Evidence, Weight
+from libswap.survival.functions import Pairs, names
+from libswap.survival.step import ADDRESS, CALL_AT
+from libswap.survival.summaries import Summaries
+
+_SHOWN: Final = 4
+_Numbers: TypeAlias = Mapping[int, AbstractSet[int]]
+"""Offset of a field -> numbers that the results of the functions that it holds are compared with.
+Fields whose functions are called are there, if without a number."""
+
+
+def kept(pairs: Pairs, old: Summaries, new: Summaries, budget: Budget) -> Iterator[Evidence]:
+    """Those of the old file."""
+    given = _given(pairs, old, budget)
+    if not given:
+        return
+    before, after = _compared(old, budget), _compared(new, budget)
+    if budget.spent:
+        return  # the verdict says that not all was looked at
+    for start, offsets in sorted(given.items()):
+        for at in sorted(offsets & after.keys()):
+            ones, others = before.get(at, set()), after[at]
+            if ones != others:
+                yield Evidence(
+                    "kept-function", Weight.DOUBT, label(old.bodies.code.by_start[start]),
+                    f"objects keep it at {at}, callers compare its result with {_listed(ones)}",
+                    f"with {_listed(others)}",
+                )  # fmt: skip
+
+
+def _listed(numbers: AbstractSet[int]) -> str:
+    shown = ", ".join(map(str, sorted(numbers)[:_SHOWN]))
+    return (shown + (" …" if len(numbers) > _SHOWN else "")) or "no number"
+
+
+def _given(pairs: Pairs, old: Summaries, budget: Budget) -> Mapping[int, set[int]]:
+    """Where functions begin that have no like in the new file -> where in objects they are put."""
+    found: dict[int, set[int]] = defaultdict(set)
+    for function in old.bodies.code.functions:
+        if budget.spent:
+            break
+        if _names_functions(old.bodies, old.bodies.of(function)):
+            for start, offset in old.profile(function).handlers:
+                found[start].add(offset)
+    stay = _without_likes(pairs, found.keys())
+    return {start: offsets for start, offsets in found.items() if start in stay}
+
+
+def _names_functions(bodies: Bodies, body: Body) -> bool:
+    start = body.function.start
+    return any(
+        one.step.kind == ADDRESS and start + place in bodies.code.by_start
+        for one, place in zip(body.form.references, body.places, strict=True)
+    )
+
+
+def _without_likes(pairs: Pairs, starts: Iterable[int]) -> set[int]:
+    """Functions of which the new file has none of the same name or the same code."""
+    new, known = pairs.new, names(pairs.new.code)
+    by_start = pairs.old.code.by_start
+    bodies = {
+        at: pairs.old.of(by_start[at]) for at in starts
+        if not by_start[at].exported and by_start[at].name not in known
+    }  # fmt: skip
+    outlines = {body.form.outline for body in bodies.values()}
+    forms = [new.of(f).form for f in new.code.functions] if bodies else []
+    codes = {form.exact for form in forms if form.outline in outlines}
+    found = set()
+    for at, body in bodies.items():
+        other = new.code.by_start.get(pairs.functions.get(at, -1))
+        if not (body.exactly(new.of(other)) if other else body.form.exact in codes):
+            found.add(at)
+    return found
+
+
+def _compared(summaries: Summaries, budget: Budget) -> _Numbers:
+    found: dict[int, set[int]] = defaultdict(set)
+    for function in summaries.bodies.code.functions:
+        if budget.spent:
+            break
+        if any(step.kind == CALL_AT for step in summaries.bodies.of(function).steps):
+            profile = summaries.profile(function)
+            for access in profile.accesses:
+                if not access.width:
+                    found[access.offset] |= set()
+            for offset, number in profile.answers:
+                found[offset].add(number)
+    return found
