@@ -21,7 +21,7 @@ from support.swapping import Stage
 pytestmark = [pytest.mark.compiler, pytest.mark.ptrace, pytest.mark.slow]
 
 HERE = FIXTURES / "drain"
-EVERY = 1 if os.environ.get("LIBSWAP_EVERY_STEP") else 13
+EVERY = 1 if os.environ.get("LIBSWAP_EVERY_STEP") else 11
 """Which of the steps; all of them take minutes."""
 
 
