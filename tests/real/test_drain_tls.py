@@ -98,7 +98,7 @@ def settled(stage: Stage, pid: int) -> object:
 def test_connections_last_while_new_ones_get_the_new_code(
     place: Stage, build: Callable[[str], Build]
 ) -> None:
-    with serving(place) as (target, port), TlsLoad(port, 2, brief=True) as brief:
+    with serving(place) as (target, port), TlsLoad(port, clients=2, brief=True) as brief:
         with TlsLoad(port) as lasting:
             lasting.more(5)
             begin(place, target.pid, build(NEW))
@@ -137,7 +137,7 @@ def test_redis_goes_on_with_its_connections(
     talking = {"talk": set_and_get, "farewell": False}
     with (
         redis(tmp_path, place.place.parent) as server,
-        TlsLoad(server.port, 2, brief=True, **talking) as brief,
+        TlsLoad(server.port, clients=2, brief=True, **talking) as brief,
     ):
         pid = server.process.pid
         with TlsLoad(server.port, **talking) as lasting:

@@ -3,16 +3,14 @@
 import hashlib
 import socket
 import ssl
-import threading
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Final
+
+from support.clients import Clients
 
 _PATIENCE: Final = 20.0
-_TOO_MANY: Final = 100
 _PROTOCOL: Final = "numbers"
 _ON_BRIEF_ONES: Final = 3
 
@@ -22,46 +20,23 @@ Talk = Callable[[ssl.SSLSocket, int], None]
 
 
 @dataclass(slots=True)
-class TlsLoad:
-    """Clients that ask without pause until they are told to stop.
+class TlsLoad(Clients):
+    """Clients that ask without pause until they are told to stop; every second speaks TLS 1.2.
 
     Args:
         port: of the server on the loopback.
-        clients: how many ask at once; every second one speaks TLS 1.2.
         brief: whether each connection is for a few requests only.
         talk: what is asked; by default that of fixtures/drain/tls.c.
         farewell: whether the server answers close_notify with its own.
     """
 
     port: int
-    clients: int = 4
+    clients: int = field(default=4, kw_only=True)
     brief: bool = False
     talk: Talk | None = None
     farewell: bool = True
     answered: int = 0
     connected: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-    _over: threading.Event = field(default_factory=threading.Event)
-    _fresh: threading.Condition = field(default_factory=threading.Condition)
-    _threads: list[threading.Thread] = field(default_factory=list)
-
-    def __enter__(self) -> Self:
-        self._threads = [
-            threading.Thread(target=self._ask, args=(n,), daemon=True) for n in range(self.clients)
-        ]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """End all connections, after the answers that are waited for."""
-        self._over.set()
-        for thread in self._threads:
-            thread.join(_PATIENCE + 5)
-        assert not any(thread.is_alive() for thread in self._threads), "a client hangs"
 
     def more(self, each: int) -> None:
         """Wait until so many more requests of each client, on average, have been answered rightly.
@@ -69,11 +44,8 @@ class TlsLoad:
         Raises:
             TimeoutError: they are not.
         """
-        wanted, deadline = self.answered + each * self.clients, time.monotonic() + 3 * _PATIENCE
-        with self._fresh:
-            while self.answered < wanted:
-                if not self._fresh.wait(deadline - time.monotonic()) or self.failures:
-                    raise TimeoutError(f"no more answers: {self}")
+        wanted = self.answered + each * self.clients
+        self._await(lambda: self.answered >= wanted)
 
     def __str__(self) -> str:
         return (
@@ -84,13 +56,11 @@ class TlsLoad:
     def _ask(self, client: int) -> None:
         context = _context(ssl.TLSVersion.TLSv1_2 if client % 2 else ssl.TLSVersion.TLSv1_3)
         turn = client
-        while not self._over.is_set() and self.failures.total() < _TOO_MANY:
+        while not self._given_up():
             try:
                 turn = self._one(context, turn)
             except (OSError, ValueError) as error:
-                with self._fresh:
-                    self.failures[f"{type(error).__name__}: {error}"[:200]] += 1
-                    self._fresh.notify_all()
+                self._failed(error)
 
     def _one(self, context: ssl.SSLContext, turn: int) -> int:
         """One connection, from its handshake to its end."""
