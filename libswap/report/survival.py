@@ -16,7 +16,8 @@ from libswap.survival.evidence import Evidence, Weight
 _MOST: Final = 12
 _COLOURS: Final = {
     Verdict.PROVEN: "bold green", Verdict.LIKELY: "green", Verdict.UNKNOWN: "bold yellow",
-    Verdict.UNSAFE: "bold red", Weight.DANGER: "red", Weight.DOUBT: "yellow", Weight.NOTE: "dim",
+    Verdict.UNSAFE: "bold red", Weight.DANGER: "red", Weight.DOUBT: "yellow",
+    Weight.CONDITION: "cyan", Weight.NOTE: "dim",
 }  # fmt: skip
 _SAID: Final = {
     Verdict.PROVEN: "proven to survive",
@@ -30,6 +31,8 @@ def survival(result: Survival) -> Iterator[RenderableType]:
     """The verdict and its evidence."""
     said = (_SAID[result.verdict], _COLOURS[result.verdict])
     yield Text.assemble("Live objects: ", said)
+    if result.conditions and result.verdict in (Verdict.PROVEN, Verdict.LIKELY):
+        yield Text("  where the conditions hold: a live plan looks at them in each process", "cyan")
     for reason in result.reasons:
         yield Text(f"  {reason}", "dim")
     for kind, same in groupby(result.evidence, key=lambda e: (e.weight, e.kind)):

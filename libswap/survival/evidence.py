@@ -11,6 +11,8 @@ class Weight(Enum):
     """Old objects are not what the new code takes them for."""
     DOUBT = "doubt"
     """They may not be; it could not be told apart from a harmless change."""
+    CONDITION = "condition"
+    """The verdict holds where this is so in the process: a live plan looks, and refuses if not."""
     NOTE = "note"
     """Worth knowing; it changes nothing."""
 

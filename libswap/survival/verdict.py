@@ -26,7 +26,7 @@ def verdict(
     """The verdict on two files.
 
     Args:
-        evidence: all that was found.
+        evidence: all that was found; conditions are for a live plan to settle.
         compared: how much code was seen; None where none could be.
         identical: code and data are the same but for the build id, which proves it where the code
             was seen: it keeps no addresses of itself that the other copy would not know.

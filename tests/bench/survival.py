@@ -37,6 +37,8 @@ class Judged:
     because: str
     truth: Truth
     told: str
+    conditions: int
+    stoppers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Classifier:
 
 def _about(cases: list[Judged], every: int) -> str:
     counts = Counter((p.truth, p.verdict in GOOD) for p in cases)
+    good = [p for p in cases if p.truth is Truth.SAFE and p.verdict in GOOD]
+    on_condition = sum(p.conditions > 0 for p in good)
     safe = counts[Truth.SAFE, True] + counts[Truth.SAFE, False]
     unsafe = counts[Truth.UNSAFE, True] + counts[Truth.UNSAFE, False]
     return (
@@ -70,12 +74,27 @@ def _about(cases: list[Judged], every: int) -> str:
         " destroys them there, and does it all once more. *no case*: no swap is possible at all,"
         f" or the driver does not work. Of {unsafe} unsafe pairs {counts[Truth.UNSAFE, True]} are"
         f" called proven or likely; of {safe} safe ones {counts[Truth.SAFE, True]} are"
-        f" ({100 * counts[Truth.SAFE, True] / max(safe, 1):.0f} %)."
+        f" ({100 * counts[Truth.SAFE, True] / max(safe, 1):.0f} %),"
+        f" {on_condition} of them on condition"
+        f" that data of the library is as it began in the process. {_stopped(good)}"
     )
 
 
+def _stopped(good: list[Judged]) -> str:
+    stopped = [p for p in good if p.stoppers]
+    if not stopped:
+        return "Nothing else stops a plain `libswap live` of any of these."
+    words = ", ".join(sorted({word for p in stopped for word in p.stoppers}))
+    return f"In the process of {len(stopped)} of these a plain `libswap live` refuses ({words})."
+
+
 def _cell(pair: Judged) -> str:
-    text = pair.because if pair.verdict not in GOOD else ""
+    if pair.verdict in GOOD:
+        text = "on condition" if pair.conditions else ""
+        text += f"; plain `live` refuses: {', '.join(pair.stoppers)}" if pair.stoppers else ""
+        text = text.removeprefix("; ")
+    else:
+        text = pair.because
     if pair.truth is not Truth.SAFE:
         text = f"{text}; {pair.told}" if text else pair.told
     return text.replace("|", "/")[:110]
@@ -107,7 +126,10 @@ def _judged(real: Real, builds: tuple[Version, ...]) -> Iterator[Judged]:
         with tempfile.TemporaryDirectory() as work:
             met = encounter(real.name, old.path, new.path, Path(work))
         because = f"{said.evidence[0].kind}: {said.evidence[0].subject}" if said.evidence else ""
-        yield Judged(real.name, old, new, said.verdict, because, met.truth, met.told)
+        yield Judged(
+            real.name, old, new, said.verdict, because, met.truth, met.told,
+            conditions=len(said.conditions), stoppers=met.stoppers,
+        )  # fmt: skip
 
 
 def _speed(found: Builds) -> Section:

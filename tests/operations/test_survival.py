@@ -78,3 +78,28 @@ def test_without_a_person_nothing_unknown_is_accepted(stage: Stage, target: Targ
     assert libswap(*words).code == 105
     assert isinstance(stage.refused(target), Refused)
     assert target.ask() == "done"
+
+
+def test_what_check_names_as_a_condition_the_plan_finds_out_in_the_process(stage: Stage) -> None:
+    source = (
+        "static long count = 5;\n#if VERSION == 1\n"
+        "long bump(long by) { return by ? count += by : 0; }\n#else\n"
+        "static long before = 7; long other(int i) { return before += i; }\n"
+        "long bump(long by) { return by ? count = count * 3 + by % 7 : 0; }\n#endif\n"
+    )
+    old, new = (stage.build(source, "-Wl,-s", version=v) for v in (1, 2))
+    seen = libswap("check", "--live", str(old), str(new), "--state-dir", str(stage.place.parent))
+    assert (seen.code, "likely to survive" in seen.out) == (0, True)
+    assert "where the conditions hold" in seen.out
+    stage.install(old)
+    asks = (
+        "long bump(long);\n"
+        "int main(void) { ready(); while (asked()) answer(bump(atoi(line))); return 0; }"
+    )
+    made = stage.program(asks, "-include", str(stage.header))
+    with stage.running(made) as unused, stage.running(made) as used:
+        assert (unused.ask("0"), used.ask("1")) == ("0", "6")
+        stage.install(new)
+        assert isinstance(stage.swap(unused), Moved)
+        assert "state-without-names" in stage.refused(used).reason
+        assert (unused.ask("1"), used.ask("1")) == ("16", "7")

@@ -13,7 +13,7 @@ from typing import Final
 from libswap.live.module import LibraryCache
 from libswap.live.outlook import Options
 from libswap.live.survey import alike
-from libswap.operations.moves import Moved, Refused
+from libswap.operations.moves import Moved, Planned, Refused
 from libswap.operations.swap import Request, swap_library
 from support.compiler import FIXTURES
 from support.driven import Target
@@ -43,10 +43,12 @@ class Encounter:
     Attributes:
         truth: whether the objects of the old one survived.
         told: what the driver or its end said.
+        stoppers: what a plan without --force refuses in this process, whatever the verdict.
     """
 
     truth: Truth
     told: str
+    stoppers: tuple[str, ...] = ()
 
 
 def encounter(name: str, old: Path, new: Path, work: Path) -> Encounter:
@@ -63,12 +65,13 @@ def encounter(name: str, old: Path, new: Path, work: Path) -> Encounter:
         if target.line(seconds=_SECONDS) != "ready":
             return Encounter(Truth.UNUSABLE, "not ready")
         install(new, library)
+        stoppers = _stoppers(target.pid, library)
         outcome = _moved(target.pid, old, library)
         if not isinstance(outcome, Moved):
             told = f"{outcome.error}: {outcome.reason}" if isinstance(outcome, Refused) else ""
             return Encounter(Truth.UNUSABLE, told or type(outcome).__name__)
         told = answer(target)
-        return Encounter(Truth.SAFE if told == "done" else Truth.UNSAFE, told)
+        return Encounter(Truth.SAFE if told == "done" else Truth.UNSAFE, told, stoppers)
 
 
 def driver(name: str, old: Path, library: Path, work: Path) -> Path:
@@ -106,6 +109,14 @@ def answer(target: Target) -> str:
         return target.ask(seconds=_SECONDS)
     except (AssertionError, OSError) as error:
         return " ".join(str(error).split())[:100]
+
+
+def _stoppers(pid: int, library: Path) -> tuple[str, ...]:
+    report = swap_library(Request(library, pids=(pid,), dry_run=True))
+    planned = report.processes[0].outcome
+    if not isinstance(planned, Planned):
+        return ()
+    return tuple(f.word for f in planned.outlook.stoppers(force=False))
 
 
 def _moved(pid: int, old: Path, library: Path) -> object:

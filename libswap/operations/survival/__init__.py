@@ -28,7 +28,7 @@ class Survival:
     Attributes:
         verdict: whether objects that the old library made survive in the new one.
         reasons: in words, what led to it.
-        evidence: every difference that counts, the worst first.
+        evidence: every difference that counts, the worst first, and what the verdict rests on.
         compared: how much of the code was seen; None where none was.
     """
 
@@ -38,10 +38,15 @@ class Survival:
     compared: Compared | None
 
     @property
+    def conditions(self) -> tuple[Evidence, ...]:
+        """What must be so in a process, which a live plan finds out."""
+        return tuple(e for e in self.evidence if e.weight is Weight.CONDITION)
+
+    @property
     def told(self) -> tuple[str, ...]:
         """The worst of it in words."""
         worst = self.evidence[0].weight if self.evidence else Weight.NOTE
-        if worst is Weight.NOTE:
+        if worst not in (Weight.DANGER, Weight.DOUBT):
             return self.reasons
         return tuple(
             f"{e.subject}: {e.kind}: {e.old}{f' → {e.new}' if e.new else ''}"
@@ -50,7 +55,7 @@ class Survival:
 
 
 def survival(old: Library, new: Library, state_dir: Path | None = None) -> Survival:
-    """The verdict on two files, with what their own data need.
+    """The verdict on two files, and on what condition: what their own data need.
 
     Args:
         old: what made the objects.
@@ -61,12 +66,12 @@ def survival(old: Library, new: Library, state_dir: Path | None = None) -> Survi
         InvalidElf: one of them is damaged.
     """
     found = _examined(old, new, state_dir)
-    return _judged(found, tuple(static_data(old, new, identical=found.identical)))
+    return _judged(found, tuple(static_data(old, new)))
 
 
 @lru_cache(maxsize=32)
 def survival_of_objects(old: Library, new: Library, state_dir: Path | None = None) -> Survival:
-    """Likewise without the library's own data, which a live plan looks at in each process."""
+    """Likewise without the conditions: a live plan looks at them in the process itself."""
     return _judged(_examined(old, new, state_dir), ())
 
 
@@ -112,5 +117,5 @@ def _reasons(found: Examined, evidence: tuple[Evidence, ...]) -> Iterator[str]:
         yield f"{seen.unseen} functions were not looked at: the time was used up"
     elif not enough(seen):
         yield "too little of the new code was recognised to say that nothing has moved"
-    if not any(e.weight is not Weight.NOTE for e in evidence):
+    if not any(e.weight in (Weight.DANGER, Weight.DOUBT) for e in evidence):
         yield "no field, size or table was seen to change"

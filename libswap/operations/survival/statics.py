@@ -21,16 +21,14 @@ from libswap.survival.steps import Steps
 _OF_THE_TOOLCHAIN: Final = 32
 """crtbegin's __dso_handle, and the word that its `completed` ends in."""
 _SHOWN: Final = 6
-_WHOLE: Final = "laid out alike: --state carry takes it over as a whole"
+_AS_IT_BEGAN: Final = "must be as it began"
+_ALIKE: Final = f"{_AS_IT_BEGAN}, or --state carry takes it over as a whole: it is laid out alike"
 
 
-def static_data(old: Library, new: Library, *, identical: bool) -> Iterator[Evidence]:
+def static_data(old: Library, new: Library) -> Iterator[Evidence]:
     """What is known of it from the two files.
 
-    Args:
-        old: one library.
-        new: the other.
-        identical: code and data are the same but for the build id.
+    What may not have changed is a condition: a live plan compares it with its first value.
     """
     pairing = pairing_of(old, new)
     for finding in pairing.findings:
@@ -39,7 +37,9 @@ def static_data(old: Library, new: Library, *, identical: bool) -> Iterator[Evid
     gone = [name for name, _ in pairing.unpaired]
     if gone:
         shown = ", ".join(gone[:_SHOWN]) + (" …" if len(gone) > _SHOWN else "")
-        yield Evidence("static-data", Weight.DOUBT, shown, "in use perhaps", "no such object")
+        yield Evidence(
+            "static-data", Weight.CONDITION, shown, "must be as it began", "no such object"
+        )
     known = pairing.nameless
     proven = {s.old for s in known.stretches}
     objects = [o for o in pairing.objects if o.old not in proven]
@@ -55,7 +55,7 @@ def static_data(old: Library, new: Library, *, identical: bool) -> Iterator[Evid
     ]
     nameless = _nameless(old, named)
     if nameless > _OF_THE_TOOLCHAIN:
-        yield _without_names(old, new, nameless, identical=identical)
+        yield _without_names(old, new, nameless)
 
 
 def _by_code(known: Nameless, *, whole: bool) -> Iterator[Evidence]:
@@ -71,13 +71,8 @@ def _by_code(known: Nameless, *, whole: bool) -> Iterator[Evidence]:
         size = sum(d.size for d in doubts)
         shown = "; ".join(f"{d.old:#x}: {d.why}" for d in doubts[:_SHOWN])
         shown += " ..." if len(doubts) > _SHOWN else ""
-        told = (
-            f"{_WHOLE}; not by itself: {shown}"
-            if whole
-            else f"not carried once it changed: {shown}"
-        )
-        weight = Weight.NOTE if whole else Weight.DOUBT
-        yield Evidence("static-data", weight, "data without names", f"{size} bytes", told)
+        told = f"{_ALIKE if whole else _AS_IT_BEGAN}: {shown}"
+        yield Evidence("static-data", Weight.CONDITION, "data without names", f"{size} bytes", told)
 
 
 def _nameless(library: Library, named: list[Range]) -> int:
@@ -87,18 +82,14 @@ def _nameless(library: Library, named: list[Range]) -> int:
     return total - covered
 
 
-def _without_names(old: Library, new: Library, count: int, *, identical: bool) -> Evidence:
-    size = f"{count} bytes"
-    if identical:
-        told = "each copy has its own: a live plan says whether it is in use and can be carried"
-        return Evidence("static-data", Weight.NOTE, "data without names", size, told)
+def _without_names(old: Library, new: Library, count: int) -> Evidence:
     if _carried_whole(old, new):
-        return Evidence("static-data", Weight.NOTE, "data without names", size, _WHOLE)
-    if old.statics or not alike(old, new):
-        told = "laid out otherwise: it begins anew unless debug symbols name it"
+        told = _ALIKE
+    elif old.statics or not alike(old, new):
+        told = f"{_AS_IT_BEGAN}: it is laid out otherwise, and no debug symbols name it"
     else:
-        told = "laid out alike, but it leads to old code that has data of its own"
-    return Evidence("static-data", Weight.DOUBT, "data without names", size, told)
+        told = f"{_AS_IT_BEGAN}: it leads to old code that has data of its own"
+    return Evidence("static-data", Weight.CONDITION, "data without names", f"{count} bytes", told)
 
 
 def _carried_whole(old: Library, new: Library) -> bool:
