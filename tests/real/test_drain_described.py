@@ -10,19 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from libswap.live.draining import table
-from libswap.live.draining.table import Contents
-from libswap.live.module import LibraryCache
-from libswap.live.outlook import Options
-from libswap.live.subject import Subject
-from libswap.operations.draining import DrainBegun, DrainOptions, Settled, StillDraining
-from libswap.operations.moves import Outcome, Refused
-from libswap.operations.settle import settle
-from libswap.operations.swap import Request, swap_library
-from libswap.process.identity import Identity
+from libswap.operations.draining import DrainBegun, Settled, StillDraining
+from libswap.operations.moves import Refused
 from support.builds import package
+from support.crossing import End, Scene, loaded
 from support.debian import Debian, Unavailable
-from support.driven import Target
 from support.encounter import answer, driver, install, started
 from support.versions import loadable
 
@@ -68,39 +60,20 @@ CASES = {
 }
 
 
-class Scene:
-    """A process that holds objects of the old build, with the new one installed."""
-
-    def __init__(self, target: Target, library: Path) -> None:
-        self.target = target
-        self.library = library
-
-    def drain(self, *, force: bool = False) -> Outcome:
-        request = Request(
-            self.library,
-            pids=(self.target.pid,),
-            options=Options(force=force),
-            drain=DrainOptions(),
-        )
-        return swap_library(request).processes[0].outcome
-
-    def settle(self, *, force: bool = False) -> Outcome:
-        return settle([self.library], [self.target.pid], Options(force=force)).processes[0].outcome
-
-    def known(self) -> Contents:
-        with Subject.open(Identity.of(self.target.pid), LibraryCache()) as subject:
-            return table.contents(subject.memory, subject.record.drains[0].table)
-
-
-@contextmanager
-def scene(name: str, case: Case, debian: Debian, work: Path) -> Iterator[Scene]:
-    library = work / case.soname
+def builds(case: Case, debian: Debian) -> tuple[Path, Path]:
     try:
         old, new = (package(debian, case.package, s, f"{case.soname}*").path for s in case.suites)
     except Unavailable as reason:
         pytest.skip(str(reason))
     if not (loadable(old) and loadable(new)):
         pytest.skip(f"{case.soname} of another Debian cannot be loaded here")
+    return old, new
+
+
+@contextmanager
+def scene(name: str, case: Case, debian: Debian, work: Path) -> Iterator[Scene]:
+    library = work / case.soname
+    old, new = builds(case, debian)
     program = driver(name, old, library, work)
     with started(program) as target:
         assert target.line() == "ready"
@@ -151,3 +124,16 @@ def test_users_of_what_cannot_be_told_apart_are_refused(debian: Debian, tmp_path
         begun = here.drain()
         assert isinstance(begun, Refused)
         assert "drain-unfit: bufferevent_enable" in begun.reason
+
+
+@pytest.mark.scenario(
+    "objects",
+    ("two threads that parse at full speed, each with parsers of its own",),
+    live="`--drain`: begins and settles while they do",
+)
+def test_a_drain_begins_and_settles_under_full_load(debian: Debian, tmp_path: Path) -> None:
+    case = Case("libexpat.so.1", "libexpat1", "bookworm", "bookworm-security")
+    crossing = loaded("expat", *builds(case, debian), tmp_path)
+    assert crossing.end is End.CROSSED, crossing
+    assert crossing.told.startswith("settled by itself")
+    assert all(crossing.rounds), "before, during and after it"

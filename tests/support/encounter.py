@@ -25,6 +25,7 @@ _CHECKED: Final = {
 }
 """A heap that notices writes past an object, and holds no zeros that nobody wrote."""
 _SECONDS: Final = 20.0
+_SOURCES: Final = FIXTURES / "survival"
 
 
 class Truth(Enum):
@@ -53,7 +54,7 @@ class Encounter:
 
 def encounter(name: str, old: Path, new: Path, work: Path) -> Encounter:
     """Make and use objects with `old`, move the process to `new`, use and destroy them there."""
-    library = work / "lib" / _soname(old)
+    library = work / "lib" / soname(old)
     program = driver(name, old, library, work)
     for one in (old, new):
         install(one, library)
@@ -76,14 +77,29 @@ def encounter(name: str, old: Path, new: Path, work: Path) -> Encounter:
 
 def driver(name: str, old: Path, library: Path, work: Path) -> Path:
     """A program of fixtures/survival, linked to a library that is put in its place."""
+    return _linked([str(_SOURCES / f"{name}.c")], work / name, old, library)
+
+
+def load(name: str, old: Path, library: Path, work: Path) -> Path:
+    """The same in two threads, which go through all of it again and again (load.c)."""
+    parts = [str(_SOURCES / "load.c"), "-pthread"]
+    for worker in ("worker_0", "worker_1"):
+        parts.append(str(work / f"{name}-{worker}.o"))
+        source = str(_SOURCES / f"{name}.c")
+        _compiled("-c", f"-DWORKER={worker}", "-o", parts[-1], source)
+    return _linked(parts, work / f"{name}-load", old, library)
+
+
+def _linked(parts: list[str], program: Path, old: Path, library: Path) -> Path:
     library.parent.mkdir(parents=True, exist_ok=True)
     install(old, library)
-    program = work / name
-    source = FIXTURES / "survival" / f"{name}.c"
     linked = [str(library), f"-Wl,-rpath,{library.parent}", "-Wl,--allow-shlib-undefined"]
-    command = ["cc", "-O1", "-w", "-o", str(program), str(source), *linked]
-    subprocess.run(command, check=True, capture_output=True)
+    _compiled("-o", str(program), *parts, *linked)
     return program
+
+
+def _compiled(*words: str) -> None:
+    subprocess.run(["cc", "-O1", "-w", *words], check=True, capture_output=True)
 
 
 def install(build: Path, library: Path) -> None:
@@ -151,5 +167,6 @@ def _running(command: list[Path], **environment: str) -> Iterator[Target]:
                 process.stdin.close()
 
 
-def _soname(path: Path) -> str:
+def soname(path: Path) -> str:
+    """By which programs ask for a library."""
     return LibraryCache().open(str(path)).dynamic.soname or path.name
