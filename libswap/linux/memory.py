@@ -13,6 +13,7 @@ from libswap.errors.process import MemoryUnreachable, ProcessGone
 from libswap.linux import death
 
 _PAGE: Final = 4096
+_PIECE: Final = 1 << 16
 _END: Final = 1 << 63
 _MOST: Final = 1 << 30
 """Bytes of one read: a size can come from memory that a stranger has written."""
@@ -66,6 +67,7 @@ class ProcessMemory:
     def __init__(self, tid: int) -> None:
         """Open it through a thread that has not exited (a dead group leader has no memory)."""
         self.tid: Final = tid
+        self._piece: Final = bytearray(_PIECE)
         try:
             self._descriptor = os.open(f"/proc/{tid}/mem", os.O_RDWR | os.O_CLOEXEC)
         except (FileNotFoundError, ProcessLookupError):
@@ -103,6 +105,22 @@ class ProcessMemory:
         """Several ranges, each as `read` does."""
         return [self.read(r.start, r.end - r.start) for r in ranges]
 
+    def holds(self, address: int, content: bytes) -> bool:
+        """Whether these bytes lie there; raises as `read` does.
+
+        Piece by piece into the same memory, which takes a third of the time for what is large.
+        """
+        wanted = memoryview(content)
+        for at in range(0, len(wanted), _PIECE):
+            piece = wanted[at : at + _PIECE]
+            if len(piece) == _PIECE and self._filled(address + at):
+                found: object = self._piece  # not a view: views are compared one by one
+            else:
+                found = self.read(address + at, len(piece))
+            if found != piece:
+                return False
+        return True
+
     def write(self, address: int, data: bytes) -> None:
         """Write through any protection: read-only private pages become copies of their own.
 
@@ -122,6 +140,12 @@ class ProcessMemory:
             if count == 0:
                 raise ProcessGone(self.tid)
             done += count
+
+    def _filled(self, address: int) -> bool:
+        try:
+            return os.preadv(self._descriptor, [self._piece], address) == _PIECE
+        except OSError:
+            return False  # who reads it then says why
 
     def _pread(self, address: int, size: int) -> bytes:
         if not 0 <= address < _END or not 0 <= size <= _MOST:

@@ -130,7 +130,7 @@ class Preparation:
 
     def exchanges(self, pending: Sequence[Pending] = ()) -> list[tuple[state.Exchange, ...]]:
         """For each library what its copies exchange; `pending` has what was read before."""
-        fresh = {at: bytes.fromhex(content) for p in pending for at, content in p.fresh}
+        fresh = {at: content for p in pending for at, content in p.contents()}
         parts = [m.carried(fresh) for m in self.members]
         both = state.translations(parts)
         return [state.exchanges(self.subject.memory, part, both) for part in parts]
@@ -157,9 +157,9 @@ class Preparation:
             # As it was, but for the new copy, which may stay loaded.
             known = tuple(c.record for c in member.copies)
             given_up, _ = given_up.with_family(index, Family(known, source))
-            fresh = tuple((at, content.hex()) for at, content in (e.fresh for e in own))
-            places = tuple(e.place for e in own)
-            pending.append(Pending(number, source, target, fresh, places))
+            fresh = tuple((at, data.rstrip(b"\0").hex()) for at, data in (e.fresh for e in own))
+            places, sizes = tuple(e.place for e in own), tuple(len(e.fresh[1]) for e in own)
+            pending.append(Pending(number, source, target, fresh, places, sizes))
         events = [self._event(m, what) for m in self.members]
         begun, begin = place.writes(
             replace(with_events(before, events, "begun"), pending=tuple(pending))

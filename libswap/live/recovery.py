@@ -127,9 +127,9 @@ def _take_back(subject: Subject, place: Place, sources: Sequence[CopyRecord]) ->
         for g in gates_of(source).values()
     )
     fresh = tuple(
-        Write(at, memory.read(at, len(content) // 2), bytes.fromhex(content))
+        Write(at, memory.read(at, len(content)), content)
         for pending in record.pending
-        for at, content in pending.fresh
+        for at, content in pending.contents()
     )
     begun = [e for e in record.events if e.state == "begun"]
     _, done = place.writes(replace(with_events(record, begun, "abandoned"), pending=()))
@@ -184,8 +184,8 @@ def _as_recorded(work: Work, part: Pending, target: Module) -> Work:
     base, found = work.source.base, {target.base + p.new: p for p in work.survey.pairs}
     if len(part.places) == len(part.fresh):
         pairs = tuple(
-            ObjectPair("", old - base, new - target.base, len(content) // 2)
-            for old, (new, content) in zip(part.places, part.fresh, strict=True)
+            ObjectPair("", old - base, new - target.base, len(content))
+            for old, (new, content) in zip(part.places, part.contents(), strict=True)
         )
     elif all(new in found for new, _ in part.fresh):
         pairs = tuple(found[new] for new, _ in part.fresh)

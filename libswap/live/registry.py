@@ -9,13 +9,13 @@ leaves the one before.
 import json
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, Self
 
-from libswap.errors.live import RecordDamaged
+from libswap.errors.live import NotSwappable, RecordDamaged
 from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import Memory
 from libswap.live import facts
@@ -32,10 +32,12 @@ MAGIC: Final = b"libswap\0"
 FORMAT: Final = 2
 _HEADER: Final = struct.Struct("<8sII")
 _HALF: Final = struct.Struct("<QII")
-_MOST: Final = 1 << 26
+MOST: Final = 1 << 26
+"""Bytes of a mapping."""
 _MOST_UNPACKED: Final = 1 << 26
 _MOST_VALUES: Final = 1 << 21
 """Each takes some 100 bytes of ours, and two of the record's own."""
+_MOST_EXCHANGED: Final = 1 << 28
 _MOST_PLACES: Final = 16
 """Mappings of records: a larger one takes the place of one that became too small."""
 
@@ -131,6 +133,7 @@ class Pending:
         target: index of the copy that will be.
         fresh: address and bytes in hexadecimal of the target's own data before the exchange.
         places: for each of them the address in the source of what it is exchanged with.
+        sizes: of each in bytes; behind those that are given come zeros. Empty in older records.
     """
 
     family: int
@@ -138,6 +141,13 @@ class Pending:
     target: int
     fresh: tuple[tuple[int, Hex], ...] = ()
     places: tuple[int, ...] = ()
+    sizes: tuple[int, ...] = ()
+
+    def contents(self) -> Iterator[tuple[int, bytes]]:
+        """Address and bytes of the target's own data before the exchange."""
+        sizes = self.sizes or (0,) * len(self.fresh)
+        for (at, content), size in zip(self.fresh, sizes, strict=True):
+            yield at, bytes.fromhex(content).ljust(size, b"\0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,20 +213,24 @@ class Place:
         """The write that replaces the record, into the half that does not count.
 
         Raises:
-            RecordTooLarge: it does not fit.
+            NotSwappable: it does not fit.
         """
         payload = encode(record)
         half = half_size(self.size)
         if len(payload) + _HALF.size > half:
-            raise RecordTooLarge(len(payload))
+            raise _too_large()
         number = self.number + 1
         at = self.address + _HEADER.size + (number % 2) * half
         head = _HALF.pack(number, len(payload), _checksum(number, payload))
         return replace(self, number=number, record=record), Write(at, b"", head + payload)
 
 
-class RecordTooLarge(Exception):
-    """The mapping is too small; a larger one is needed."""
+def _too_large() -> NotSwappable:
+    return NotSwappable(
+        "record-too-large",
+        "the process cannot carry a record of all that would be needed to take this back",
+        "restart the process",
+    )
 
 
 def _checksum(number: int, payload: bytes) -> int:
@@ -234,6 +248,10 @@ def size_for(record: Record) -> int:
     return max(1 << 16, 8 * len(encode(record)) + (1 << 14) & ~0xFFF)
 
 
+def _exchanged(record: Record) -> int:
+    return sum(size for pending in record.pending for size in pending.sizes)
+
+
 def blank(address: int, size: int) -> tuple[Place, Write]:
     """A new record in a fresh mapping."""
     place = Place(address, size, 0, Record())
@@ -241,8 +259,15 @@ def blank(address: int, size: int) -> tuple[Place, Write]:
 
 
 def encode(record: Record) -> bytes:
-    """As it lies in memory."""
-    return zlib.compress(facts.written(record).encode())
+    """As it lies in memory.
+
+    Raises:
+        NotSwappable: it is larger than what `decode` reads.
+    """
+    text = facts.written(record).encode()
+    if len(text) > _MOST_UNPACKED or _exchanged(record) > _MOST_EXCHANGED:
+        raise _too_large()
+    return zlib.compress(text)
 
 
 @lru_cache(maxsize=2)
@@ -289,7 +314,7 @@ def _whole(memory: Memory, mapping: Mapping, pid: int) -> Place | None:
         raise RecordDamaged(pid, "it does not begin as a record does")
     if version != FORMAT:
         raise RecordDamaged(pid, f"it has format {version}; this libswap knows {FORMAT}")
-    if not _HEADER.size + 2 * _HALF.size <= size <= min(_MOST, mapping.end - mapping.start):
+    if not _HEADER.size + 2 * _HALF.size <= size <= min(MOST, mapping.end - mapping.start):
         raise RecordDamaged(pid, f"it claims {size} bytes")
     halves = [h for i in range(2) if (h := _half(memory, mapping.start, size, i)) is not None]
     for number, payload in sorted(halves, reverse=True):
@@ -327,6 +352,8 @@ def _coherent(record: Record) -> Record:
     for pending in record.pending:
         if pending.family not in range(len(record.families)):
             raise ValueError(f"no family {pending.family}")
+        if len(pending.sizes) not in (0, len(pending.fresh)):
+            raise ValueError("not a size for each piece of data")
         copies = record.families[pending.family].copies
         indexes += [(pending.source, copies), (pending.target, copies)]
     for drain in record.drains:
@@ -335,6 +362,8 @@ def _coherent(record: Record) -> Record:
         bases = {c.base for c in record.families[drain.family].copies}
         if not {drain.source, drain.target} <= bases:
             raise ValueError("a drain of copies that are not in its family")
+    if _exchanged(record) > _MOST_EXCHANGED:
+        raise ValueError("it has exchanged more than any library has")
     for index, copies in indexes:
         if index not in range(len(copies)):
             raise ValueError(f"no copy {index}")

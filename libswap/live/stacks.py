@@ -20,7 +20,7 @@ _STACK_POINTER: Final = -24
 """Where rsp lies, from there."""
 _MOST_STACKS: Final = 16
 _MOST_SIGNAL_FRAMES: Final = 1000
-_MOST_HIGH_PARTS: Final = 64
+_MOST_HIGH_PARTS: Final = 128
 
 
 class Hit(NamedTuple):
@@ -48,8 +48,7 @@ class Areas:
         self.ranges: Final = sorted({r for r in ranges if r.size > 0})
         self._starts = [r.start for r in self.ranges]
         self._reach = list(accumulate((r.end for r in self.ranges), max))
-        high = {p for r in self.ranges for p in _high_parts(r)}
-        self._needles: Final = [struct.pack("<Q", part << _HIGH_SHIFT)[3:] for part in sorted(high)]
+        self._needles: Final = _needles(self.ranges)
 
     def find(self, address: int) -> Range | None:
         """The range that holds an address. Where ranges overlap, the one that starts last."""
@@ -63,14 +62,16 @@ class Areas:
     def hits(self, data: bytes, base: int, *, aligned: bool = True) -> list[Hit]:
         """The words of `data`, which lies at `base`, that point into a range.
 
-        The search is for the five high bytes that all pointers into a range share, so that it runs
-        at the speed of memory.
+        The search is for the high bytes that all pointers into a range share, so that it runs at
+        the speed of memory; less the two zeros at their end, of which memory is full.
         """
         found = []
         for needle in self._needles:
             at = data.find(needle, 3)
             while at >= 0:
-                if (not aligned or (base + at - 3) % 8 == 0) and at + 5 <= len(data):
+                if at + 5 > len(data):
+                    break
+                if not aligned or (base + at - 3) % 8 == 0:
                     (word,) = _WORD.unpack_from(data, at - 3)
                     area = self.find(word)
                     if area is not None:
@@ -151,8 +152,14 @@ def _interrupted(stack: Range, data: bytes, maps: Sequence[Mapping]) -> Iterator
     raise Untraceable
 
 
-def _high_parts(area: Range) -> Iterable[int]:
-    first, last = area.start >> _HIGH_SHIFT, (area.end - 1) >> _HIGH_SHIFT
-    if last - first >= _MOST_HIGH_PARTS:
-        raise AssertionError("no code is that large")
-    return range(first, last + 1)
+def _needles(areas: Iterable[Range]) -> list[bytes]:
+    """What to search for: the high bytes of all addresses in some ranges.
+
+    Where there are too many every place is looked at, which the empty needle stands for.
+    """
+    parts = [range(a.start >> _HIGH_SHIFT, ((a.end - 1) >> _HIGH_SHIFT) + 1) for a in areas]
+    if sum(map(len, parts)) > _MOST_HIGH_PARTS + len(parts):
+        return [b""]
+    high = sorted({part for one in parts for part in one})
+    needles = [struct.pack("<Q", part << _HIGH_SHIFT)[3:] for part in high]
+    return [needle.removesuffix(b"\0\0") if any(needle) else needle for needle in needles]

@@ -17,8 +17,7 @@ from libswap.errors.live import NotSwappable
 from libswap.linux.memory import Memory, Range
 from libswap.live.module import Module
 from libswap.live.pairing import ObjectPair, Pairing
-from libswap.live.snapshot import words_into
-from libswap.live.stacks import Hit
+from libswap.live.stacks import Areas, Hit
 from libswap.live.writable import first_value, initial, writable_ranges
 from libswap.live.writing import Copy, Write
 
@@ -41,7 +40,7 @@ class Translation:
             functions: entry -> entry.
             objects: where one lies, and the address of its counterpart.
         """
-        self._extents = tuple(extents)
+        self._extents = Areas(extents)
         self._functions = functions
         self._objects = sorted(objects)
         self._ends = {a.end: to + a.size for a, to in objects}
@@ -52,7 +51,7 @@ class Translation:
 
     def word(self, value: int) -> int:
         """The address to use instead; what is not known, or points elsewhere, stays."""
-        if not any(value in extent for extent in self._extents):
+        if self._extents.find(value) is None:
             return value
         if value in self._functions:
             return self._functions[value]
@@ -64,17 +63,31 @@ class Translation:
 
     def data(self, data: bytes, address: int) -> bytes:
         """Every aligned word of some bytes that lie at `address`."""
-        low = min(e.start for e in self._extents)
-        high = max(e.end for e in self._extents)
-        skip = -address % _WORD
-        count = (len(data) - skip) // _WORD
-        if count <= 0:
+        hits = self._extents.hits(data, address)
+        if not hits:
             return data
-        words = struct.unpack_from(f"<{count}Q", data, skip)
-        if not any(low <= w < high for w in words):
-            return data
-        changed = struct.pack(f"<{count}Q", *map(self.word, words))
-        return data[:skip] + changed + data[skip + len(changed) :]
+        changed = bytearray(data)
+        for hit in hits:
+            struct.pack_into("<Q", changed, hit.at - address, self.word(hit.value))
+        return bytes(changed)
+
+
+class _Remembering:
+    """Translates what lies at one address, and remembers the last of it.
+
+    Most data is the same when all stands still as it was the moment before.
+    """
+
+    def __init__(self, translation: Translation, address: int) -> None:
+        self._translation = translation
+        self._address = address
+        self._data = self._translated = b""
+
+    def __call__(self, data: bytes) -> bytes:
+        if data != self._data:
+            self._translated = self._translation.data(data, self._address)
+            self._data = data
+        return self._translated
 
 
 class Exchange:
@@ -100,12 +113,13 @@ class Exchange:
             back: new to old.
             within: a word of it that leads in there must lead to what is carried too.
         """
-        self._within = within
+        self._within = Areas(within)
+        self._required = b""
         self._pair = pair
         self._begin = begin
         self._now = now
-        self._forward = forward
-        self._back = back
+        self._forward = _Remembering(forward, pair[0].start)
+        self._back = _Remembering(back, pair[1])
         self._old = b""
 
     @property
@@ -124,7 +138,7 @@ class Exchange:
         old = memory.read(place.start, place.size)
         if self._never_changed(old):
             return None
-        return Write(place.start, old, self._back.data(self._now, self._pair[1]))
+        return Write(place.start, old, self._back(self._now))
 
     def carry(self) -> Copy:
         """Old to new."""
@@ -140,24 +154,26 @@ class Exchange:
         self._old = old
         if self._never_changed(old):
             return self._now  # the new version's own first value, such as a newer table
-        carried = self._forward.data(old, self._pair[0].start)
+        carried = self._forward(old)
         self._require_carried(carried)
         return carried
 
     def _require_carried(self, carried: bytes) -> None:
         """As `survey` did when the plan was made; the program went on since."""
-        for place in self._within:
-            for at, value in words_into(carried, self._pair[0].start, place):
-                raise NotSwappable(
-                    "state-without-names",
-                    f"the word at {at:#x} came to point to {value:#x}, which is not carried",
-                    "try again, and see what the plan says",
-                )
+        if carried is self._required:
+            return
+        for hit in self._within.hits(carried, self._pair[0].start):
+            raise NotSwappable(
+                "state-without-names",
+                f"the word at {hit.at:#x} came to point to {hit.value:#x}, which is not carried",
+                "try again, and see what the plan says",
+            )
+        self._required = carried
 
     def _given_back(self, new: bytes) -> bytes:
         if self._never_changed(self._old):
             return self._old
-        return self._back.data(new, self._pair[1])
+        return self._back(new)
 
     def _never_changed(self, old: bytes) -> bool:
         return any(old == b for b in self._begin)

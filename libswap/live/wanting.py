@@ -95,7 +95,9 @@ def _record_size(subject: Subject, works: Sequence[Work]) -> int:
     for work in works:
         size += _BYTES_PER_GATE * len(work.redirects.redirects)
         size += 2 * sum(p.size for p in work.survey.pairs)
-    return 0 if place and place.size >= size else 2 * size
+    if place and place.size >= min(size, registry.MOST):
+        return 0
+    return min(2 * size, registry.MOST)
 
 
 def _libraries(

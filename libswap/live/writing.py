@@ -4,7 +4,7 @@ A prefix of the writes is what a target is left with if we are killed among them
 every such prefix run correctly.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -14,6 +14,7 @@ from libswap.linux.memory import Memory, ProcessMemory, Range
 from libswap.live.quiescence import Forbidden
 
 _GAP: Final = 256
+_PIECE: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class Writing:
         self._pid: Final = pid
         self._memory: Final = memory
         self._runs: Final = [_runs(memory, phase) for phase in prepared.phases]
+        self._seen: dict[Range, bytes] = {}
 
     def look(self) -> None:
         """Check what can be checked before anybody stands still; what is read here is at hand then.
@@ -94,14 +96,12 @@ class Writing:
             CommitConflict: bytes are not what they should be.
         """
         self._require_still()
-        _checked(self._memory, self._pid, [
-            tuple(one for one in phase if isinstance(one, _Run)) for phase in self._runs
-        ])  # fmt: skip
+        self._checked()
 
     def apply(self) -> None:
         """Check everything, then write everything; on any fault put back what was written."""
         self._require_still()
-        phases = _checked(self._memory, self._pid, self._runs)
+        phases = self._checked()
         written: list[Write] = []
         self.standing = True
         try:
@@ -117,11 +117,23 @@ class Writing:
             raise
 
     def _require_still(self) -> None:
-        still = self.prepared.still
-        areas = [Range(at, at + len(content)) for at, content in still]
-        for (at, content), found in zip(still, self._memory.read_many(areas), strict=True):
-            if found != content:
-                raise CommitConflict(self._pid, at, content, found)
+        for at, content in self.prepared.still:
+            _require(self._memory, self._pid, at, content)
+
+    def _checked(self) -> list[list[Write]]:
+        areas = dict.fromkeys(r for phase in self._runs for one in phase for r in _areas(one))
+        self._seen = {area: self._content(area) for area in areas}
+        return [
+            [w for one in phase for w in _writes_of(self._pid, one, self._seen)]
+            for phase in self._runs
+        ]
+
+    def _content(self, area: Range) -> bytes:
+        """What lies there; what is large mostly is what lay there the last time."""
+        known = self._seen.get(area, b"") if area.size > _PIECE else b""
+        if known and self._memory.holds(area.start, known):
+            return known
+        return self._memory.read(area.start, area.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +184,6 @@ def _overlaid(area: Range, content: bytes, writes: Sequence[Write], which: str) 
     return bytes(data)
 
 
-def _checked(
-    memory: ProcessMemory, pid: int, runs: list[tuple[_Run | Copy, ...]]
-) -> list[list[Write]]:
-    contents = iter(memory.read_many([r for phase in runs for one in phase for r in _areas(one)]))
-    return [[_write_of(pid, one, contents) for one in phase] for phase in runs]
-
-
 def _areas(one: _Run | Copy) -> tuple[Range, ...]:
     if isinstance(one, _Run):
         return (one.area,)
@@ -188,11 +193,31 @@ def _areas(one: _Run | Copy) -> tuple[Range, ...]:
     )
 
 
-def _write_of(pid: int, one: _Run | Copy, contents: Iterator[bytes]) -> Write:
-    content = next(contents)
-    if isinstance(one, Copy):
-        data = one.translate(content) if one.translate else content
-        return Write(one.destination, next(contents), data)
+def _writes_of(pid: int, one: _Run | Copy, contents: Mapping[Range, bytes]) -> Iterator[Write]:
+    if isinstance(one, _Run):
+        yield _write_of(pid, one, contents[one.area])
+        return
+    source, destination = _areas(one)
+    content = contents[source]
+    data = one.translate(content) if one.translate else content
+    yield from _different(one.destination, contents[destination], data)
+
+
+def _different(address: int, old: bytes, new: bytes) -> Iterator[Write]:
+    """Only what is not there already: state is large, and most of it began as it is."""
+    if old == new:
+        return
+    start = None
+    for at in range(0, len(new) + _PIECE, _PIECE):
+        same = old[at : at + _PIECE] == new[at : at + _PIECE]
+        if same and start is not None:
+            yield Write(address + start, old[start:at], new[start:at])
+            start = None
+        elif not same and start is None:
+            start = at
+
+
+def _write_of(pid: int, one: _Run, content: bytes) -> Write:
     if content == one.expected:
         return Write(one.area.start, content, one.new)
     for write in one.writes:
@@ -204,10 +229,19 @@ def _write_of(pid: int, one: _Run | Copy, contents: Iterator[bytes]) -> Write:
 
 
 def _verify(memory: ProcessMemory, pid: int, writes: Sequence[Write]) -> None:
-    areas = [Range(w.address, w.address + len(w.new)) for w in writes]
-    for write, found in zip(writes, memory.read_many(areas), strict=True):
-        if found != write.new:
-            raise CommitConflict(pid, write.address, write.new, found)
+    for write in writes:
+        _require(memory, pid, write.address, write.new)
+
+
+def _require(memory: ProcessMemory, pid: int, address: int, content: bytes) -> None:
+    if memory.holds(address, content):
+        return
+    found = memory.read(address, len(content))
+    for at in range(0, len(content), _PIECE):
+        expected, there = content[at : at + _PIECE], found[at : at + _PIECE]
+        if expected != there:
+            same = next(i for i, byte in enumerate(expected) if byte != there[i])
+            raise CommitConflict(pid, address + at + same, expected[same:], there[same:])
 
 
 def _take_back(

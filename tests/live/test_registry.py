@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from libswap.errors.live import RecordDamaged
+from libswap.errors.live import NotSwappable, RecordDamaged
 from libswap.live import facts, registry
 from libswap.live.draining.handles import Anchor
 from libswap.live.draining.record import DrainRecord, Stage
@@ -98,10 +98,25 @@ def test_of_two_mappings_the_later_record_counts() -> None:
 def test_a_record_that_does_not_fit_says_so_before_anything_is_written() -> None:
     place, _ = registry.blank(AT, 4096)
     many = tuple(replace(EVENT, id=str(n * 7919 % 10007), library=f"/lib/{n}") for n in range(4000))
-    with pytest.raises(registry.RecordTooLarge):
+    with pytest.raises(NotSwappable, match="record-too-large"):
         place.writes(Record(events=many))
     size = registry.size_for(Record(events=many))
     registry.blank(AT, size)[0].writes(Record(events=many))
+
+
+def test_data_of_zeros_need_no_room_however_large_they_are() -> None:
+    size = 1 << 27
+    large = replace(PENDING, fresh=((1, "0102"), (2, "")), places=(3, 4), sizes=(2, size))
+    found = registry.decode(registry.encode(replace(FULL, pending=(large,)))).pending[0]
+    assert [(at, len(content)) for at, content in found.contents()] == [(1, 2), (2, size)]
+    assert list(PENDING.contents()) == [(1, b"\0")]
+    too_large = replace(large, sizes=(2, 2 * size))
+    with pytest.raises(NotSwappable, match="record-too-large"):
+        registry.encode(replace(FULL, pending=(too_large,)))
+    for sizes in ((2,), (2, 2 * size)):
+        text = facts.written(replace(FULL, pending=(replace(large, sizes=sizes),))).encode()
+        with pytest.raises(ValueError, match=r"size|exchanged"):
+            registry.decode(zlib.compress(text))
 
 
 def test_old_events_are_forgotten() -> None:

@@ -1,5 +1,6 @@
 """Callers are seen on every stack that code is live on."""
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,12 +9,22 @@ import pytest
 from libswap.errors.live import CommitBlocked
 from libswap.linux.memory import ProcessMemory, Range
 from libswap.live.quiescence import Forbidden
+from libswap.live.stacks import Areas
 from libswap.live.transaction import commit
 from libswap.live.writing import Prepared
 from support.compiler import Compiler
 from support.target import Target, running
 
 pytestmark = [pytest.mark.ptrace, pytest.mark.compiler]
+
+
+@pytest.mark.parametrize("start", [0x10, 0x7F12_3456_7000, 0x55_0000_0000, 1 << 47])
+@pytest.mark.parametrize("size", [8, 1 << 25, 3 << 30])
+def test_words_into_a_range_are_found_wherever_it_lies(start: int, size: int) -> None:
+    values = (start - 1, start, 0, start + size - 1, start + size, (1 << 56) + start)
+    data = struct.pack("<6Q", *values)
+    hits = Areas([Range(start, start + size)]).hits(data, 0x1000)
+    assert [(hit.at - 0x1000, hit.value) for hit in hits] == [(8, start), (24, start + size - 1)]
 
 
 @contextmanager

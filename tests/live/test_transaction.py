@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from libswap.errors.live import CommitBlocked, CommitConflict
+from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import ProcessMemory, Range
 from libswap.live.quiescence import Forbidden
 from libswap.live.tracee import Tracee
@@ -165,6 +166,21 @@ def test_what_must_not_have_changed_is_compared_and_not_written(compiler: Compil
         assert resident(target) < before + size // 2
         with pytest.raises(CommitConflict):
             commit(target.identity, memory, Prepared((), still=((start, bytes(size)),)), wait=5)
+
+
+def test_what_changed_is_found_in_the_midst_of_much_that_did_not(table: Target) -> None:
+    size = 8 * WORDS
+    with ProcessMemory(table.pid) as memory:
+        start = table.function("table", b"/table")
+        other = bytearray(size)
+        other[-3] = 7
+        assert memory.holds(start, bytes(size))
+        assert not memory.holds(start, bytes(other))
+        with pytest.raises(CommitConflict) as error:
+            commit(table.identity, memory, Prepared((), still=((start, bytes(other)),)), wait=5)
+        assert (error.value.address, error.value.expected) == (start + size - 3, b"\7\0\0")
+        with pytest.raises(MemoryUnreachable):
+            memory.holds(1 << 40, bytes(1 << 20))
 
 
 def resident(target: Target) -> int:

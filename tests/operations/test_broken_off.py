@@ -94,8 +94,11 @@ def test_a_record_that_does_not_say_what_was_begun_needs_the_proof(
     made = stage.program(PROGRAM, "-include", str(stage.header))
 
     def silent(family: int, source: int, target: int, fresh: tuple[tuple[int, str], ...],
-               _: tuple[int, ...]) -> Pending:  # fmt: skip
-        return Pending(family, source, target, fresh)
+               _: tuple[int, ...], sizes: tuple[int, ...]) -> Pending:  # fmt: skip
+        whole = (
+            (at, text.ljust(2 * size, "0")) for (at, text), size in zip(fresh, sizes, strict=True)
+        )
+        return Pending(family, source, target, tuple(whole))
 
     with stage.running(made) as target:
         found = [int(target.ask())]

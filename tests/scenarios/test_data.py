@@ -48,6 +48,17 @@ def test_every_kind_of_variable_is_carried(stage: Stage) -> None:
     ]
 
 
+@data("buffers of many megabytes")
+def test_a_buffer_is_carried_however_large_it_is(stage: Stage) -> None:
+    library = (
+        "#include <string.h>\nstatic char buffer[20 << 20];\n"
+        "int next(void) { if (!buffer[5]) memset(buffer, VERSION, sizeof buffer);"
+        " return buffer[sizeof buffer - 1] + ++buffer[77]; }\n"
+    )
+    found = _before_and_after(stage, library, "int next(void);\n" + LOOP % "next()")
+    assert found == ["3", "4", "5", "6"]
+
+
 @data("pointing at itself (list heads), at other objects, at functions")
 def test_pointers_inside_the_data_are_translated(stage: Stage) -> None:
     library = (
