@@ -205,6 +205,26 @@ def test_functions_without_a_description_are_a_risk(stage: Stage, tmp_path: Path
         ]  # fmt: skip
 
 
+@pytest.mark.parametrize("called", [False, True])
+def test_what_the_new_library_lacks_stops_a_drain_only_if_something_calls_it(
+    stage: Stage, *, called: bool
+) -> None:
+    stage.install(stage.build("drain/objects.c", "-DOLDER", version=1))
+    flags = [f"-I{HERE}", "-pthread", *(["-Wl,-u,object_outdated"] if called else [])]
+    user = stage.program("drain/user.c", *flags, "-include", str(stage.header))
+    with stage.running(user) as target:
+        assert asked(target, "new 0 10", "step 0") == [1, 11]
+        stage.install(stage.build("drain/objects.c", version=2))
+        outcome = drained(stage, target, force=True)
+        if called:
+            assert isinstance(outcome, Refused)
+            assert "object_outdated: it takes objects of both copies" in outcome.reason
+        else:
+            assert isinstance(outcome, DrainBegun), outcome
+            assert [f.subject for f in outcome.outlook.findings] == ["object_outdated"]
+        assert asked(target, "step 0", "new 1 10", "step 1") == [12, 1, 11 if called else 12]
+
+
 def test_a_drain_whose_time_is_up_is_taken_back(stage: Stage) -> None:
     with started(stage) as target:
         chosen = DrainOptions((HANDLES,), limit=1e-3, then=Then.REVERT)

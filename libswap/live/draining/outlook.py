@@ -94,10 +94,11 @@ def look(
     found = tuple(r for r in all_found.redirects if r.old in names)
     chosen = Redirects(found, (), (), ())
     rules = {r.old: _rule(description, names[r.old]) for r in found}
+    imported = _imported(subject, source)
     findings = (
         *_described(description, names, rules),
-        *_unfit(subject, source, description),
-        *_left_out(description, names, all_found, {r.old for r in found}),
+        *_unfit(description, imported),
+        *_left_out(description, names, all_found, {r.old for r in found}, imported),
         *_chosen_by_resolvers(old, description),
         *hooked(subject.memory, source, chosen, frozenset()),
         *_patched(subject, source),
@@ -157,29 +158,37 @@ def _described(
         yield refuse("drain-nothing", description.name, detail, "another description")
 
 
-def _unfit(subject: Subject, source: Module, description: Description) -> Iterator[Finding]:
-    """Uses of the library that do not go together with two copies of it."""
-    names = {
+def _imported(subject: Subject, source: Module) -> frozenset[str]:
+    """What other modules of the process can call by name."""
+    return frozenset(
         s.name
         for m in subject.modules if m.library is not None and m.base != source.base
-        for s in m.facts.symbols if not s.defined and description.is_unfit(s.name)
-    }  # fmt: skip
+        for s in m.facts.symbols if not s.defined
+    )  # fmt: skip
+
+
+def _unfit(description: Description, imported: frozenset[str]) -> Iterator[Finding]:
+    """Uses of the library that do not go together with two copies of it."""
+    names = {name for name in imported if description.is_unfit(name)}
     if names:
         detail = "in use: objects of both copies would meet there, or come from there unseen"
         yield risk("drain-unfit", _listed(sorted(names)), detail, _CLEAR)
 
 
 def _left_out(
-    description: Description, names: Mapping[int, list[str]], found: Redirects, chosen: set[int]
-) -> Iterator[Finding]:
+    description: Description, names: Mapping[int, list[str]], found: Redirects, chosen: set[int],
+    imported: frozenset[str],
+) -> Iterator[Finding]:  # fmt: skip
     """Exported functions whose entry cannot lead elsewhere, or has nowhere to lead to."""
     why = {f.subject: f.detail for f in found.findings if f.word.startswith("entry-")}
     for at, known in names.items():
         if at in chosen:
             continue
-        detail = next((why[s] for s in why if s.split("@")[0] in known), "not in the new library")
+        detail = next((why[s] for s in why if s.split("@")[0] in known), "")
+        callable_by_name = detail or not imported.isdisjoint(known)
+        detail = detail or "not in the new library"
         rule = _rule(description, known)
-        if rule.by or rule.gives:
+        if callable_by_name and (rule.by or rule.gives):
             yield refuse("drain-entry", known[0], f"it takes objects of both copies, and {detail}")
         else:
             yield note("drain-entry", known[0], f"the old one goes on to run: {detail}")
