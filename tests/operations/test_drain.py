@@ -114,6 +114,14 @@ def test_what_belongs_to_another_object_goes_with_it(stage: Stage) -> None:
         assert asked(target, "step 3", "free 2") == [114, 0]
 
 
+def test_what_is_made_of_nothing_is_made_by_the_new_code(stage: Stage) -> None:
+    with started(stage) as target:
+        begun(stage, target)
+        assert asked(target, "child 9 1", "step 1", "child 0 2", "step 2") == [1, 102, 1, 23]
+        assert isinstance(taken_back(target), StillDraining)
+        assert asked(target, "child 9 3", "step 3", "step 1") == [1, 101, 104]
+
+
 def test_the_plan_says_what_each_function_does_with_handles(stage: Stage) -> None:
     with started(stage) as target:
         outcome = drained(stage, target, dry_run=True)

@@ -339,11 +339,6 @@ def _framed(grounds: Grounds, routines: Routines, one: Wanted) -> Assembly:
 def _choose(code: Assembly, grounds: Grounds, routines: Routines, one: Wanted) -> None:
     """Which function to call, and the state that what it makes will have."""
     rule = one.rule
-    if not rule.by:
-        _by_direction(code, grounds, "the old one")
-        code.add("CMP_RM32_IMM32", At("RAX", table.COUNT), table.MOST_MADE)
-        code.go("the old one", "JAE")
-        code.go("the new one")
     for place in rule.by:
         _load(code, _kept(place.argument), place.offsets, f"{place} is null")
         code.add("MOV_RM64_R64", _HANDLE, "RAX")
@@ -357,6 +352,13 @@ def _choose(code: Assembly, grounds: Grounds, routines: Routines, one: Wanted) -
         code.add("CMP_RM8_IMM8", "DL", table.NEW)
         code.go("the new one", "JE")
         code.label(f"{place} is null")
+    if rule.gives:  # by itself, or of nothing
+        code.add("CMP_RM64_IMM8", _HANDLE, 0)
+        code.go("the old one", "JNE")
+        _by_direction(code, grounds, "the old one")
+        code.add("CMP_RM32_IMM32", At("RAX", table.COUNT), table.MOST_MADE)
+        code.go("the old one", "JAE")
+        code.go("the new one")
     code.label("the old one")
     code.add("MOV_RM64_IMM32", _STATE, table.OLD)
     code.add("MOV_R64_IMM64", "RAX", one.old)
