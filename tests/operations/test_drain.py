@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from libswap.live.draining import table
 from libswap.live.draining.record import Then
 from libswap.live.outlook import Options
 from libswap.operations.draining import (
@@ -98,6 +99,15 @@ def test_each_object_stays_with_the_code_that_made_it(stage: Stage, flags: tuple
         assert isinstance(settled(stage, target), Settled)
         assert asked(target, "step 1", "step 4", "free 1", "new 0 1", "step 0") == [20, 40, 0, 1, 3]
         assert asked(target, "advance 1", "detach 1", "detach 1", "version") == [8, 0, 1, 2]
+
+
+def test_what_is_made_of_a_new_object_has_room_however_many_old_ones_are_made(stage: Stage) -> None:
+    with started(stage) as target:
+        begun(stage, target)
+        assert asked(target, "new 1 10", f"many {table.MOST_MADE - 1} 10") == [1, 12]
+        assert asked(target, "new 2 10", "step 2") == [1, 11], "more than half full: the old copy"
+        assert asked(target, f"many {table.SLOTS} 10") == [11]
+        assert asked(target, "child 1 3", "step 3", "step 1", "step 2") == [1, 22, 12, 12]
 
 
 def test_what_belongs_to_another_object_goes_with_it(stage: Stage) -> None:

@@ -111,6 +111,13 @@ def _note(grounds: Grounds) -> Assembly:
     code.add("MOV_R64_IMM64", "RAX", grounds.table + table.LAST)
     code.add("CMP_R64_RM64", "RCX", "RAX")
     code.go("full", "JE")
+    # An old object that has no room is taken for an old one all the same; a new one would be, too.
+    code.add("TEST_RM8_IMM8", "DL", table.NEW)
+    code.go("take", "JNE")
+    code.add("MOV_R64_IMM64", "RAX", grounds.table)
+    code.add("CMP_RM32_IMM32", At("RAX", table.COUNT), table.MOST_MADE)
+    code.go("full", "JAE")
+    code.label("take")
     code.add("XOR_R32_RM32", "EAX", "EAX")
     code.add("CMPXCHG_RM64_R64", At("RCX"), "RBX", lock=True)
     code.go("probe", "JNE")  # another thread took the slot: look what it put there
