@@ -4,17 +4,11 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
 from libswap.errors.base import LibswapError
-from libswap.errors.live import (
-    AbiBroken,
-    ObjectsUnknown,
-    ObjectsUnsafe,
-    RehearsalFailed,
-)
 from libswap.errors.process import MemoryUnreachable, ProcessGone
 from libswap.linux.command import run
 from libswap.linux.files import refusal
@@ -22,26 +16,21 @@ from libswap.linux.rooted import Root
 from libswap.linux.tracer import traced
 from libswap.live import swap as live
 from libswap.live.copies import path_of
-from libswap.live.draining.end import refuse_beside
 from libswap.live.exclusive import exclusively
-from libswap.live.findings import risk
-from libswap.live.library import Library
-from libswap.live.module import LibraryCache, Module
-from libswap.live.move import Move
-from libswap.live.outlook import Options, Outlook, look, require_possible
+from libswap.live.module import LibraryCache
+from libswap.live.outlook import Options
 from libswap.live.recovery import finish
-from libswap.live.rehearsal import copied, require_private
 from libswap.live.subject import Subject
 from libswap.live.unloading import unload_unused
 from libswap.operations import draining, outside
-from libswap.operations.affected import affected, broken_by, copy_of, judged_by, sees, way_back
-from libswap.operations.draining import DrainBegun, DrainOptions
+from libswap.operations.affected import affected, way_back
+from libswap.operations.draining import DrainBegun
+from libswap.operations.group import Aim, Group, Part, Progress, Request, moved
 from libswap.operations.moves import (
     Asked,
     Moved,
     MovedBack,
     Outcome,
-    Planned,
     ProcessResult,
     Report,
     Skipped,
@@ -51,56 +40,19 @@ from libswap.operations.moves import (
     process_name,
     why_not_content,
 )
-from libswap.operations.survival import Verdict
 from libswap.operations.survival.nameless import finder
 from libswap.process.ending import while_it_lives
 from libswap.process.identity import Identity
 from libswap.scan.usage import users_of
 from libswap.survival.sources import read_once
 
+__all__ = ["Progress", "Request", "move_back", "moved", "swap_library", "while_it_changes"]
+
 T = TypeVar("T")
 
 _MOST_ROUNDS: Final = 50
 _MOST_LOOKS: Final = 20
 _CHECK_SECONDS: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked for.
-
-    Attributes:
-        library: the name that processes know.
-        new: the file to use instead; where None, what `library` leads to now.
-        pids: only these processes; empty for all that use it.
-        options: how.
-        dry_run: make the plans and change nothing.
-        check: a command that must succeed after each process, else that one is moved back.
-        state_dir: where a copy of each process's record is kept; None for nowhere.
-        more: further libraries, each with its file, that every process is moved onto in the same
-            commit.
-        stop_when_checked: whether a check that fails ends it all.
-        rehearse: move a copy of each process first, and the process itself only if that works.
-        unload: unload copies that are not in use and that nothing can reach any more.
-        drain: leave old objects to the old copy, and let the new one make all others.
-    """
-
-    library: Path
-    new: Path | None = None
-    pids: tuple[int, ...] = ()
-    options: Options = field(default_factory=Options)
-    dry_run: bool = False
-    check: tuple[str, ...] = ()
-    state_dir: Path | None = None
-    more: tuple[tuple[Path, Path | None], ...] = ()
-    stop_when_checked: bool = False
-    unload: bool = False
-    rehearse: bool = False
-    drain: DrainOptions | None = None
-
-
-Progress = Callable[[int, str], None]
-"""Told of a process and of the step that begins for it."""
 
 
 def swap_library(request: Request, progress: Progress = lambda *_: None) -> Report:
@@ -116,7 +68,7 @@ def swap_library(request: Request, progress: Progress = lambda *_: None) -> Repo
         for library, new in ((request.library, request.new), *request.more):
             file = Path(os.path.realpath(new or library))
             with refusal("read", str(file)):
-                aims.append(_Aim(library, file, cache.open(str(file))))
+                aims.append(Aim(library, file, cache.open(str(file))))
         run_ = _Run(request, aims, cache, progress)
         results = run_.all()
         if not request.dry_run:
@@ -125,27 +77,10 @@ def swap_library(request: Request, progress: Progress = lambda *_: None) -> Repo
         return Report(tuple(asked), tuple(results), run_.uninspected)
 
 
-@dataclass(frozen=True, slots=True)
-class _Aim:
-    """A library by the name that processes know, and the file to be used."""
-
-    library: Path
-    file: Path
-    new: Library
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A copy in use that is to be replaced."""
-
-    source: Module
-    aim: _Aim
-
-
 @dataclass(slots=True)
 class _Run:
     request: Request
-    aims: Sequence[_Aim]
+    aims: Sequence[Aim]
     cache: LibraryCache
     progress: Progress
     uninspected: int = 0
@@ -222,10 +157,10 @@ class _Run:
             results[-1] = replace(results[-1], copies=copies)
         yield from results
 
-    def _groups(self, subject: Subject) -> Iterator[list[_Part]]:
+    def _groups(self, subject: Subject) -> Iterator[list[Part]]:
         """What is moved in one commit: the libraries in one namespace."""
         parts = {
-            source.base: _Part(source, aim)
+            source.base: Part(source, aim)
             for aim in self.aims
             for source in affected(subject, aim.library, aim.new)
         }
@@ -257,11 +192,12 @@ class _Run:
             return StillMoved(id_, failure, error.message)
         return MovedBack(id_, failure)
 
-    def _outcomes(self, subject: Subject, group: Sequence[_Part]) -> list[tuple[str, Outcome]]:
+    def _outcomes(self, subject: Subject, group: Sequence[Part]) -> list[tuple[str, Outcome]]:
         """All of a group are moved, or none."""
+        commit = Group(self.request, group, self.cache, self.progress)
         try:
             with while_it_lives(subject.identity):
-                outcomes = while_it_changes(subject.again(), lambda now: self._move(now, group))
+                outcomes = while_it_changes(subject.again(), commit.move)
         except ProcessGone:
             raise
         except LibswapError as error:
@@ -269,79 +205,6 @@ class _Run:
         record = subject.record
         paths = [path_of(record, part.source) for part in group]
         return list(zip(paths, outcomes, strict=True))
-
-    def _move(self, subject: Subject, group: Sequence[_Part]) -> list[Outcome]:
-        options, pid = self.request.options, subject.identity.pid
-        for part in group:
-            refuse_beside(subject.record, part.source.base, pid)
-            require_possible(part.source, part.aim.new)
-        if self.request.drain is not None:
-            return self._drain(subject, group, self.request.drain)
-        if self.request.dry_run:
-            return [self._planned(subject, part) for part in group]
-        for part in group:
-            broken = broken_by(part.source, part.aim.new)
-            if broken and not options.force:
-                raise AbiBroken(str(part.aim.file), broken)
-            self._require_survival(part)
-        if self.request.rehearse:
-            self._rehearse(subject, group)
-        done = live.swap(
-            subject, [_move_of(subject, p.source, p.aim) for p in group], options,
-            progress=lambda step: self.progress(pid, step),
-        )  # fmt: skip
-        outside.keep(self.request.state_dir, subject.again())
-        return [moved(done, part.source, rehearsed=self.request.rehearse) for part in group]
-
-    def _drain(
-        self, subject: Subject, group: Sequence[_Part], chosen: DrainOptions
-    ) -> list[Outcome]:
-        if len(group) > 1:
-            raise draining.refused_together([part.source for part in group], chosen)
-        (part,) = group
-        broken = broken_by(part.source, part.aim.new)
-        request, pid = self.request, subject.identity.pid
-        if broken and not (request.options.force or request.dry_run):
-            raise AbiBroken(str(part.aim.file), broken)
-        move = _move_of(subject, part.source, part.aim)
-        start = draining.Start(subject, move, request.options, chosen, broken)
-        if request.dry_run:
-            return [start.plan()]
-        done = start.run(lambda step: self.progress(pid, step))
-        outside.keep(request.state_dir, subject.again())
-        return [done]
-
-    def _planned(self, subject: Subject, part: _Part) -> Planned:
-        judged = judged_by(part.source, part.aim.new, self.request.state_dir)
-        return Planned(_outlook(subject, part, self.request.options), judged)
-
-    def _require_survival(self, part: _Part) -> None:
-        """Objects that the old code made must be what the new code takes them for."""
-        options = self.request.options
-        if options.force:
-            return
-        judged = judged_by(part.source, part.aim.new, self.request.state_dir)
-        if judged.verdict is Verdict.UNSAFE:
-            raise ObjectsUnsafe(str(part.aim.file), judged.told)
-        if judged.verdict is Verdict.UNKNOWN and not options.accept_unknown:
-            raise ObjectsUnknown(str(part.aim.file), judged.told)
-
-    def _rehearse(self, subject: Subject, group: Sequence[_Part]) -> None:
-        """The same swap in a copy of the process, which must live afterwards."""
-        options, pid = self.request.options, subject.identity.pid
-        self.progress(pid, "rehearse")
-        for part in group:
-            require_private(subject, part.source)
-        work = 2 * options.wait + options.constructors
-        with copied(subject, wait=options.wait, work=work) as copy:
-            try:
-                with Subject.open(copy, self.cache) as twin:
-                    at = {m.base: m for m in twin.modules}
-                    sources = [(at.get(p.source.base, p.source), p.aim) for p in group]
-                    live.swap(twin, [_move_of(twin, s, aim) for s, aim in sources], options)
-                    copy.check()
-            except LibswapError as error:
-                raise RehearsalFailed(pid, error.message) from None
 
     def _complaint(self, pid: int) -> str:
         """Why the user's check is not content; "" where it is."""
@@ -352,25 +215,6 @@ class _Run:
         except LibswapError as error:
             return error.message
         return f"the check failed: {done.complaint}" if done.status else ""
-
-
-def _outlook(subject: Subject, part: _Part, options: Options) -> Outlook:
-    broken = broken_by(part.source, part.aim.new)
-    outlook = look(subject, part.source, part.aim.new, options).outlook
-    found = tuple(risk("abi", str(part.aim.file), text) for text in broken)
-    return replace(outlook, findings=(*found, *outlook.findings))
-
-
-def _move_of(subject: Subject, source: Module, aim: _Aim) -> Move:
-    loaded = copy_of(subject, source, aim.new)
-    unseen = loaded is None and not sees(subject, aim.file)
-    return Move(source, aim.new, str(aim.file), loaded=loaded, hand_over=unseen)
-
-
-def moved(done: live.Swapped, source: Module, *, rehearsed: bool = False) -> Moved:
-    """What was done, as the result of one library."""
-    outlook = done.outlooks[source.base]
-    return Moved(done.id, done.stopped_for, done.attempts, done.threads, outlook, rehearsed)
 
 
 def while_it_changes(subject: Subject, work: Callable[[Subject], T]) -> T:
