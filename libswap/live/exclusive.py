@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +12,23 @@ from libswap.errors.process import ProcessGone, TargetBusy
 from libswap.linux.procfs import PROC
 
 _PAUSE: Final = 0.01
-_held: Final[set[int]] = set()
+
+
+class _Held(threading.local):
+    """The processes whose lock a thread of ours holds."""
+
+    def __init__(self) -> None:
+        self.pids: set[int] = set()
+
+
+_held: Final = _Held()
 
 
 @contextmanager
 def exclusively(pid: int, deadline: float) -> Iterator[None]:
-    """Hold the lock of a process: flock(2) on its directory in /proc. Within itself it is nothing.
+    """Hold the lock of a process: flock(2) on its directory in /proc.
+
+    For a thread that holds it already it is nothing.
 
     Whoever looks at a process in order to change it holds it from the first look on: what another
     libswap does in between would make that look untrue.
@@ -25,7 +37,7 @@ def exclusively(pid: int, deadline: float) -> Iterator[None]:
         TargetBusy: another libswap held it until `deadline` (monotonic seconds).
         ProcessGone: it has ended.
     """
-    if pid in _held:
+    if pid in _held.pids:
         yield
         return
     try:
@@ -37,10 +49,10 @@ def exclusively(pid: int, deadline: float) -> Iterator[None]:
             if time.monotonic() >= deadline:
                 raise TargetBusy(pid)
             time.sleep(_PAUSE)
-        _held.add(pid)
+        _held.pids.add(pid)
         yield
     finally:
-        _held.discard(pid)
+        _held.pids.discard(pid)
         os.close(descriptor)
 
 
