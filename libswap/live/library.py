@@ -1,7 +1,7 @@
 """One library file's facts as a live swap needs them, read once however many processes map it."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Final, NamedTuple
@@ -111,6 +111,12 @@ class Library:
             for s in self.symbols
             if s.defined and s.section != SHN_ABS and s.binding != Binding.LOCAL and s.name
         }
+
+    @cached_property
+    def only(self) -> dict[str, Symbol]:
+        """By bare names: what is exported in a single version, the one that any reference gets."""
+        count = Counter(name.name for name in self.exported)
+        return {n.name: s for n, s in self.exported.items() if s.default and count[n.name] == 1}
 
     @cached_property
     def offered(self) -> dict[str, int]:

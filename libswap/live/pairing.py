@@ -94,7 +94,7 @@ def _paired(old: Library, new: Library, nameless: Nameless) -> Pairing:
                 **{s.value: str(n) for n, s in reversed(old.functions.items())}},
         objects=(*objects, *map(_stretch, nameless.stretches)),
         forwards=tuple(_forwards(old, new)),
-        gone=tuple(n for n in old.exported if _counterpart(n, new.exported) is None),
+        gone=tuple(n for n in old.exported if _counterpart(n, new) is None),
         unpaired=unpaired,
         findings=(*folded, *object_findings, *_thread_locals(old, new)),
         nameless=nameless,
@@ -106,9 +106,11 @@ def _stretch(found: Stretch) -> ObjectPair:
     return ObjectPair(f"data at {found.old:#x}", found.old, found.new, found.size)
 
 
-def _counterpart(name: Name, exported: Mapping[Name, Symbol]) -> Symbol | None:
-    """By name and version; a version that was dropped altogether counts as the plain name."""
-    return exported.get(name) or (exported.get(Name(name.name, "", "")) if name.version else None)
+def _counterpart(name: Name, new: Library) -> Symbol | None:
+    """By name and version; where one of the files has no versions, by name, as ld.so binds."""
+    if name.version:
+        return new.exported.get(name) or new.exported.get(Name(name.name, "", ""))
+    return new.exported.get(name) or new.only.get(name.name)
 
 
 def _functions(old: Library, new: Library) -> tuple[dict[int, int], list[Finding]]:
@@ -118,7 +120,7 @@ def _functions(old: Library, new: Library) -> tuple[dict[int, int], list[Finding
         if symbol.type == SymbolType.GNU_IFUNC:
             continue
         other = (
-            new.functions.get(name) or _counterpart(name, new.exported)
+            new.functions.get(name) or _counterpart(name, new)
             if name in old.exported
             else _unique(new.functions, name)
         )
@@ -154,7 +156,7 @@ def _forwards(old: Library, new: Library) -> Iterator[Forward]:
             continue
         if symbol.binding == Binding.GNU_UNIQUE:
             continue  # one object for the whole process already: the first, which is the old one
-        other = _counterpart(name, new.exported)
+        other = _counterpart(name, new)
         if other is not None and _same_kind(symbol, other):
             ifunc = symbol.type == SymbolType.GNU_IFUNC
             yield Forward(index, name, symbol.value, other.value, ifunc)

@@ -74,6 +74,28 @@ def test_versions_of_one_name_stay_apart(compiler: Compiler) -> None:
     assert all(f.old == f.new for f in found.forwards)
 
 
+def test_a_name_without_a_version_is_the_one_version_that_there_is_now(compiler: Compiler) -> None:
+    source = "int f(void) { return 1; }\nint g(void) { return 2; }\n"
+    map_ = compiler.text("A { global: f; g; };\n", ".map")
+    versioned = _library(compiler, source, f"-Wl,--version-script={map_}")
+    plain = _library(compiler, source)
+    for one, other in ((plain, versioned), (versioned, plain)):
+        found = pair(one, other)
+        assert not found.gone
+        assert sorted(f.name.name for f in found.forwards) == ["f", "g"]
+
+
+def test_a_name_without_a_version_is_none_of_two_versions(compiler: Compiler) -> None:
+    source = (
+        "int one(void) { return 1; }\nint two(void) { return 2; }\n"
+        '__asm__(".symver one,f@A");\n__asm__(".symver two,f@@B");\n'
+    )
+    script = compiler.text("A { global: f; local: *; };\nB { global: f; } A;\n", ".map")
+    versioned = _library(compiler, source, f"-Wl,--version-script={script}")
+    found = pair(_library(compiler, "int f(void) { return 1; }\n"), versioned)
+    assert [n.name for n in found.gone] == ["f"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "word"),
     [
