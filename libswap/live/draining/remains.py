@@ -1,6 +1,6 @@
 """How many objects of the old copy are left in a draining process, as far as can be known."""
 
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
@@ -9,20 +9,17 @@ from libswap.elf.format import SegmentFlags, SegmentType
 from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import Memory, Range
 from libswap.live.draining import anchors, table
+from libswap.live.draining.links import Link, Words, links
 from libswap.live.draining.parties import Parties
-from libswap.live.draining.table import Entry
+from libswap.live.draining.table import Contents, Entry
 from libswap.live.got import slots
 from libswap.live.outlook import for_exit, on_a_stack
-from libswap.live.reach import MOST_SEARCHED, present, reach
+from libswap.live.reach import reach
 from libswap.live.stacks import Areas, Hit
 from libswap.live.subject import Subject
 
-_CHUNK: Final = 1 << 20
 _LARGEST_LINK_MAP: Final = 0x2000
 _LARGEST_OBJECT: Final = 1 << 20
-_BLOCK: Final = 4096
-_MOST_BLOCKS: Final = 1 << 14
-_MOST_ASKED: Final = 1 << 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +92,11 @@ def remains(subject: Subject, parties: Parties) -> Remains:
     pointers, complete = _pointers(subject, parties, gone) if drain.pointers else ((), True)
     old = tuple(e for e in known.old if e.handle not in parties.source.extent)
     new = {e.handle for e in known.new if e.handle not in parties.target.extent}
-    linked, all_linked = _linked(subject, parties)
+    linked, all_linked = links(subject, drain.linked)
     (held, more_new), all_held = _alive(subject, parties)
-    mine = {e.handle for e in (*known.old, *known.new)}
+    found = _but_for_new_ones(memory, table.contents(memory, drain.table), linked, held)
     return Remains(
-        seen=old, found=tuple(sorted((linked | held) - mine)), pointers=pointers,
+        seen=old, found=tuple(sorted(found - {e.handle for e in old})), pointers=pointers,
         hidden=_imported(subject, parties),
         complete=complete and all_linked and all_held,
         provable=bool(drain.pointers or drain.linked)
@@ -162,52 +159,21 @@ def _noted_by_linker(parties: Parties) -> set[int]:
     return {parties.source.base + s.vaddr for s in noted if s is not None}
 
 
-def _linked(subject: Subject, parties: Parties) -> tuple[set[int], bool]:
-    """Objects that a structure holds, and that point back to it; whether all was searched."""
-    pairs, memory = parties.drain.linked, subject.memory
-    found: set[int] = set()
-    if not pairs:
-        return found, True
-    writable = Areas([Range(m.start, m.end) for m in subject.mappings if m.writable])
-    words = _Words(memory)
-    left = MOST_SEARCHED
-    for part in present(subject.mappings, memory.tid, []):
-        for start in range(part.start, part.end, _CHUNK):
-            size = min(_CHUNK, part.end - start)
-            left -= size
-            if left < 0 or words.asked > _MOST_ASKED:
-                return found, False
-            with suppress(MemoryUnreachable):  # unmapped meanwhile
-                for hit in writable.hits(memory.read(start, size), start):
-                    found |= {
-                        hit.value for held, back in pairs
-                        if words.at(hit.value + back) == hit.at - held
-                    }  # fmt: skip
-    return found, True
+def _but_for_new_ones(
+    memory: Memory, known: Contents, linked: Mapping[int, Link], held: frozenset[int]
+) -> frozenset[int]:
+    """What a search found, without what came or went during it, by what the table says afterwards.
 
-
-class _Words:
-    """Single words of a process, read by the block."""
-
-    def __init__(self, memory: Memory) -> None:
-        self.asked = 0
-        self._memory = memory
-        self._blocks: dict[int, bytes] = {}
-
-    def at(self, address: int) -> int:
-        """The word there; 0 where none can be read, or it is not aligned."""
-        self.asked += 1
-        number, offset = divmod(address, _BLOCK)
-        if offset % 8:
-            return 0
-        if number not in self._blocks:
-            if len(self._blocks) >= _MOST_BLOCKS:
-                self._blocks.clear()
-            try:
-                self._blocks[number] = self._memory.read(number * _BLOCK, _BLOCK)
-            except MemoryUnreachable:
-                self._blocks[number] = bytes(_BLOCK)
-        return int.from_bytes(self._blocks[number][offset : offset + 8], "little")
+    Nor does what a part of a new object holds count: nobody saw the new copy make that for itself.
+    """
+    mine = {e.handle for e in (*known.old, *known.new)}
+    others = {handle: link for handle, link in linked.items() if handle not in mine}
+    own = Areas([_extent_of(memory, e.handle) for e in (known.new if others else ())])
+    words = Words(memory)
+    return (held - mine) | {
+        handle for handle, link in others.items()
+        if not own.find(link.place) and words.at(link.back) == link.holder
+    }  # fmt: skip
 
 
 def _imported(subject: Subject, parties: Parties) -> tuple[str, ...]:
