@@ -209,7 +209,10 @@ def _stoppers(scene: Scene) -> tuple[Finding, ...]:
 
 
 def _listed(findings: Sequence[Finding]) -> str:
-    return "; ".join(f"{f.word}: {f.detail if f.word == 'abi' else f.subject}" for f in findings)
+    """By their words; symbols that are gone may be hundreds."""
+    words = dict.fromkeys(f.word for f in findings)
+    subjects = {w: [f.subject for f in findings if f.word == w and w != "abi"] for w in words}
+    return "; ".join(f"{w}: {', '.join(s)}" if s else w for w, s in subjects.items())
 
 
 def _settled(scene: Scene, meanwhile: Callable[[], object]) -> tuple[bool, str]:
