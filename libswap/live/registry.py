@@ -265,7 +265,9 @@ def encode(record: Record) -> bytes:
         NotSwappable: it is larger than what `decode` reads.
     """
     text = facts.written(record).encode()
-    if len(text) > _MOST_UNPACKED or _exchanged(record) > _MOST_EXCHANGED:
+    if len(text) > _MOST_UNPACKED or _values(text) > _MOST_VALUES:
+        raise _too_large()
+    if _exchanged(record) > _MOST_EXCHANGED:
         raise _too_large()
     return zlib.compress(text)
 
@@ -279,11 +281,15 @@ def decode(payload: bytes) -> Record:
     """
     try:
         text = zlib.decompressobj().decompress(payload, _MOST_UNPACKED)
-        if sum(map(text.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        if _values(text) > _MOST_VALUES:
             raise ValueError("it has too many values")
         return _coherent(_record(json.loads(text)))
     except (zlib.error, RecursionError) as error:
         raise ValueError(str(error)) from None
+
+
+def _values(text: bytes) -> int:
+    return sum(map(text.count, (b",", b"[", b"{")))
 
 
 def find(memory: Memory, mappings: Sequence[Mapping], pid: int) -> Place | None:

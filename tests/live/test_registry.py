@@ -104,6 +104,24 @@ def test_a_record_that_does_not_fit_says_so_before_anything_is_written() -> None
     registry.blank(AT, size)[0].writes(Record(events=many))
 
 
+TEXT = facts.written(FULL)
+
+
+@pytest.mark.parametrize(
+    ("bound", "enough"),
+    [("_MOST_VALUES", sum(map(TEXT.count, ",[{"))), ("_MOST_UNPACKED", len(TEXT))],
+)
+def test_no_record_is_written_that_could_not_be_read_again(
+    monkeypatch: pytest.MonkeyPatch, bound: str, enough: int
+) -> None:
+    monkeypatch.setattr(registry, bound, enough)
+    registry.decode.cache_clear()
+    assert registry.decode(registry.encode(FULL)) == FULL
+    monkeypatch.setattr(registry, bound, enough - 1)
+    with pytest.raises(NotSwappable, match="record-too-large"):
+        registry.encode(FULL)
+
+
 def test_data_of_zeros_need_no_room_however_large_they_are() -> None:
     size = 1 << 27
     large = replace(PENDING, fresh=((1, "0102"), (2, "")), places=(3, 4), sizes=(2, size))
