@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from libswap.errors.base import MissingTool
 from libswap.live.entries import JUMP_SIZE
 from libswap.live.library import Library
+from libswap.live.mapped import whole_pages
 from libswap.live.redirect import Redirect
 
 if TYPE_CHECKING:
@@ -139,16 +140,12 @@ class Layout(NamedTuple):
 def layout(sizes: Sequence[int]) -> Layout:
     """Lay areas of these sizes out; one that is alone begins with its word."""
     if len(sizes) == 1:
-        return Layout(_pages(sizes[0]), (0,), (0,))
+        return Layout(whole_pages(sizes[0]), (0,), (0,))
     starts = [_PAGE]
     for size in sizes:
-        starts.append(starts[-1] + _pages(size))
+        starts.append(starts[-1] + whole_pages(size))
     assert len(sizes) * WORD <= _PAGE  # noqa: S101  whoever asks has seen to it
     return Layout(starts[-1], tuple(starts[:-1]), tuple(WORD * i for i in range(len(sizes))))
-
-
-def _pages(size: int) -> int:
-    return -(-size // _PAGE) * _PAGE
 
 
 def build(

@@ -10,6 +10,7 @@ from typing import Final
 from libswap.errors.live import RemoteCallRefused
 from libswap.errors.patch import PatchCallFailed
 from libswap.linux.memory import Range
+from libswap.live import mapped, registry
 from libswap.live.calls import (
     Argument,
     Buffer,
@@ -18,31 +19,15 @@ from libswap.live.calls import (
     Hung,
     LeftProcess,
     Program,
-    Result,
     Returned,
-    SystemCall,
 )
-from libswap.live.loading import gaps
+from libswap.live.mapped import error_of, gaps
 from libswap.live.remote import Borrowed
 from libswap.live.runtime import Runtime
 from libswap.process.maps import Mapping
 
 RTLD_DI_TLS_MODID: Final = 9
 """dlinfo(3)."""
-READ: Final = 1
-WRITE: Final = 2
-EXECUTE: Final = 4
-_MMAP: Final = 9
-_MUNMAP: Final = 11
-_CLOSE: Final = 3
-_FTRUNCATE: Final = 77
-_MEMFD_CREATE: Final = 319
-_PRIVATE: Final = 0x02
-_PRIVATE_ANONYMOUS: Final = 0x22
-_FIXED_NOREPLACE: Final = 0x100000
-_CLOEXEC: Final = 1
-_NO_FILE: Final = (1 << 64) - 1
-_LAST_ERRNO: Final = 4095
 _MOST_QUESTIONS: Final = 16
 
 
@@ -53,7 +38,7 @@ class Part:
     Attributes:
         offset: from its start.
         size: in bytes.
-        protection: of `READ`, `WRITE` and `EXECUTE`; never the last two together.
+        protection: of `mapped.READ`, `WRITE` and `EXECUTE`; never the last two together.
     """
 
     offset: int
@@ -98,13 +83,7 @@ class Visit:
         Raises:
             RemoteCallRefused: the kernel refused.
         """
-        program: Program = [
-            SystemCall(_MEMFD_CREATE, (b"libswap", _CLOEXEC)),
-            SystemCall(_FTRUNCATE, (Result(0), size)),
-            SystemCall(_MMAP, (0, size, READ, _PRIVATE, Result(0), 0)),
-            SystemCall(_CLOSE, (Result(0),)),
-        ]
-        found = self._run(program, "the record").results
+        found = self._run(mapped.named(registry.NAME, size), "the record").results
         for result in (found[0], found[2]):
             self._refuse("memfd_create", result)
         self.made.append((found[2], size))
@@ -146,32 +125,28 @@ class Visit:
     def take_back(self) -> None:
         """Forget and unmap all that was made."""
         program: Program = [Call(forget, (table,)) for table, forget in self.frames]
-        program += [SystemCall(_MUNMAP, part) for part in self.made]
+        program += mapped.unmap(self.made)
         self.frames, self.made = [], []
         if program:
             self._run(program, "munmap")
 
     def _map_at(self, place: int, parts: Sequence[Part]) -> bool:
-        flags = _PRIVATE_ANONYMOUS | _FIXED_NOREPLACE
-        program: Program = [
-            SystemCall(_MMAP, (place + p.offset, p.size, p.protection, flags, _NO_FILE, 0))
-            for p in parts
-        ]
+        program: Program = [mapped.anonymous(place + p.offset, p.size, p.protection) for p in parts]
         results = self._run(program, "mmap").results
         for part, result in zip(parts, results, strict=True):
-            if result <= (1 << 64) - 1 - _LAST_ERRNO:
+            if not error_of(result):
                 self.made.append((result, part.size))
         if all(r == place + p.offset for p, r in zip(parts, results, strict=True)):
             return True
         self.take_back()
         for result in results:
-            if _errno(result) not in (0, errno.EEXIST):
+            if error_of(result) not in (0, errno.EEXIST):
                 self._refuse("mmap", result)
         return False
 
     def _refuse(self, call: str, result: int) -> None:
-        if _errno(result):
-            raise RemoteCallRefused(self.pid, call, os.strerror(_errno(result)))
+        if error := error_of(result):
+            raise RemoteCallRefused(self.pid, call, os.strerror(error))
 
     def _run(self, program: Program, what: str) -> Returned:
         outcome = self.thread.run(program, timeout=self.timeout)
@@ -185,8 +160,3 @@ class Visit:
             case LeftProcess():
                 why = "it tried to end the process"
         raise PatchCallFailed(self.pid, what, why)
-
-
-def _errno(result: int) -> int:
-    number = (1 << 64) - result
-    return number if 0 < number <= _LAST_ERRNO else 0

@@ -5,7 +5,7 @@ import os
 import signal
 import struct
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Final
 from libswap.errors.base import LibswapError
 from libswap.errors.live import LoadFailed
 from libswap.linux.memory import ProcessMemory, Range
+from libswap.live import mapped, registry
 from libswap.live.calls import (
     Buffer,
     Call,
@@ -23,10 +24,10 @@ from libswap.live.calls import (
     Program,
     Result,
     Returned,
-    SystemCall,
 )
 from libswap.live.choice import borrow
 from libswap.live.library import Name
+from libswap.live.mapped import EXECUTE, READ, error_of, gaps, whole_pages
 from libswap.live.quiescence import Forbidden
 from libswap.live.refusal import needs_lifting
 from libswap.live.remote import Borrowed
@@ -37,118 +38,18 @@ from libswap.live.runtime import (
     RTLD_NOW,
     Runtime,
 )
+from libswap.live.spelling import spelled
 from libswap.live.thread import maps_through
 from libswap.live.transaction import commit
+from libswap.live.wanted import Loaded, Opened, Question, Request, Wanted
 from libswap.live.writing import Prepared
 from libswap.process.identity import Identity
 from libswap.process.maps import Mapping
 
-_MMAP: Final = 9
-_MUNMAP: Final = 11
-_CLOSE: Final = 3
-_FTRUNCATE: Final = 77
-_MEMFD_CREATE: Final = 319
-_READ: Final = 1
-_READ_EXECUTE: Final = 5
-_PRIVATE: Final = 0x02
-_PRIVATE_ANONYMOUS: Final = 0x22
-_FIXED_NOREPLACE: Final = 0x100000
-_CLOEXEC: Final = 1
-_REACH: Final = 1 << 30
-_PAGE: Final = 4096
 _MASK: Final = (1 << 64) - 1
 HANDED_OVER: Final = "libswap-library"
 """What a file in memory is called that a process gets from us."""
 _MOST_QUESTIONS: Final = 96
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """An exported name whose address only a resolver knows (STT_GNU_IFUNC).
-
-    Attributes:
-        name: the symbol.
-        old: address of its resolver in the copy in use.
-        new: virtual address of its resolver in the new file.
-    """
-
-    name: Name
-    old: int
-    new: int
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """One library that is to be there.
-
-    Attributes:
-        path: of the file as the process sees it; "" where it is loaded already.
-        keep: l_name of the copy in use, of which a reference is taken so that it stays.
-        content: what the process gets in memory instead of the file.
-        everywhere: whether later modules may bind to what only the new library has.
-        questions: what to ask resolvers.
-        handle: the copy to move to, where it is loaded already.
-    """
-
-    path: str
-    keep: str
-    content: bytes | None = field(default=None, repr=False)
-    everywhere: bool = False
-    questions: tuple[Question, ...] = ()
-    handle: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is wanted in the process.
-
-    Attributes:
-        libraries: in the order in which they are loaded.
-        near: the extents of the copies in use and what lies between them.
-        neighbour: the handle of a copy in use, where its namespace is not the first.
-        area: bytes of executable memory near `near`; 0 for none.
-        record: bytes for a new record; 0 where there is one that is large enough.
-        taken: names that the dynamic linker has given to what it loaded.
-    """
-
-    libraries: tuple[Wanted, ...]
-    near: Range
-    neighbour: int = 0
-    area: int = 0
-    record: int = 0
-    taken: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """One library that is there now.
-
-    Attributes:
-        handle: of the new copy: the address of its link map.
-        kept: the handle by which the copy in use is kept; 0 where it was not asked for.
-        answers: for each question the address in the old copy and in the new one.
-        path: of its file; "" where it was loaded already.
-    """
-
-    handle: int
-    kept: int = 0
-    answers: dict[Name, tuple[int, int]] = field(default_factory=dict)
-    path: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What there is now.
-
-    Attributes:
-        libraries: as they were asked for.
-        area: address of the executable memory, 0 for none.
-        record: address of the mapping for the record, 0 for none.
-    """
-
-    libraries: tuple[Opened, ...]
-    area: int = 0
-    record: int = 0
 
 
 def load(
@@ -263,18 +164,16 @@ class _Visit:
         if wanted.content is None:
             yield spelled(wanted.path, taken)
             return
-        made = self._run([SystemCall(_MEMFD_CREATE, (HANDED_OVER.encode(), _CLOEXEC))], "").results[
-            0
-        ]
-        if _failed(made):
-            raise LoadFailed(self.pid, wanted.path, f"memfd_create: {os.strerror(_errno(made))}")
+        made = self._run([mapped.file_in_memory(HANDED_OVER.encode())], "").results[0]
+        if error := error_of(made):
+            raise LoadFailed(self.pid, wanted.path, f"memfd_create: {os.strerror(error)}")
         try:
             Path(f"/proc/{self.pid}/fd/{made}").write_bytes(wanted.content)
             yield spelled(f"/proc/self/fd/{made}", taken)
         except OSError as error:
             raise LoadFailed(self.pid, wanted.path, f"handing it over: {error}") from None
         finally:
-            self._run([SystemCall(_CLOSE, (made,))], "")
+            self._run([mapped.close(made)], "")
 
     def _space(self) -> int:
         """The id of the namespace (LM_ID_*) that the copy in use lives in."""
@@ -292,38 +191,31 @@ class _Visit:
         return {q.name: pair for q, pair in zip(questions, pairs, strict=True) if all(pair)}
 
     def _area(self, mappings: Sequence[Mapping]) -> int:
-        size = _pages(self.request.area)
+        size = whole_pages(self.request.area)
         for place in gaps(mappings, self.request.near, size):
-            flags = _PRIVATE_ANONYMOUS | _FIXED_NOREPLACE
-            call = SystemCall(_MMAP, (place, size, _READ_EXECUTE, flags, (1 << 64) - 1, 0))
-            got = self._run([call], "").results[0]
-            if not _failed(got):
+            got = self._run([mapped.anonymous(place, size, READ | EXECUTE)], "").results[0]
+            error = error_of(got)
+            if not error:
                 self.made.append((got, size))
             if got == place:
                 return place
-            if _failed(got) and _errno(got) != errno.EEXIST:
+            if error not in (0, errno.EEXIST):
                 break
         raise LoadFailed(self.pid, self._path, "no executable memory near the old library")
 
     def _record(self) -> int:
-        size = _pages(self.request.record)
-        program: Program = [
-            SystemCall(_MEMFD_CREATE, (b"libswap", _CLOEXEC)),
-            SystemCall(_FTRUNCATE, (Result(0), size)),
-            SystemCall(_MMAP, (0, size, _READ, _PRIVATE, Result(0), 0)),
-            SystemCall(_CLOSE, (Result(0),)),
-        ]
-        results = self._run(program, "").results
-        if _failed(results[2]):
-            reason = os.strerror(_errno(results[2]))
+        size = whole_pages(self.request.record)
+        at = self._run(mapped.named(registry.NAME, size), "").results[2]
+        if error := error_of(at):
+            reason = os.strerror(error)
             raise LoadFailed(self.pid, self._path, f"no memory for the record: {reason}")
-        self.made.append((results[2], size))
-        return results[2]
+        self.made.append((at, size))
+        return at
 
     def _take_back(self) -> None:
         """Close and unmap; what a crashed constructor left behind stays."""
         program: Program = [Call(self.runtime.dlclose, (h,)) for h in reversed(self.handles)]
-        program += [SystemCall(_MUNMAP, part) for part in self.made]
+        program += mapped.unmap(self.made)
         if program:
             self.thread.run(program, timeout=self.timeout)
 
@@ -358,10 +250,8 @@ def unload(
     ]  # fmt: skip
     handles = [h for one in opened for h in (one.kept, one.handle)]
     program: Program = [Call(runtime.dlclose, (h,)) for h in reversed(handles)]
-    if there.area:
-        program.append(SystemCall(_MUNMAP, (there.area, _pages(request.area))))
-    if there.record:
-        program.append(SystemCall(_MUNMAP, (there.record, _pages(request.record))))
+    made = (there.area, request.area), (there.record, request.record)
+    program += mapped.unmap((at, whole_pages(size)) for at, size in made if at)
     with suppress(LibswapError):
         _require_unused(identity, memory, [one.handle for one in opened], wait)
         with borrow(
@@ -392,39 +282,6 @@ def _require_unused(
     commit(identity, memory, Prepared((), code), wait=wait)
 
 
-def gaps(mappings: Sequence[Mapping], near: Range, size: int) -> list[int]:
-    """Addresses of free memory within reach of a jump from anywhere in `near`, closest first."""
-    found = []
-    edges = [0x10000, *(a for m in mappings for a in (m.start, m.end)), 1 << 47]
-    for low, high in zip(edges[::2], edges[1::2], strict=True):
-        if high - low < size + 2 * _PAGE:
-            continue
-        found += [
-            place
-            for place in (high - size - _PAGE, low + _PAGE)
-            if near.end - _REACH < place < near.start + _REACH
-        ]
-    return sorted(found, key=lambda place: abs(place - near.start))[:8]
-
-
-def spelled(path: str, taken: Collection[str]) -> str:
-    """Another spelling of an absolute path, which the dynamic linker does not know yet.
-
-    It looks for a name among those it has loaded before it looks for the file (dl-load.c).
-    """
-    directory, _, name = path.rpartition("/")
-    for count in range(2, len(taken) + 3):
-        candidate = f"{directory}{'/' * count}{name}"
-        if candidate not in taken:
-            return candidate
-    raise AssertionError("more spellings than names")
-
-
-def is_spelled(name: str) -> bool:
-    """Whether `spelled` made the name."""
-    return name.rpartition("/")[0].endswith("/")
-
-
 def _words(outcome: Crashed | Hung | LeftProcess, timeout: float) -> str:
     match outcome:
         case Crashed(signo=signo, address=address):
@@ -433,15 +290,3 @@ def _words(outcome: Crashed | Hung | LeftProcess, timeout: float) -> str:
             return f"its constructor did not come back within {timeout:g} s"
         case LeftProcess():
             return "its constructor tried to end the process"
-
-
-def _pages(size: int) -> int:
-    return -(-size // _PAGE) * _PAGE
-
-
-def _failed(result: int) -> bool:
-    return result >= (1 << 64) - 4095
-
-
-def _errno(result: int) -> int:
-    return (1 << 64) - result

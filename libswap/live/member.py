@@ -10,7 +10,6 @@ from libswap.live.copies import Copy, family_of, gates_of, index_at, loaded_copi
 from libswap.live.endings import end_writes, handlers, registers_handlers, silenced
 from libswap.live.gate import Area, Room
 from libswap.live.leading import Leading, Places
-from libswap.live.loading import Opened
 from libswap.live.module import Module
 from libswap.live.outlook import Work, fitting, pairing_of
 from libswap.live.plan import Side, Turn
@@ -19,6 +18,7 @@ from libswap.live.registry import CopyRecord, GateRecord, Record
 from libswap.live.state import Carried
 from libswap.live.subject import Subject
 from libswap.live.thread_locals import tls_writes
+from libswap.live.wanted import Opened
 from libswap.live.writing import Write
 
 

@@ -10,11 +10,11 @@ from libswap.linux.memory import Range
 from libswap.live import plan, registry, state
 from libswap.live.gate import Room
 from libswap.live.leading import Places
-from libswap.live.loading import Loaded
 from libswap.live.member import Member
 from libswap.live.outlook import Work, into_data, require_clear, words_into
 from libswap.live.registry import Event, Family, Pending, Place, Record
 from libswap.live.subject import Subject
+from libswap.live.wanted import Loaded
 from libswap.live.writing import Copy, Phase, Prepared, Write
 
 

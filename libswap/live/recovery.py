@@ -11,7 +11,6 @@ from libswap.live import gate, plan
 from libswap.live.copies import gates_of, loaded_copy
 from libswap.live.gate import Room
 from libswap.live.leading import Leading, slot_writes
-from libswap.live.loading import Loaded, Opened
 from libswap.live.module import Module
 from libswap.live.outlook import Options, Work, look, pairing_of
 from libswap.live.pairing import ObjectPair
@@ -21,6 +20,7 @@ from libswap.live.registry import CopyRecord, Event, Pending, Place, Record
 from libswap.live.subject import Subject
 from libswap.live.swap import SETTLE_WAIT
 from libswap.live.transaction import commit
+from libswap.live.wanted import Loaded, Opened
 from libswap.live.writing import Copy, Phase, Prepared, Write
 
 

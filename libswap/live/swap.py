@@ -9,12 +9,13 @@ from libswap.errors.base import LibswapError
 from libswap.errors.live import CommitConflict, CommitUndoFailed, NotSwappable
 from libswap.live import gate, preparation
 from libswap.live.copies import same
-from libswap.live.loading import is_spelled, load, unload
+from libswap.live.loading import load, unload
 from libswap.live.move import Move, in_order
 from libswap.live.outlook import Options, Outlook, look, require_clear
 from libswap.live.preparation import Preparation, Records
 from libswap.live.refusal import require_fit
 from libswap.live.runtime import runtime_of
+from libswap.live.spelling import is_spelled
 from libswap.live.subject import Subject
 from libswap.live.transaction import Committed, commit
 from libswap.live.wanting import request_for

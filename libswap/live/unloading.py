@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from libswap.errors.base import LibswapError
+from libswap.live import mapped
 from libswap.live.calls import Buffer, Call, Program, Returned, SystemCall
 from libswap.live.choice import borrow
 from libswap.live.leading import own_symbol_writes
@@ -22,7 +23,6 @@ from libswap.live.transaction import commit
 from libswap.live.writing import Prepared, Write
 
 _RT_SIGACTION: Final = 13
-_MUNMAP: Final = 11
 _SIGNALS: Final = 64
 _HANDS_OVER: Final = frozenset({"sigaltstack", "syscall"})
 """What gives the kernel addresses that nobody can ask for."""
@@ -122,7 +122,7 @@ class _Unloading:
             self._take_again(given_back, place)
             raise Reached("the program has opened it too, and holds it")
         if self.copy.area:
-            self._borrowed([SystemCall(_MUNMAP, (self.copy.area, self.copy.area_size))])
+            self._borrowed(mapped.unmap([(self.copy.area, self.copy.area_size)]))
         return Unloaded(self.copy.path, self.copy.build_id, self.copy.base, seconds)
 
     # What can be known without a search

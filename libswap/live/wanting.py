@@ -9,11 +9,11 @@ from libswap.live import gate, registry
 from libswap.live.alias import aliases, renamed, require_partners
 from libswap.live.copies import family_of
 from libswap.live.gate import Layout, Room
-from libswap.live.loading import Question, Request, Wanted
 from libswap.live.move import Move
 from libswap.live.outlook import Work
 from libswap.live.registry import CopyRecord, Record
 from libswap.live.subject import Subject
+from libswap.live.wanted import Question, Request, Wanted
 
 MOST_LIBRARIES: Final = 64
 """In one swap: their words must lie close enough together for one write."""

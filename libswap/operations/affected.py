@@ -13,10 +13,10 @@ from libswap.linux.rooted import Root
 from libswap.live.alias import plain
 from libswap.live.copies import library_in_use, same
 from libswap.live.library import Library
-from libswap.live.loading import is_spelled
 from libswap.live.module import Module
 from libswap.live.move import Move
 from libswap.live.registry import Event
+from libswap.live.spelling import is_spelled
 from libswap.live.subject import Subject
 from libswap.operations.survival import Survival, survival_of_objects
 from libswap.process.namespaces import root_of

@@ -9,7 +9,8 @@ from libswap.elf.instructions import JUMP_SIZE
 from libswap.linux.memory import Range
 from libswap.live import switch
 from libswap.live.gate import jump
-from libswap.live.insertion import EXECUTE, READ, WRITE, Part
+from libswap.live.insertion import Part
+from libswap.live.mapped import EXECUTE, READ, WRITE
 from libswap.live.module import Module
 from libswap.live.patches import EntryRecord, PatchRecord, RegionRecord, remembered
 from libswap.live.quiescence import Forbidden

@@ -9,9 +9,8 @@ from typing import Final
 from libswap.errors.base import LibswapError
 from libswap.errors.live import CommitUndoFailed, LoadFailed, NotSwappable
 from libswap.linux.memory import Range
-from libswap.live import gate, registry
+from libswap.live import gate, mapped, registry
 from libswap.live.arch import x86_64_dispatch as dispatch
-from libswap.live.calls import SystemCall
 from libswap.live.choice import borrow
 from libswap.live.copies import is_copy, recorded, same
 from libswap.live.draining import table
@@ -20,7 +19,7 @@ from libswap.live.draining.record import DrainRecord, Stage, Then
 from libswap.live.entries import JUMP_SIZE
 from libswap.live.gate import Area, Room
 from libswap.live.leading import Leading, own_slot_writes
-from libswap.live.loading import Loaded, Request, Wanted, load, spelled, unload
+from libswap.live.loading import load, unload
 from libswap.live.module import Module
 from libswap.live.move import Move
 from libswap.live.outlook import pairing_by_name_of, refused
@@ -28,13 +27,12 @@ from libswap.live.quiescence import Forbidden
 from libswap.live.refusal import needs_lifting, require_fit
 from libswap.live.registry import CopyRecord, Event, Family, GateRecord, Place, Record
 from libswap.live.runtime import Runtime, runtime_of
+from libswap.live.spelling import spelled
 from libswap.live.subject import Subject
 from libswap.live.transaction import commit
+from libswap.live.wanted import Loaded, Request, Wanted
 from libswap.live.writing import Phase, Prepared, Write
 
-_MMAP: Final = 9
-_READ_WRITE: Final = 3
-_PRIVATE_ANONYMOUS_NORESERVE: Final = 0x4022
 _BYTES_PER_GATE: Final = 160
 _ON: Final = b"\1\0\0\0"
 
@@ -136,15 +134,14 @@ def _request(work: Work, move: Move) -> Request:
 def _table(work: Work, runtime: Runtime) -> int:
     """Memory for the table of handles; pages that nobody writes to cost nothing."""
     identity, wait = work.subject.identity, work.options.wait
-    arguments = (0, table.SIZE, _READ_WRITE, _PRIVATE_ANONYMOUS_NORESERVE, (1 << 64) - 1, 0)
     with borrow(
         identity, work.subject.memory, avoid=runtime.avoid, deadline=time.monotonic() + wait,
         errno_location=runtime.errno_location, loader_locks=runtime.loader_locks,
         lift_seccomp=needs_lifting(identity.pid),
     ) as thread:  # fmt: skip
-        outcome = thread.run([SystemCall(_MMAP, arguments)], timeout=wait)
+        outcome = thread.run([mapped.sparse(table.SIZE)], timeout=wait)
     found = outcome.results[0] if outcome.results else 0
-    if not found or found >> 63:
+    if not found or mapped.error_of(found):
         raise LoadFailed(identity.pid, work.source.path, "no memory for the table of handles")
     return found
 
