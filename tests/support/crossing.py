@@ -35,8 +35,9 @@ _ATTEMPTS: Final = 30
 _PATIENT: Final = 20
 """Attempts before words that may be those of freed memory no longer count."""
 _WORDS: Final = "point into the old copy"
-_FORCED: Final = {"drain-risk", "abi"}
-"""What the user is warned of and may force: one file in two copies, a symbol that nobody uses."""
+_FORCED: Final = {"drain-risk", "drain-data", "abi"}
+"""What the user is warned of and may force: one file in two copies, settings of the whole library
+that the new copy does not know, a symbol that nobody uses."""
 _LATER: Final = 10
 """Rounds of each worker after the drain."""
 
