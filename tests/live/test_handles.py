@@ -30,7 +30,7 @@ def test_every_shipped_description_is_understood() -> None:
     found = {d.name for d in descriptions((SHIPPED,))}
     wanted = {"zlib", "expat", "openssl", "sqlite3", "pcre2", "libevent", "zstd",
               "brotlienc", "brotlidec", "png", "nghttp2", "opus", "tasn1",
-              "gcrypt"}  # fmt: skip
+              "gcrypt", "yajl", "deflate", "pcap", "archive", "uv", "cares"}  # fmt: skip
     assert found >= wanted
 
 
@@ -119,6 +119,7 @@ def test_where_anchors_hold_what_is_read_from_code(compiler: Compiler) -> None:
         (HEAD + '[[anchor]]\ntables = ["f"]\nat = "g"', "tables, at and count"),
         (HEAD + '[[anchor]]\nof = "f"', "not known: of"),
         (HEAD + '[[rule]]\nfunctions = ["f"]\ngives = "result"\nborrowed = true', "by an object"),
+        (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg1"\nlent = true', "belongs to borrowed"),
         (HEAD + '[[rule]]\nby = "arg1"', "without functions"),
         (HEAD + '[[rule]]\nfunctions = ["f"]', "neither by nor gives"),
         (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg13"', "first 12 arguments"),

@@ -54,10 +54,13 @@ def asked(target: Target, *questions: str) -> list[int]:
     return [int(target.ask(q)) for q in questions]
 
 
-def drained(stage: Stage, target: Target, *, dry_run: bool = False, **options: object) -> Outcome:
+def drained(
+    stage: Stage, target: Target, *, handles: Path = HANDLES, dry_run: bool = False,
+    **options: object,
+) -> Outcome:  # fmt: skip
     request = Request(
         stage.place, pids=(target.pid,), options=Options(**options),  # type: ignore[arg-type]
-        dry_run=dry_run, drain=DrainOptions((HANDLES,)),
+        dry_run=dry_run, drain=DrainOptions((handles,)),
     )  # fmt: skip
     (result,) = swap_library(request).processes
     return result.outcome
@@ -130,6 +133,22 @@ def test_what_is_made_of_nothing_is_made_by_the_new_code(stage: Stage) -> None:
         assert asked(target, "child 9 1", "step 1", "child 0 2", "step 2") == [1, 102, 1, 23]
         assert isinstance(taken_back(target), StillDraining)
         assert asked(target, "child 9 3", "step 3", "step 1") == [1, 101, 104]
+
+
+@pytest.mark.parametrize("lent", [False, True])
+def test_what_is_lent_is_not_waited_for_even_if_it_was_met_before(
+    stage: Stage, tmp_path: Path, *, lent: bool
+) -> None:
+    handles = tmp_path / "objects.toml"
+    text = HANDLES.read_text()
+    handles.write_text(text.replace("borrowed = true", f"borrowed = true\nlent = {lent}".lower()))
+    with started(stage) as target:
+        assert asked(target, "detach 0", "lent 0 1") == [0, 1]
+        assert isinstance(drained(stage, target, handles=handles), DrainBegun)
+        assert asked(target, "step 1", "lent 0 1", "step 1") == [112, 1, 113]
+        assert asked(target, "free 0") == [0]
+        (left,) = status([target.pid]).processes[0].drains
+        assert left.seen == (0 if lent else 1), "its owner has taken it along"
 
 
 def test_the_plan_says_what_each_function_does_with_handles(stage: Stage) -> None:

@@ -35,6 +35,7 @@ class Case:
         old, new: suites.
         doubt: why more objects may be left than were seen, before they have been used.
         risk: what must be forced.
+        file: how its name begins, if not by the soname.
         renamed: what the newer suite calls the package, if it calls it otherwise.
     """
 
@@ -45,6 +46,7 @@ class Case:
     doubt: str = HELD
     risk: str = ""
     renamed: str = ""
+    file: str = ""
 
     @property
     def builds(self) -> tuple[tuple[str, str], tuple[str, str]]:
@@ -66,13 +68,17 @@ CASES = {
     "gcrypt_handles": Case(
         "libgcrypt.so.20", "libgcrypt20", "bullseye", "bookworm", risk="drain-data"
     ),
+    "yajl": Case("libyajl.so.2", "libyajl2", "bookworm", "trixie", UNTOLD),
+    "deflate": Case("libdeflate.so.0", "libdeflate0", "bookworm", "trixie", UNTOLD),
+    "pcap": Case("libpcap.so.0.8", "libpcap0.8", "bullseye", "bookworm", file="libpcap.so."),
+    "archive_reader": Case("libarchive.so.13", "libarchive13", "bullseye", "bullseye-security"),
     "tasn1": Case("libtasn1.so.6", "libtasn1-6", "bullseye", "bookworm", UNTOLD),
 }
 
 
 def builds(case: Case, debian: Debian) -> tuple[Path, Path]:
     try:
-        old, new = (package(debian, *b, f"{case.soname}*").path for b in case.builds)
+        old, new = (package(debian, *b, f"{case.file or case.soname}*").path for b in case.builds)
     except Unavailable as reason:
         pytest.skip(str(reason))
     if not (loadable(old) and loadable(new)):

@@ -410,7 +410,7 @@ def _note_what_came(code: Assembly, grounds: Grounds, routines: Routines, rule: 
         _forget(code, grounds, counted=rule.counted)
     for number, place in enumerate(rule.gives):
         _load(code, _kept(place.argument), place.offsets, f"none {number}")
-        if rule.borrowed:
+        if rule.borrowed and not rule.lent:
             _unless_known(code, grounds, number)
         code.add("MOV_R64_RM64", "RDX", _STATE)
         if rule.borrowed:

@@ -56,6 +56,7 @@ class Rule:
         ends: whether the object of `by` is gone afterwards.
         counted: whether it only may be gone: the library counts references.
         borrowed: whether what it gives belongs to another object and goes with that.
+        lent: whether what is borrowed is never the program's own, even if it was met before.
         when: for which results `gives` and `ends` hold.
         stack: words of further arguments on the stack, for functions that give or end.
         private: only the library itself calls it, so that its entry stays as it is.
@@ -69,6 +70,7 @@ class Rule:
     stack: int = 0
     private: bool = False
     borrowed: bool = False
+    lent: bool = False
 
     @property
     def copied(self) -> int:

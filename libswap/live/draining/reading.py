@@ -38,8 +38,8 @@ _TOP: Final = frozenset({"format", "libraries", "fresh", "risk", "pointers", "li
                          "plain", "rule"})  # fmt: skip
 _OF_ANCHOR: Final = frozenset({"tables", "at", "count"})
 _MOST_ANCHORS: Final = 8
-_OF_RULE: Final = frozenset({"functions", "by", "gives", "borrowed", "ends", "counted", "when",
-                             "stack"})  # fmt: skip
+_OF_RULE: Final = frozenset({"functions", "by", "gives", "borrowed", "lent", "ends", "counted",
+                             "when", "stack"})  # fmt: skip
 
 
 def description_for(sonames: Sequence[str], files: Sequence[Path] = ()) -> Description:
@@ -127,7 +127,7 @@ def _rule(row: Mapping[str, Any], where: str) -> Rule:
     gives = tuple(_places(row, "gives", where))
     rule = Rule(
         by, gives, _flag(row, "ends"), _flag(row, "counted"), _when(row), _stack(row),
-        borrowed=_flag(row, "borrowed"),
+        borrowed=_flag(row, "borrowed"), lent=_flag(row, "lent"),
     )  # fmt: skip
     if any(place.argument == RESULT for place in by):
         raise ValueError(f"{where}: by cannot be the result, which is not there yet")
@@ -137,6 +137,8 @@ def _rule(row: Mapping[str, Any], where: str) -> Rule:
         raise ValueError(f"{where}: counted belongs to ends")
     if rule.borrowed and not (by and gives):
         raise ValueError(f"{where}: what is borrowed is given by an object")
+    if rule.lent and not rule.borrowed:
+        raise ValueError(f"{where}: lent belongs to borrowed")
     if not by and not gives:
         raise ValueError(f"{where}: neither by nor gives; a function without handles is plain")
     return rule
