@@ -198,10 +198,12 @@ def test_threads_that_make_use_and_end_objects_all_the_while(stage: Stage) -> No
         rounds = asked(target, "rounds")[0]
         while asked(target, "rounds")[0] < rounds + 20_000:
             assert asked(target, "wrong") == [0]
-        assert isinstance(taken_back(target), StillDraining | TakenBack)
+        back = taken_back(target)
+        assert isinstance(back, StillDraining | TakenBack), back
         assert asked(target, "join") == [0]
         assert asked(target, "free 0", "detach 0") == [0, 0]
-        assert isinstance(settled(stage, target), TakenBack)
+        if isinstance(back, StillDraining):  # else no new object was there just then
+            assert isinstance(settled(stage, target), TakenBack)
 
 
 def test_nothing_else_changes_a_library_that_is_drained(stage: Stage) -> None:
