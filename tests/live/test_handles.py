@@ -30,7 +30,8 @@ def test_every_shipped_description_is_understood() -> None:
     found = {d.name for d in descriptions((SHIPPED,))}
     wanted = {"zlib", "expat", "openssl", "sqlite3", "pcre2", "libevent", "zstd",
               "brotlienc", "brotlidec", "png", "nghttp2", "opus", "tasn1",
-              "gcrypt", "yajl", "deflate", "pcap", "archive", "uv", "cares"}  # fmt: skip
+              "gcrypt", "lzma", "lz4", "yajl", "deflate", "pcap", "archive", "uv",
+              "cares"}  # fmt: skip
     assert found >= wanted
 
 
