@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, Protocol, Self
 
 from libswap.errors.process import MemoryUnreachable, ProcessGone
 from libswap.linux import death
+from libswap.linux.untouched import Untouched
 
 _PAGE: Final = 4096
 _PIECE: Final = 1 << 16
@@ -68,6 +69,7 @@ class ProcessMemory:
         """Open it through a thread that has not exited (a dead group leader has no memory)."""
         self.tid: Final = tid
         self._piece: Final = bytearray(_PIECE)
+        self._untouched: Untouched | None = None
         try:
             self._descriptor = os.open(f"/proc/{tid}/mem", os.O_RDWR | os.O_CLOEXEC)
         except (FileNotFoundError, ProcessLookupError):
@@ -84,6 +86,9 @@ class ProcessMemory:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+        if self._untouched is not None:
+            self._untouched.close()
+            self._untouched = None
 
     def read(self, address: int, size: int) -> bytes:
         """See `Memory.read`; reads pages without read permission too."""
@@ -105,7 +110,7 @@ class ProcessMemory:
         """Several ranges, each as `read` does."""
         return [self.read(r.start, r.end - r.start) for r in ranges]
 
-    def holds(self, address: int, content: bytes) -> bool:
+    def holds(self, address: int, content: bytes | memoryview) -> bool:
         """Whether these bytes lie there; raises as `read` does.
 
         Piece by piece into the same memory, which takes a third of the time for what is large.
@@ -120,6 +125,15 @@ class ProcessMemory:
             if found != piece:
                 return False
         return True
+
+    def untouched(self, area: Range) -> list[Range]:
+        """Pages within an area that are zeros, for nobody has written to them.
+
+        As far as the kernel tells: there may be more.
+        """
+        if self._untouched is None:
+            self._untouched = Untouched(self.tid)
+        return [Range(*found) for found in self._untouched.within(area.start, area.end)]
 
     def write(self, address: int, data: bytes) -> None:
         """Write through any protection: read-only private pages become copies of their own.

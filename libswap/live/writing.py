@@ -4,13 +4,14 @@ A prefix of the writes is what a target is left with if we are killed among them
 every such prefix run correctly.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from libswap.errors.live import CommitConflict, CommitUndoFailed
 from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import Memory, ProcessMemory, Range
+from libswap.live.expected import Expected
 from libswap.live.quiescence import Forbidden
 
 _GAP: Final = 256
@@ -87,7 +88,9 @@ class Writing:
         self._pid: Final = pid
         self._memory: Final = memory
         self._runs: Final = [_runs(memory, phase) for phase in prepared.phases]
-        self._seen: dict[Range, bytes] = {}
+        self._still: list[Expected] = []
+        self._seen: dict[Range, Expected] = {}
+        self._made: dict[int, _Made] = {}
 
     def look(self) -> None:
         """Check what can be checked before anybody stands still; what is read here is at hand then.
@@ -95,11 +98,16 @@ class Writing:
         Raises:
             CommitConflict: bytes are not what they should be.
         """
+        still = self.prepared.still
+        self._still = [Expected.of(self._memory, at, content) for at, content in still]
         self._require_still()
         self._checked()
 
     def apply(self) -> None:
-        """Check everything, then write everything; on any fault put back what was written."""
+        """Check everything, then write everything; on any fault put back what was written.
+
+        To be asked for after `look`.
+        """
         self._require_still()
         phases = self._checked()
         written: list[Write] = []
@@ -117,23 +125,38 @@ class Writing:
             raise
 
     def _require_still(self) -> None:
-        for at, content in self.prepared.still:
-            _require(self._memory, self._pid, at, content)
+        for one in self._still:
+            if not one.holds(self._memory):
+                _require(self._memory, self._pid, one.address, one.content)
 
     def _checked(self) -> list[list[Write]]:
         areas = dict.fromkeys(r for phase in self._runs for one in phase for r in _areas(one))
         self._seen = {area: self._content(area) for area in areas}
-        return [
-            [w for one in phase for w in _writes_of(self._pid, one, self._seen)]
-            for phase in self._runs
-        ]
+        return [[w for one in phase for w in self._writes(one)] for phase in self._runs]
 
-    def _content(self, area: Range) -> bytes:
+    def _content(self, area: Range) -> Expected:
         """What lies there; what is large mostly is what lay there the last time."""
-        known = self._seen.get(area, b"") if area.size > _PIECE else b""
-        if known and self._memory.holds(area.start, known):
+        known = self._seen.get(area) if area.size > _PIECE else None
+        if known is not None and known.holds(self._memory):
             return known
-        return self._memory.read(area.start, area.size)
+        content = self._memory.read(area.start, area.size)
+        return Expected.of(self._memory, area.start, content)
+
+    def _writes(self, one: "_Run | Copy") -> list[Write]:
+        """Made anew only where what they are made of is not what it was the last time."""
+        contents = [self._seen[area] for area in _areas(one)]
+        known = self._made.get(id(one))
+        if known is None or any(a is not b for a, b in zip(known.of, contents, strict=True)):
+            found = list(_writes_of(self._pid, one, *(c.content for c in contents)))
+            known = self._made[id(one)] = _Made(contents, found)
+        return known.writes
+
+
+class _Made(NamedTuple):
+    """Writes, and the contents that they were made of."""
+
+    of: list[Expected]
+    writes: list[Write]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,14 +216,14 @@ def _areas(one: _Run | Copy) -> tuple[Range, ...]:
     )
 
 
-def _writes_of(pid: int, one: _Run | Copy, contents: Mapping[Range, bytes]) -> Iterator[Write]:
+def _writes_of(
+    pid: int, one: _Run | Copy, content: bytes, destination: bytes = b""
+) -> Iterator[Write]:
     if isinstance(one, _Run):
-        yield _write_of(pid, one, contents[one.area])
+        yield _write_of(pid, one, content)
         return
-    source, destination = _areas(one)
-    content = contents[source]
     data = one.translate(content) if one.translate else content
-    yield from _different(one.destination, contents[destination], data)
+    yield from _different(one.destination, destination, data)
 
 
 def _different(address: int, old: bytes, new: bytes) -> Iterator[Write]:

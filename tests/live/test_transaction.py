@@ -8,6 +8,7 @@ import pytest
 from libswap.errors.live import CommitBlocked, CommitConflict
 from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import ProcessMemory, Range
+from libswap.live.expected import Expected
 from libswap.live.quiescence import Forbidden
 from libswap.live.tracee import Tracee
 from libswap.live.transaction import commit
@@ -17,6 +18,7 @@ from support.target import Target, running
 
 pytestmark = [pytest.mark.ptrace, pytest.mark.compiler]
 WORDS = 2048
+SIZE = 8 << 20
 
 
 def words(value: int) -> bytes:
@@ -151,21 +153,42 @@ def test_read_only_code_can_be_written(table: Target) -> None:
         assert memory.read(entry, 4) == old
 
 
-def test_what_must_not_have_changed_is_compared_and_not_written(compiler: Compiler) -> None:
-    size = 8 << 20
-    text = f"#include <stdio.h>\n#include <unistd.h>\nchar buffer[{size}];\nint main(void) {{"
+@pytest.fixture
+def buffer(compiler: Compiler) -> Iterator[Target]:
+    text = f"#include <stdio.h>\n#include <unistd.h>\nchar buffer[{SIZE}];\nint main(void) {{"
     text += ' buffer[0] = 1; puts("ready"); fflush(stdout); for (;;) pause(); }\n'
-    with (
-        running(compiler.program(text, "-rdynamic", name="buffer")) as target,
-        ProcessMemory(target.pid) as memory,
-    ):
-        start = target.function("buffer", b"/buffer")
-        before = resident(target)
-        expected = b"\1" + bytes(size - 1)
-        commit(target.identity, memory, Prepared((), still=((start, expected),)), wait=5)
-        assert resident(target) < before + size // 2
+    with running(compiler.program(text, "-rdynamic", name="buffer")) as target:
+        yield target
+
+
+def test_what_must_not_have_changed_is_compared_and_not_written(buffer: Target) -> None:
+    with ProcessMemory(buffer.pid) as memory:
+        start = buffer.function("buffer", b"/buffer")
+        before = resident(buffer)
+        expected = b"\1" + bytes(SIZE - 1)
+        commit(buffer.identity, memory, Prepared((), still=((start, expected),)), wait=5)
+        assert resident(buffer) < before + SIZE // 2
         with pytest.raises(CommitConflict):
-            commit(target.identity, memory, Prepared((), still=((start, bytes(size)),)), wait=5)
+            commit(buffer.identity, memory, Prepared((), still=((start, bytes(SIZE)),)), wait=5)
+
+
+def test_pages_that_nobody_has_written_to_are_compared_when_somebody_has(buffer: Target) -> None:
+    with ProcessMemory(buffer.pid) as memory:
+        start = buffer.function("buffer", b"/buffer")
+        content = memory.read(start, SIZE)
+        other = Expected.of(memory, start, b"\2" * SIZE)
+        one = Expected.of(memory, start, content)
+        assert not other.zeros
+        assert not other.holds(memory)
+        assert bool(one.zeros) == bool(memory.untouched(Range(start, start + SIZE)))
+        assert sum(part.size for part in (*one.zeros, *one.others)) == SIZE
+        assert one.holds(memory)
+        for at in (0, 5, SIZE // 2, SIZE - 1):
+            before = memory.read(start + at, 1)
+            memory.write(start + at, b"\3")
+            assert not one.holds(memory)
+            memory.write(start + at, before)
+            assert one.holds(memory)
 
 
 def test_what_changed_is_found_in_the_midst_of_much_that_did_not(table: Target) -> None:
