@@ -202,6 +202,11 @@ def command(
     if settle and (drain or new or dry_run or check):
         raise UsageError("--settle goes with --pid, --wait, --unload and --force alone")
     draining = drain_options(drain, handles, limit, then, rehearse=rehearse)
+    for one in libraries:
+        if str(one) == one.name and not one.exists():
+            raise UsageError(
+                f"no {one} lies here; name it by its path: libswap scan {one} shows it"
+            )
     options = Options(
         state=state.value, relaxed=relaxed, force=force, accept_unknown=accept_unknown, wait=wait
     )

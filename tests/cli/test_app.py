@@ -126,6 +126,8 @@ def test_a_quotation_without_an_end_is_a_usage_error(
         ("scan --interval 7", "--watch"),
         ("scan libc.so.6 --interval 7", "--watch"),
         ("live LIB --drain-limit 0", "belong to --drain"),
+        ("live libnone.so.1 --new /tmp", "libswap scan libnone.so.1"),
+        ("live libnone.so.1 --settle", "libswap scan libnone.so.1"),
     ],
 )
 def test_an_option_that_is_missing_or_out_of_place_is_named(
