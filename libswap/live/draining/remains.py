@@ -8,6 +8,7 @@ from typing import Final
 from libswap.elf.format import SegmentFlags, SegmentType
 from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import Memory, Range
+from libswap.linux.procfs import PROC
 from libswap.live.draining import anchors, table
 from libswap.live.draining.links import Link, Words, links
 from libswap.live.draining.parties import Parties
@@ -20,6 +21,7 @@ from libswap.live.subject import Subject
 
 _LARGEST_LINK_MAP: Final = 0x2000
 _LARGEST_OBJECT: Final = 1 << 20
+_READ_IMPLIES_EXEC: Final = 0x0400000
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,8 @@ def _pointers(
     areas = [Range(c.area, c.area + c.area_size) for c, _ in parties.copies if c.area]
     handles = Range(parties.drain.table, parties.drain.table + table.SIZE)
     wanted = Areas(_places(parties))
-    found = reach(memory, subject.mappings, memory.tid, wanted, [*family, *areas, handles])
+    skipped = [*family, *areas, handles, *_code(subject)]
+    found = reach(memory, subject.mappings, memory.tid, wanted, skipped)
     skip = Areas([*gone, Range(source.link.address, source.link.address + _LARGEST_LINK_MAP)])
     bound = {s.place for m in subject.modules if m.library is not None
              for s in slots(memory, m, [source.extent])}  # fmt: skip
@@ -141,6 +144,19 @@ def _pointers(
         and not skip.find(hit.at) and not on_a_stack(subject, hit.at)
         and not for_exit(memory, source.extent, hit.at)
     ), found.complete  # fmt: skip
+
+
+def _code(subject: Subject) -> list[Range]:
+    """What is executable is code, and no object: pcre2 keeps that of patterns that are gone.
+
+    But where all that can be read can be executed, too (personality(2)), that tells nothing.
+    """
+    try:
+        personality = int(PROC.read(subject.memory.tid, "personality"), 16)
+    except OSError:
+        return []
+    executable = [Range(m.start, m.end) for m in subject.mappings if m.executable]
+    return [] if personality & _READ_IMPLIES_EXEC else executable
 
 
 def _places(parties: Parties) -> list[Range]:
