@@ -9,8 +9,10 @@ DEBIAN_TEST := gcc g++ libc6-dev gcc-multilib clang lld musl-tools binutils gdb 
 	abigail-tools acl attr libcap2-bin e2fsprogs btrfs-progs xfsprogs mount util-linux \
 	dpkg-dev mandoc fish zsh nginx-light memcached redis-server openssl openssh-client openssh-server \
 	iproute2 systemd dbus zlib1g-dev
-# What libswap is measured against, besides what the tests have.
-DEBIAN_BENCH := needrestart debian-goodies
+# What libswap is measured against, besides what the tests have, and what libraries of the chapters
+# on survival need.
+DEBIAN_BENCH := needrestart debian-goodies libfreetype6 libgcrypt20 libgnutls30 libgssapi-krb5-2 \
+	libonig5 libsnappy1v5
 
 .PHONY: demo test check lint types layers tests sanity packages docs site dist bench clean
 

@@ -86,6 +86,24 @@ FRESH: Final = (
 """Held back; looked at since, at pcap alone, for the rule of functions that objects keep."""
 
 
+UNSEEN: Final = (
+    Real("ssh", ("libssh-gcrypt-4",), "libssh-gcrypt.so.4.*"),
+    Real("gnutls", ("libgnutls30",), "libgnutls.so.30.*"),
+    Real("jpeg", ("libjpeg62-turbo",), "libjpeg.so.62.*"),
+    Real("openjp2", ("libopenjp2-7",), "libopenjp2.so.2*"),
+    Real("freetype", ("libfreetype6",), "libfreetype.so.6.*"),
+    Real("htp", ("libhtp2",), "libhtp.so.2.*"),
+    Real("microhttpd", ("libmicrohttpd12", "libmicrohttpd12t64"), "libmicrohttpd.so.12*"),
+    Real("dbus", ("libdbus-1-3",), "libdbus-1.so.3.*"),
+    Real("jq", ("libjq1",), "libjq.so.1.*"),
+    Real("exif", ("libexif12",), "libexif.so.12.*"),
+    Real("leveldb", ("libleveldb1d",), "libleveldb.so.1.*"),
+    Real("tdb", ("libtdb1",), "libtdb.so.1*"),
+    Real("seccomp", ("libseccomp2",), "libseccomp.so.2.*"),
+)
+"""Chosen before any verdict on them was known; no rule was made with a look at them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """One build of one library."""
