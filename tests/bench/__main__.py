@@ -23,17 +23,23 @@ MINUTES: Final = {
 }  # fmt: skip
 """About how long each takes on two processors; what is not listed has not been tried."""
 
+BY_LIBRARY: Final = {"survival", "survival_held"}
+_ONLY: Final = "of survival or survival_held, this library or set (unseen, fresh, held) alone"
+
 
 def main() -> int:
     names = sorted(file.stem for file in HERE.glob("*.py") if file.stem not in FRAME)
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(names)}")
+    parser.add_argument("--only", action="append", default=[], metavar="LIBRARY", help=_ONLY)
     parser.add_argument("--write", action="store_true", help="record them in docs/benchmarks.md")
     parser.add_argument("--draw", action="store_true", help="draw what is recorded, run nothing")
     parser.add_argument("--list", action="store_true", help="say what each takes, run nothing")
     asked = parser.parse_args()
     if unknown := set(asked.names) - set(names):
         parser.error(f"no such bench: {', '.join(sorted(unknown))}")
+    if asked.only and (asked.write or not asked.names or set(asked.names) - BY_LIBRARY):
+        parser.error("--only goes with survival or survival_held, and records nothing")
     if asked.list:
         sys.stdout.writelines(_told(name) for name in names)
     elif asked.draw:
@@ -41,15 +47,16 @@ def main() -> int:
             draw(name)
     else:
         for name in asked.names or names:
-            _run(name, write=asked.write)
+            _run(name, asked.only, write=asked.write)
     return 0
 
 
-def _run(name: str, *, write: bool) -> None:
+def _run(name: str, only: list[str], *, write: bool) -> None:
     # Commands are measured as they are installed, compiled; the round that warms up does it here.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.stderr.write(_told(name))
-    text = chapter(name, import_module(f"tests.bench.{name}").run())
+    run = import_module(f"tests.bench.{name}").run
+    text = chapter(name, run(only) if only else run())
     sys.stdout.write(text)
     sys.stdout.flush()
     if write:
