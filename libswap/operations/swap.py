@@ -13,6 +13,7 @@ from libswap.errors.process import MemoryUnreachable, ProcessGone
 from libswap.linux.command import run
 from libswap.linux.files import refusal
 from libswap.linux.rooted import Root
+from libswap.linux.scheduling import without_collection
 from libswap.linux.tracer import traced
 from libswap.live import swap as live
 from libswap.live.copies import path_of
@@ -196,7 +197,8 @@ class _Run:
         """All of a group are moved, or none."""
         commit = Group(self.request, group, self.cache, self.progress)
         try:
-            with while_it_lives(subject.identity):
+            # What is read of the files' code serves the verdict and the plan, and goes with them.
+            with while_it_lives(subject.identity), without_collection():
                 outcomes = while_it_changes(subject.again(), commit.move)
         except ProcessGone:
             raise

@@ -1,7 +1,6 @@
 """The verdict on live objects against what becomes of them, for real versions of real libraries."""
 
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,16 +8,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import TypeAlias
 
-from libswap.elf.image import Image
 from libswap.live.module import LibraryCache
 from libswap.operations.survival import Verdict, survival
 from libswap.operations.survival.nameless import finder
-from libswap.survival.examination import examine
-from libswap.survival.sources import Source
 from support.debian import Debian, cache_dir
 from support.encounter import Truth, encounter
 from support.versions import REAL, Real, Version, versions
-from tests.bench.section import Section, side_by_side
 
 Builds: TypeAlias = list[tuple[Real, tuple[Version, ...]]]
 FURTHEST = 2
@@ -100,9 +95,8 @@ def _cell(pair: Judged) -> str:
     return text.replace("|", "/")[:110]
 
 
-def run(only: Collection[str] = ()) -> tuple[Section | Classifier, ...]:
-    found = builds(wanted(REAL, only))
-    return Classifier("Every pair", tuple(judged(found))), _speed(found)
+def run(only: Collection[str] = ()) -> tuple[Classifier, ...]:
+    return (Classifier("Every pair", tuple(judged(builds(wanted(REAL, only))))),)
 
 
 def wanted(reals: Sequence[Real], only: Collection[str]) -> list[Real]:
@@ -135,23 +129,3 @@ def _judged(real: Real, builds: tuple[Version, ...]) -> Iterator[Judged]:
             real.name, old, new, said.verdict, because, met.truth, met.told,
             conditions=len(said.conditions), stoppers=met.stoppers,
         )  # fmt: skip
-
-
-def _speed(found: Builds) -> Section:
-    """How long the comparison of machine code takes, without the result that is kept."""
-    sizes = {}
-    for real, builds in found:
-        if len(builds) > 1:
-            old, new = builds[-2:]
-            size = old.path.stat().st_size
-            sizes[size] = (f"{real.name} ({size / 1e6:.1f} MB)", old, new)
-    chosen = [sizes[s] for s in sorted(sizes)[-4:]]
-    acts = {name: lambda o=old, n=new: _examined(o, n) for name, old, new in chosen}
-    about = "Processor time is what it takes; nothing is read from the disk twice."
-    return Section("Time of a verdict", about, side_by_side(acts, rounds=3))
-
-
-def _examined(old: Version, new: Version) -> float:
-    begun = time.process_time()
-    examine(*(Source(Image.open(v.path)) for v in (old, new)), seconds=60)
-    return time.process_time() - begun

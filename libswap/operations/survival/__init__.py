@@ -8,6 +8,7 @@ from pathlib import Path
 from libswap.elf.debugfile import with_debug_info
 from libswap.errors.base import MissingTool
 from libswap.linux.rooted import Root
+from libswap.linux.scheduling import without_collection
 from libswap.live.library import Library
 from libswap.operations.survival import kept
 from libswap.operations.survival.statics import static_data
@@ -65,8 +66,9 @@ def survival(old: Library, new: Library, state_dir: Path | None = None) -> Survi
     Raises:
         InvalidElf: one of them is damaged.
     """
-    found = _examined(old, new, state_dir)
-    return _judged(found, tuple(static_data(old, new)))
+    with without_collection():  # what was read of the code is still there for the data
+        found = _examined(old, new, state_dir)
+        return _judged(found, tuple(static_data(old, new)))
 
 
 @lru_cache(maxsize=32)
