@@ -181,16 +181,16 @@ def unfit(
         return f"is inside the loader or malloc (at {registers.rip:#x})"
     if _in_rseq_section(thread, memory):
         return "is inside a restartable sequence"
-    stack = live_stack(registers.rsp, maps)
-    if stack is None:
-        return "has no stack that is known"
     try:
+        stack = live_stack(registers.rsp, maps)
+        if stack is None:
+            return "has no stack that is known"
         content = memory.read(stack.start, stack.size)
         contents = with_interrupted(stack, content, maps, lambda o: memory.read(o.start, o.size))
     except MemoryUnreachable:
         return "has got another stack just now"
     except Untraceable:
-        return "is in more signal handlers than can be followed"
+        return "has more on its stacks than can be followed"
     hits = [hit for one, data in contents.items() for hit in avoid.hits(data, one.start)]
     if hits and loader_locks is not None:
         hits = list(_telling(hits, registers, content, memory, loader_locks))

@@ -1,6 +1,7 @@
 """What a swap of one process would do, found out without touching it."""
 
 import struct
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -21,7 +22,7 @@ from libswap.live.plan import hooked
 from libswap.live.reach import Reach, is_return_address, reach
 from libswap.live.redirect import Redirects, code_ranges, redirects
 from libswap.live.runtime import is_c_library
-from libswap.live.stacks import Areas, Hit
+from libswap.live.stacks import Areas, Hit, is_stack
 from libswap.live.subject import Subject
 from libswap.live.survey import Survey, survey_of
 
@@ -287,17 +288,13 @@ def _asleep(subject: Subject, source: Module, found: Reach, options: Options) ->
 
 
 def on_a_stack(subject: Subject, address: int) -> bool:
-    """Whether an address lies in memory that looks like a thread's stack: with a guard below it.
+    """Whether an address lies in memory that looks like a thread's stack.
 
     Those of threads are looked at when they stand still; what ended threads left there is no frame.
     """
-    below = None
-    for mapping in subject.mappings:
-        if mapping.start <= address < mapping.end:
-            guarded = below is not None and below.end == mapping.start and not below.readable
-            return mapping.name.startswith(b"[stack") or guarded
-        below = mapping
-    return False
+    maps = subject.mappings
+    index = bisect_right(maps, address, key=lambda mapping: mapping.start) - 1
+    return index >= 0 and address < maps[index].end and is_stack(maps, index)
 
 
 def require_clear(works: Sequence[Work]) -> None:

@@ -45,7 +45,7 @@ class Blocker:
 
     def __str__(self) -> str:
         if not self.name:
-            return f"thread {self.tid} runs on memory that is no known stack"
+            return f"thread {self.tid} runs on no known stack, or on one with over 64 MB in use"
         if self.at is None:
             return f"thread {self.tid} runs in {self.name} (at {self.address:#x})"
         return f"thread {self.tid} will return into {self.name} (to {self.address:#x})"
@@ -73,7 +73,7 @@ class Watch:
         """
         if not self._names:
             return []
-        stacks = [live_stack(t.registers.rsp, maps) for t in threads]
+        stacks = [_stack_of(t, maps) for t in threads]
         contents = _read_all(self._memory, [s for s in stacks if s])
         found = []
         for thread, stack in zip(threads, stacks, strict=True):
@@ -102,6 +102,13 @@ class Watch:
 
     def _blocker(self, thread: Thread, hit: Hit) -> Blocker:
         return Blocker(thread.tid, self._names[hit.area], hit.value, hit.at)
+
+
+def _stack_of(thread: Thread, maps: Sequence[Mapping]) -> Range | None:
+    try:
+        return live_stack(thread.registers.rsp, maps)
+    except Untraceable:
+        return None
 
 
 def _read_all(memory: ProcessMemory, stacks: list[Range]) -> dict[Range, bytes]:

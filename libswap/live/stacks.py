@@ -38,7 +38,7 @@ class Hit(NamedTuple):
 
 
 class Untraceable(Exception):
-    """There are more stacks below a stack than can be looked at while a process stands still."""
+    """More is live below a stack pointer than can be looked at while a process stands still."""
 
 
 class Areas:
@@ -89,13 +89,26 @@ def live_stack(stack_pointer: int, maps: Sequence[Mapping]) -> Range | None:
 
     Returns:
         None where the stack pointer points to nothing that is a stack.
+
+    Raises:
+        Untraceable: more of a thread's own stack is in use than is read. (What lies far above in
+            other mappings, such as a runtime's arena with its stacks, is nobody's stack.)
     """
     index = bisect_right(maps, stack_pointer, key=lambda mapping: mapping.start) - 1
     if index < 0 or stack_pointer >= maps[index].end:
         return None
     start = stack_pointer // 8 * 8
     live = Range(start, min(maps[index].end, start + MOST_LIVE_STACK))
+    if live.end < maps[index].end and is_stack(maps, index):
+        raise Untraceable
     return live if maps[index].readable and maps[index].writable else None
+
+
+def is_stack(maps: Sequence[Mapping], index: int) -> bool:
+    """Whether a mapping looks like a thread's stack: with a guard below it."""
+    one, below = maps[index], maps[index - 1] if index else None
+    guarded = below is not None and below.end == one.start and not below.readable
+    return one.name.startswith(b"[stack") or guarded
 
 
 def has_signal_frame(data: bytes) -> bool:

@@ -44,6 +44,18 @@ def test_a_caller_below_signal_handlers_stands_in_the_way(compiler: Compiler, wh
         commit(target.identity, memory, prepared, wait=0.1)
 
 
+@pytest.mark.parametrize("where", ["deep", "deep apart"])
+def test_a_stack_of_which_too_much_is_in_use_is_nobodys_to_judge(
+    compiler: Compiler, where: str
+) -> None:
+    with (
+        interrupted(compiler, where) as (target, prepared),
+        ProcessMemory(target.pid) as memory,
+        pytest.raises(CommitBlocked, match="over 64 MB"),
+    ):
+        commit(target.identity, memory, prepared, wait=0.1)
+
+
 def test_handlers_below_which_nobody_is_inside_do_not(compiler: Compiler) -> None:
     with interrupted(compiler, "out") as (target, prepared), ProcessMemory(target.pid) as memory:
         assert commit(target.identity, memory, prepared, wait=5).attempts
