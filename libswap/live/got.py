@@ -62,13 +62,14 @@ def slots(memory: Memory, module: Module, targets: Sequence[Range]) -> tuple[Slo
     return tuple(found)
 
 
-def copied_objects(module: Module) -> frozenset[str]:
-    """Names of data that this program took into its own memory by copy relocation."""
-    library = module.facts
-    return frozenset(
-        library.symbols[r.symbol].name for r in library.relocations
-        if r.type == X86_64.COPY and r.symbol < len(library.symbols)
-    )  # fmt: skip
+def copied_objects(module: Module) -> dict[str, Range]:
+    """Data that this program took into its own memory by copy relocation, by name, where it is."""
+    library, found = module.facts, {}
+    for relocation in library.relocations:
+        if relocation.type == X86_64.COPY and relocation.symbol < len(library.symbols):
+            symbol, at = library.symbols[relocation.symbol], module.base + relocation.offset
+            found[symbol.name] = Range(at, at + symbol.size)
+    return found
 
 
 def read_words(memory: Memory, places: Collection[int]) -> list[int]:

@@ -370,7 +370,7 @@ def _elsewhere(subject: Subject, source: Module) -> frozenset[str]:
     main = subject.modules[0]
     if main.library is None or source.link.namespace:
         return frozenset()
-    return copied_objects(main) & {n.name for n in source.facts.exported}
+    return frozenset(copied_objects(main)) & {n.name for n in source.facts.exported}
 
 
 def _resized_elsewhere(

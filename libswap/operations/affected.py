@@ -4,14 +4,17 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
+from libswap.abi.catalogue import DATA_GREW, SYMBOL_REMOVED
 from libswap.abi.compare import compare
-from libswap.abi.finding import Severity
+from libswap.abi.finding import Finding, Severity
 from libswap.elf.library import read_library
 from libswap.errors.live import LoadFailed
 from libswap.errors.process import ProcessUnreadable
 from libswap.linux.rooted import Root
 from libswap.live.alias import plain
 from libswap.live.copies import library_in_use, same
+from libswap.live.draining.outlook import imported_by_others
+from libswap.live.got import copied_objects
 from libswap.live.library import Library
 from libswap.live.module import Module
 from libswap.live.move import Move
@@ -117,7 +120,24 @@ def sees(subject: Subject, file: Path) -> bool:
 
 def broken_by(source: Module, new: Library) -> tuple[str, ...]:
     """What makes the new library incompatible with a copy in use, in words."""
-    return abi_breaks(plain(source, new.dynamic.soname or ""), new)
+    return tuple(map(_told, abi_breaks(plain(source, new.dynamic.soname or ""), new)))
+
+
+def broken_beside(subject: Subject, source: Module, new: Library) -> tuple[str, ...]:
+    """Likewise where a copy stays in use beside the new one.
+
+    What is gone goes on in the old copy, unless something may yet bind to it by name; data that
+    grew have no room only where the program holds a copy of them.
+    """
+    copied = frozenset(copied_objects(subject.modules[0]) if subject.modules[0].library else ())
+    bound = {
+        SYMBOL_REMOVED.id: copied | imported_by_others(subject, source), DATA_GREW.id: copied,
+    }  # fmt: skip
+    found = abi_breaks(plain(source, new.dynamic.soname or ""), new)
+    return tuple(
+        _told(f) for f in found
+        if f.symbol is None or f.rule not in bound or f.symbol.name in bound[f.rule]
+    )  # fmt: skip
 
 
 def judged_by(source: Module, new: Library, state_dir: Path | None) -> Survival:
@@ -126,10 +146,11 @@ def judged_by(source: Module, new: Library, state_dir: Path | None) -> Survival:
 
 
 @lru_cache(maxsize=32)
-def abi_breaks(old: Library, new: Library) -> tuple[str, ...]:
-    """What makes the new library incompatible, in words."""
+def abi_breaks(old: Library, new: Library) -> tuple[Finding, ...]:
+    """What makes the new library incompatible."""
     found = compare(read_library(old.image), read_library(new.image))
-    return tuple(
-        f"{f.subject}: {f.meaning}" for f in found
-        if f.severity is Severity.INCOMPATIBLE
-    )  # fmt: skip
+    return tuple(f for f in found if f.severity is Severity.INCOMPATIBLE)
+
+
+def _told(finding: Finding) -> str:
+    return f"{finding.subject}: {finding.meaning}"

@@ -16,7 +16,7 @@ from libswap.live.outlook import Options, look, require_possible
 from libswap.live.rehearsal import copied, require_private
 from libswap.live.subject import Subject
 from libswap.operations import draining, outside
-from libswap.operations.affected import broken_by, copy_of, judged_by, sees
+from libswap.operations.affected import broken_beside, broken_by, copy_of, judged_by, sees
 from libswap.operations.draining import DrainOptions
 from libswap.operations.moves import Moved, Outcome, Planned
 from libswap.operations.survival import Verdict
@@ -125,7 +125,7 @@ class Group:
         if len(self.parts) > 1:
             raise draining.refused_together([part.source for part in self.parts], chosen)
         (part,) = self.parts
-        broken = broken_by(part.source, part.aim.new)
+        broken = broken_beside(subject, part.source, part.aim.new)
         request, pid = self.request, subject.identity.pid
         if broken and not (request.options.force or request.dry_run):
             raise AbiBroken(str(part.aim.file), broken)

@@ -254,14 +254,35 @@ def test_what_the_new_library_lacks_stops_a_drain_only_if_something_calls_it(
     with stage.running(user) as target:
         assert asked(target, "new 0 10", "step 0") == [1, 11]
         stage.install(stage.build("drain/objects.c", version=2))
-        outcome = drained(stage, target, force=True)
+        outcome = drained(stage, target)
         if called:
+            assert isinstance(outcome, Refused)
+            assert outcome.error == "AbiBroken"
+            outcome = drained(stage, target, force=True)
             assert isinstance(outcome, Refused)
             assert "object_outdated: it takes objects of both copies" in outcome.reason
         else:
             assert isinstance(outcome, DrainBegun), outcome
             assert [f.subject for f in outcome.outlook.findings] == ["object_outdated"]
         assert asked(target, "step 0", "new 1 10", "step 1") == [12, 1, 11 if called else 12]
+
+
+@pytest.mark.parametrize("copies", [False, True])
+def test_data_that_grew_stop_a_drain_only_if_the_program_holds_a_copy(
+    stage: Stage, *, copies: bool
+) -> None:
+    old, new = (stage.build("drain/objects.c", "-DTABLE", version=v) for v in (1, 2))
+    stage.install(old)
+    flags = [f"-I{HERE}", "-pthread", *(["-DCOPIES"] if copies else [])]
+    user = stage.program("drain/user.c", *flags, "-include", str(stage.header))
+    with stage.running(user) as target:
+        stage.install(new)
+        outcome = drained(stage, target)
+        if copies:
+            assert isinstance(outcome, Refused)
+            assert "object_table: a program that holds a copy" in outcome.reason
+        else:
+            assert isinstance(outcome, DrainBegun), outcome
 
 
 def test_a_drain_whose_time_is_up_is_taken_back(stage: Stage) -> None:

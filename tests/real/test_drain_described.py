@@ -68,6 +68,7 @@ CASES = {
     "gcrypt_handles": Case(
         "libgcrypt.so.20", "libgcrypt20", "bullseye", "bookworm", risk="drain-data"
     ),
+    "onig": Case("libonig.so.5", "libonig5", "bookworm", "trixie"),
     "yajl": Case("libyajl.so.2", "libyajl2", "bookworm", "trixie", UNTOLD),
     "deflate": Case("libdeflate.so.0", "libdeflate0", "bookworm", "trixie", UNTOLD),
     "pcap": Case("libpcap.so.0.8", "libpcap0.8", "bullseye", "bookworm", file="libpcap.so."),

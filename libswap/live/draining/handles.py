@@ -125,6 +125,7 @@ class Description:
         risk: why two copies at once can harm all the same; "" if they cannot.
         pointers: whether every object holds an address in the library itself while it lives, be it
             through others that it holds, so that a search of the memory finds it.
+        code: whether that is an address of code, so that those of data do not count.
         linked: pairs of offsets of a structure that the program owns and of the object: the first
             is where the structure holds the object, the second where that points back. Such pairs
             are found by a search.
@@ -144,6 +145,7 @@ class Description:
     anchors: tuple[Anchor, ...] = ()
     hidden: tuple[str, ...] = ()
     unfit: tuple[str, ...] = ()
+    code: bool = False
 
     def is_unfit(self, function: str) -> bool:
         """Whether a program that calls it cannot be drained."""

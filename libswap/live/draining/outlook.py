@@ -94,7 +94,7 @@ def look(
     found = tuple(r for r in all_found.redirects if r.old in names)
     chosen = Redirects(found, (), (), ())
     rules = {r.old: _rule(description, names[r.old]) for r in found}
-    imported = _imported(subject, source)
+    imported = imported_by_others(subject, source)
     findings = (
         *_described(description, names, rules),
         *_unfit(description, imported),
@@ -158,7 +158,7 @@ def _described(
         yield refuse("drain-nothing", description.name, detail, "another description")
 
 
-def _imported(subject: Subject, source: Module) -> frozenset[str]:
+def imported_by_others(subject: Subject, source: Module) -> frozenset[str]:
     """What other modules of the process can call by name."""
     return frozenset(
         s.name

@@ -99,11 +99,12 @@ def _description(name: str, data: Mapping[str, Any]) -> Description:
     twice = sorted({n for n in names if names.count(n) > 1}) if len(set(names)) < len(names) else []
     if twice:
         raise ValueError(f"{twice[0]} stands in it twice")
+    code = data.get("pointers") == "code"
     return Description(
         name, libraries, rules, _flag(data, "fresh"), _text(data, "risk"),
-        _flag(data, "pointers"), tuple(_linked(data)), tuple(_anchors(data)),
+        code or _flag(data, "pointers"), tuple(_linked(data)), tuple(_anchors(data)),
         _strings(data, "hidden", _NAME),
-        _strings(data, "unfit", _NAME),
+        _strings(data, "unfit", _NAME), code,
     )  # fmt: skip
 
 

@@ -41,7 +41,7 @@ class DrainRecord:
         target: load base of the copy that makes the new ones.
         table: address of the table of handles.
         description: name of the description of the library's handles.
-        pointers, linked, anchors, hidden: how its objects are found; see `handles.Description`.
+        pointers, code, linked, anchors, hidden: how objects are found (see `handles.Description`).
         functions: entry of the source -> function of the target.
         until: when its time is up, in seconds since the epoch; 0 for never.
         then: what becomes of it then.
@@ -61,6 +61,7 @@ class DrainRecord:
     until: float = 0.0
     then: Then = Then.KEEP
     anchors: tuple[Anchor, ...] = ()
+    code: bool = False
 
     @property
     def unfinished(self) -> bool:

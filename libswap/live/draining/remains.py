@@ -5,23 +5,17 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
-from libswap.elf.format import SegmentFlags, SegmentType
 from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import Memory, Range
-from libswap.linux.procfs import PROC
 from libswap.live.draining import anchors, table
 from libswap.live.draining.links import Link, Words, links
 from libswap.live.draining.parties import Parties
+from libswap.live.draining.pointers import pointers_into
 from libswap.live.draining.table import Contents, Entry
-from libswap.live.got import slots
-from libswap.live.outlook import for_exit, on_a_stack
-from libswap.live.reach import reach
 from libswap.live.stacks import Areas, Hit
 from libswap.live.subject import Subject
 
-_LARGEST_LINK_MAP: Final = 0x2000
 _LARGEST_OBJECT: Final = 1 << 20
-_READ_IMPLIES_EXEC: Final = 0x0400000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +85,7 @@ def remains(subject: Subject, parties: Parties) -> Remains:
     drain, memory = parties.drain, subject.memory
     known = table.contents(memory, drain.table)
     gone = [_extent_of(memory, e.handle) for e in known.gone]
-    pointers, complete = _pointers(subject, parties, gone) if drain.pointers else ((), True)
+    pointers, complete = pointers_into(subject, parties, gone) if drain.pointers else ((), True)
     old = tuple(e for e in known.old if e.handle not in parties.source.extent)
     new = {e.handle for e in known.new if e.handle not in parties.target.extent}
     linked, all_linked = links(subject, drain.linked)
@@ -122,57 +116,6 @@ def _extent_of(memory: Memory, handle: int) -> Range:
     except MemoryUnreachable:
         return Range(handle, handle)
     return Range(handle, handle + (size - 8 if 16 < size <= _LARGEST_OBJECT else 8))
-
-
-def _pointers(
-    subject: Subject, parties: Parties, gone: list[Range]
-) -> tuple[tuple[Hit, ...], bool]:
-    source, memory = parties.source, subject.memory
-    family = [m.extent for _, m in parties.copies]
-    areas = [Range(c.area, c.area + c.area_size) for c, _ in parties.copies if c.area]
-    handles = Range(parties.drain.table, parties.drain.table + table.SIZE)
-    wanted = Areas(_places(parties))
-    skipped = [*family, *areas, handles, *_code(subject)]
-    found = reach(memory, subject.mappings, memory.tid, wanted, skipped)
-    skip = Areas([*gone, Range(source.link.address, source.link.address + _LARGEST_LINK_MAP)])
-    bound = {s.place for m in subject.modules if m.library is not None
-             for s in slots(memory, m, [source.extent])}  # fmt: skip
-    noted = _noted_by_linker(parties)
-    return tuple(
-        hit for hit in found.words
-        if hit.at not in bound and hit.value not in parties.gates and hit.value not in noted
-        and not skip.find(hit.at) and not on_a_stack(subject, hit.at)
-        and not for_exit(memory, source.extent, hit.at)
-    ), found.complete  # fmt: skip
-
-
-def _code(subject: Subject) -> list[Range]:
-    """What is executable is code, and no object: pcre2 keeps that of patterns that are gone.
-
-    But where all that can be read can be executed, too (personality(2)), that tells nothing.
-    """
-    try:
-        personality = int(PROC.read(subject.memory.tid, "personality"), 16)
-    except OSError:
-        return []
-    executable = [Range(m.start, m.end) for m in subject.mappings if m.executable]
-    return [] if personality & _READ_IMPLIES_EXEC else executable
-
-
-def _places(parties: Parties) -> list[Range]:
-    """What an object can point to: not the headers and tables that only the linker reads."""
-    base = parties.source.base
-    return [
-        Range(base + s.vaddr, base + s.vaddr + s.memsz)
-        for s in parties.source.facts.image.loads
-        if s.flags & (SegmentFlags.W | SegmentFlags.X) or s.vaddr
-    ]
-
-
-def _noted_by_linker(parties: Parties) -> set[int]:
-    image = parties.source.facts.image
-    noted = (image.segment(SegmentType.GNU_EH_FRAME), image.segment(SegmentType.DYNAMIC))
-    return {parties.source.base + s.vaddr for s in noted if s is not None}
 
 
 def _but_for_new_ones(
