@@ -21,6 +21,9 @@ T = TypeVar("T")
 
 MAX_LINE: Final = 1 << 24
 _SUM: Final = 32
+_WORD: Final = 1 << 64
+_LATEST: Final = float(1 << 36)
+"""Seconds since the epoch that a calendar knows: some two thousand years."""
 
 
 class Malformed(Exception):
@@ -95,6 +98,8 @@ def _plain(value: object) -> object:
 
 def _read(found: object, expected: Any) -> object:  # noqa: ANN401  a type, or a typing form
     if type(found) is expected:
+        if isinstance(found, int | float):
+            return _number(found, _LATEST if expected is float else _WORD)
         return _text(found) if isinstance(found, str) and not found.isascii() else found
     origin = typing.get_origin(expected)
     if origin in (typing.Union, types.UnionType):
@@ -111,8 +116,15 @@ def _read(found: object, expected: Any) -> object:  # noqa: ANN401  a type, or a
     except ValueError as error:
         raise Malformed(str(error)) from None
     if expected is float and type(found) is int:
-        return found
+        return _number(found, _LATEST)
     raise Malformed(f"{type(found).__name__} where {expected} should be")
+
+
+def _number(found: float, most: float) -> float:
+    """What a file has, or a time of any calendar; others overflow where they are shown."""
+    if not -most <= found <= most:
+        raise Malformed("a number that nothing has")
+    return found
 
 
 def _text(found: str) -> str:

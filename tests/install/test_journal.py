@@ -1,4 +1,7 @@
 import json
+import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -42,7 +45,7 @@ transactions = st.builds(
     Transaction,
     names,
     st.sampled_from(Kind),
-    st.floats(0, 1e12),
+    st.floats(0, 6e10),
     st.builds(Caller, numbers, names, st.none() | names),
     st.sampled_from(Strategy),
     st.lists(changes, max_size=3).map(tuple),
@@ -146,3 +149,14 @@ def test_a_text_with_a_right_sum_and_a_wrong_meaning_is_malformed(value: object)
     text = json.dumps(value).encode()
     with pytest.raises(Malformed):
         journal.parse(records._sum(text) + b" " + text + b"\n")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"time": math.nan}, {"time": math.inf}, {"time": -1e300}, {"time": 1 << 70},
+     {"caller": Caller(1 << 70, "", None)}],
+    ids=["nan", "infinite", "long ago", "whole", "nobody"],
+)  # fmt: skip
+def test_a_number_that_nothing_has_is_malformed(odd: dict[str, Any]) -> None:
+    with pytest.raises(Malformed):
+        journal.parse(records.line(Begin(replace(example(), **odd))))
