@@ -11,6 +11,7 @@ from libswap.errors.live import CommitUndoFailed, LoadFailed, NotSwappable
 from libswap.linux.memory import Range
 from libswap.live import gate, mapped, registry
 from libswap.live.arch import x86_64_dispatch as dispatch
+from libswap.live.arch.x86_64_lookup import Grounds
 from libswap.live.choice import borrow
 from libswap.live.copies import is_copy, recorded, same
 from libswap.live.draining import table
@@ -115,6 +116,7 @@ def _request(work: Work, move: Move) -> Request:
     count = len(work.chosen.redirects)
     record = registry.size_for(subject.record)
     record += _BYTES_PER_GATE * count
+    rules = (work.rules[r.old] for r in work.chosen.redirects)
     wanted = Wanted(
         path="" if move.loaded else spelled(move.path, names),
         keep=source.link.name,
@@ -125,7 +127,7 @@ def _request(work: Work, move: Move) -> Request:
         libraries=(wanted,),
         near=source.extent,
         neighbour=source.link.address if source.link.namespace else 0,
-        area=gate.room(work.chosen.redirects) + dispatch.room(count),
+        area=gate.room(work.chosen.redirects) + dispatch.room(rules),
         record=0 if subject.place and subject.place.size >= record else 2 * record,
         taken=frozenset(names),
     )
@@ -139,7 +141,7 @@ def _table(work: Work, runtime: Runtime) -> int:
         errno_location=runtime.errno_location, loader_locks=runtime.loader_locks,
         lift_seccomp=needs_lifting(identity.pid),
     ) as thread:  # fmt: skip
-        outcome = thread.run([mapped.sparse(table.SIZE)], timeout=wait)
+        outcome = thread.run([mapped.sparse(table.ALLOCATED)], timeout=wait)
     found = outcome.results[0] if outcome.results else 0
     if not found or mapped.error_of(found):
         raise LoadFailed(identity.pid, work.source.path, "no memory for the table of handles")
@@ -282,8 +284,9 @@ def _area(work: Work, target: Module, functions: dict[int, int], at: int, handle
     source, redirects = work.source, work.chosen.redirects
     first = gate.build(source.facts, source.base, redirects, functions, Room(at, at))
     begin = at + -(-len(first.contents) // 64) * 64
-    whole = Range(at, begin + dispatch.room(len(redirects)))
-    grounds = dispatch.Grounds(source.extent, whole, begin, target.extent, handles)
+    whole = Range(at, begin + dispatch.room(work.rules[r.old] for r in redirects))
+    doubles = any(work.rules[r.old].doubled for r in redirects)
+    grounds = Grounds(source.extent, whole, begin, target.extent, handles, doubles)
     wanted = [
         dispatch.Wanted(
             work.rules[r.old], first.gates[source.base + r.old].first,

@@ -60,6 +60,8 @@ class Rule:
         when: for which results `gives` and `ends` hold.
         stack: words of further arguments on the stack, for functions that give or end.
         private: only the library itself calls it, so that its entry stays as it is.
+        doubled: whether the old copy does the same with doubles of the new objects, which take
+            their place where they meet old ones.
     """
 
     by: tuple[Place, ...] = ()
@@ -71,6 +73,7 @@ class Rule:
     private: bool = False
     borrowed: bool = False
     lent: bool = False
+    doubled: bool = False
 
     @property
     def copied(self) -> int:
@@ -80,8 +83,8 @@ class Rule:
 
     @property
     def framed(self) -> bool:
-        """Whether there is something to do when the function has come back."""
-        return bool(self.gives) or self.ends
+        """Whether there is something to do before it is called, or when it has come back."""
+        return bool(self.gives) or self.ends or self.doubled
 
     @property
     def kind(self) -> str:

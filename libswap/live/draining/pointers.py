@@ -33,7 +33,7 @@ def pointers_into(
     source, memory = parties.source, subject.memory
     family = [m.extent for _, m in parties.copies]
     areas = [Range(c.area, c.area + c.area_size) for c, _ in parties.copies if c.area]
-    handles = Range(parties.drain.table, parties.drain.table + table.SIZE)
+    handles = Range(parties.drain.table, parties.drain.table + table.ALLOCATED)
     wanted = Areas(_places(parties))
     skipped = [*family, *areas, handles, *_code(subject)]
     found = reach(memory, subject.mappings, memory.tid, wanted, skipped)

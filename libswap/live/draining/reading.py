@@ -12,6 +12,7 @@ from typing import Any, Final
 from libswap.errors.handles import HandlesInvalid, HandlesUnknown
 from libswap.linux.files import refusal
 from libswap.live.draining.handles import (
+    IN_REGISTERS,
     MOST_ARGUMENTS,
     RESULT,
     Anchor,
@@ -39,7 +40,7 @@ _TOP: Final = frozenset({"format", "libraries", "fresh", "risk", "pointers", "li
 _OF_ANCHOR: Final = frozenset({"tables", "at", "count"})
 _MOST_ANCHORS: Final = 8
 _OF_RULE: Final = frozenset({"functions", "by", "gives", "borrowed", "lent", "ends", "counted",
-                             "when", "stack"})  # fmt: skip
+                             "when", "stack", "doubled"})  # fmt: skip
 
 
 def description_for(sonames: Sequence[str], files: Sequence[Path] = ()) -> Description:
@@ -128,7 +129,7 @@ def _rule(row: Mapping[str, Any], where: str) -> Rule:
     gives = tuple(_places(row, "gives", where))
     rule = Rule(
         by, gives, _flag(row, "ends"), _flag(row, "counted"), _when(row), _stack(row),
-        borrowed=_flag(row, "borrowed"), lent=_flag(row, "lent"),
+        borrowed=_flag(row, "borrowed"), lent=_flag(row, "lent"), doubled=_flag(row, "doubled"),
     )  # fmt: skip
     if any(place.argument == RESULT for place in by):
         raise ValueError(f"{where}: by cannot be the result, which is not there yet")
@@ -140,9 +141,20 @@ def _rule(row: Mapping[str, Any], where: str) -> Rule:
         raise ValueError(f"{where}: what is borrowed is given by an object")
     if rule.lent and not rule.borrowed:
         raise ValueError(f"{where}: lent belongs to borrowed")
-    if not by and not gives:
+    if rule.doubled and not _can_be_doubled(rule):
+        raise ValueError(
+            f"{where}: doubled wants handles that are arguments in registers, at most one that is"
+            " given, and an end without conditions"
+        )
+    if not by and not gives and not rule.doubled:
         raise ValueError(f"{where}: neither by nor gives; a function without handles is plain")
     return rule
+
+
+def _can_be_doubled(rule: Rule) -> bool:
+    plain = all(p.argument <= IN_REGISTERS and not p.offsets for p in rule.by)
+    ends = not rule.ends or (rule.when is When.ALWAYS and not rule.counted and not rule.gives)
+    return plain and ends and len(rule.gives) <= 1 and not rule.borrowed
 
 
 def _places(row: Mapping[str, Any], key: str, where: str) -> Iterator[Place]:

@@ -104,7 +104,7 @@ def remains(subject: Subject, parties: Parties) -> Remains:
 def _alive(subject: Subject, parties: Parties) -> tuple[list[frozenset[int]], bool]:
     """Objects of the old copy, and of the new one, that the program or another object refers to."""
     ours = [Range(c.area, c.area + c.area_size) for c, _ in parties.copies if c.area]
-    handles = Range(parties.drain.table, parties.drain.table + table.SIZE)
+    handles = Range(parties.drain.table, parties.drain.table + table.ALLOCATED)
     copies = parties.source, parties.target
     return anchors.alive(subject, copies, parties.drain.anchors, [*ours, handles])
 

@@ -19,6 +19,9 @@ _TAIL: Final = 4096
 """Further slots, so that a search never has to begin again at the first."""
 HEADER: Final = 4096
 SIZE: Final = HEADER + (SLOTS + _TAIL) * SLOT
+DOUBLES: Final = SIZE
+"""Behind the slots: for each of them the old copy's double of its object, or 0."""
+ALLOCATED: Final = DOUBLES + (SLOTS + _TAIL) * 8
 GOLDEN: Final = 0x9E3779B97F4A7C15
 """Multiplied by this, the upper bits are well mixed (Knuth, TAOCP volume 3, section 6.4)."""
 
