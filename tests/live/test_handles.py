@@ -31,7 +31,7 @@ def test_every_shipped_description_is_understood() -> None:
     wanted = {"zlib", "expat", "openssl", "sqlite3", "pcre2", "libevent", "zstd",
               "brotlienc", "brotlidec", "png", "nghttp2", "opus", "tasn1",
               "gcrypt", "lzma", "lz4", "yajl", "deflate", "pcap", "archive", "uv",
-              "cares", "onig"}  # fmt: skip
+              "cares", "onig", "lcms2"}  # fmt: skip
     assert found >= wanted
 
 
@@ -132,6 +132,13 @@ def test_where_anchors_hold_what_is_read_from_code(compiler: Compiler) -> None:
         (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg1"\ncounted = true', "belongs to ends"),
         (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg1"\nwhen = "never"', "one of always"),
         (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg1"\nstack = 99', "at most 32"),
+        (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg1[0]"\ndoubled = true', "in registers"),
+        (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg7"\ndoubled = true', "in registers"),
+        (
+            HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg1"\nends = true\nwhen = "zero"\n'
+            "doubled = true",
+            "end without conditions",
+        ),
         ("[[" * 4000, ""),
         ("x = " + "[" * 90_000, ""),
         ("#" * (1 << 19), "more than"),
