@@ -101,7 +101,8 @@ def shown(name: str) -> Shown:
                  tuple(map(str, r.gives)), str(r.when))
         for n, r in found.rules
     )  # fmt: skip
-    return Shown(found.name, found.libraries, functions, found.unfit, found.hidden, found.risk)
+    unfit = (*found.unfit, *(" with ".join(names) for names in found.together))
+    return Shown(found.name, found.libraries, functions, unfit, found.hidden, found.risk)
 
 
 def drafted(path: Path) -> Drafted:

@@ -25,6 +25,7 @@ FURTHER: Final = (
     Real("gcrypt_handles", ("libgcrypt20",), "libgcrypt.so.20.*"),
     Real("brotli_decoder", ("libbrotli1",), "libbrotlidec.so.1.*"),
     Real("event_loop", ("libevent-2.1-7", "libevent-2.1-7t64"), "libevent-2.1.so.7.*"),
+    Real("speexdsp_apart", ("libspeexdsp1",), "libspeexdsp.so.1.*"),
     Real("archive_reader", ("libarchive13", "libarchive13t64"), "libarchive.so.13.*"),
 )
 """Other drivers for some of these packages."""

@@ -31,7 +31,7 @@ def test_every_shipped_description_is_understood() -> None:
     wanted = {"zlib", "expat", "openssl", "sqlite3", "pcre2", "libevent", "zstd",
               "brotlienc", "brotlidec", "png", "nghttp2", "opus", "tasn1",
               "gcrypt", "lzma", "lz4", "yajl", "deflate", "pcap", "archive", "uv",
-              "cares", "onig", "lcms2"}  # fmt: skip
+              "cares", "onig", "lcms2", "speexdsp"}  # fmt: skip
     assert found >= wanted
 
 
@@ -70,6 +70,13 @@ def test_anchors_and_what_is_borrowed(written: Callable[[str], Path]) -> None:
     found = read(written(text))
     assert found.anchors == (Anchor(("x_methods",), "x_get", "x_up"),)
     assert found.rule_for("x_get") == Rule((Place(1),), (Place(0),), borrowed=True)
+
+
+def test_functions_may_be_unfit_only_together(written: Callable[[str], Path]) -> None:
+    found = read(written(HEAD + 'unfit = ["x_alone"]\ntogether = [["x_new*", "x_tell"]]'))
+    assert found.unfit_among(["x_alone", "x_tell", "y"]) == {"x_alone"}
+    assert found.unfit_among(["x_new", "x_new2", "y"]) == frozenset()
+    assert found.unfit_among(["x_new", "x_new2", "x_tell", "y"]) == {"x_new", "x_new2", "x_tell"}
 
 
 ANCHORED = """
@@ -120,6 +127,8 @@ def test_where_anchors_hold_what_is_read_from_code(compiler: Compiler) -> None:
         (HEAD + '[[anchor]]\ntables = ["f"]\nat = "g"', "tables, at and count"),
         (HEAD + '[[anchor]]\nof = "f"', "not known: of"),
         (HEAD + '[[rule]]\nfunctions = ["f"]\ngives = "result"\nborrowed = true', "by an object"),
+        (HEAD + 'together = [["f"]]', "at least two"),
+        (HEAD + 'together = ["f"]', "list of names"),
         (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg1"\nlent = true', "belongs to borrowed"),
         (HEAD + '[[rule]]\nby = "arg1"', "without functions"),
         (HEAD + '[[rule]]\nfunctions = ["f"]', "neither by nor gives"),

@@ -4,7 +4,7 @@ A handle is the word by which a program speaks of an object, mostly its address.
 at a call is a `Place`; what one function does with it is a `Rule`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -136,6 +136,7 @@ class Description:
         hidden: functions that make objects which no search finds.
         unfit: functions whose users cannot be drained: objects of both copies meet in them, or
             they hand out objects that nobody saw being made.
+        together: likewise those of which a program uses one of each.
     """
 
     name: str
@@ -148,11 +149,17 @@ class Description:
     anchors: tuple[Anchor, ...] = ()
     hidden: tuple[str, ...] = ()
     unfit: tuple[str, ...] = ()
+    together: tuple[tuple[str, ...], ...] = ()
     code: bool = False
 
-    def is_unfit(self, function: str) -> bool:
-        """Whether a program that calls it cannot be drained."""
-        return any(_fits(pattern, function) for pattern in self.unfit)
+    def unfit_among(self, functions: Collection[str]) -> frozenset[str]:
+        """Those for which a program that calls all of these cannot be drained."""
+        found = {f for f in functions if any(_fits(pattern, f) for pattern in self.unfit)}
+        for patterns in self.together:
+            called = [{f for f in functions if _fits(pattern, f)} for pattern in patterns]
+            if all(called):
+                found.update(*called)
+        return frozenset(found)
 
     def rule_for(self, function: str) -> Rule | None:
         """The rule of a function: its own name first, then the longest that fits."""

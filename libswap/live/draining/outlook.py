@@ -169,7 +169,7 @@ def imported_by_others(subject: Subject, source: Module) -> frozenset[str]:
 
 def _unfit(description: Description, imported: frozenset[str]) -> Iterator[Finding]:
     """Uses of the library that do not go together with two copies of it."""
-    names = {name for name in imported if description.is_unfit(name)}
+    names = description.unfit_among(imported)
     if names:
         detail = "in use: objects of both copies would meet there, or come from there unseen"
         yield risk("drain-unfit", _listed(sorted(names)), detail, _CLEAR)

@@ -35,10 +35,11 @@ _NAME: Final = re.compile(r"(?!.*\*.*\*)[A-Za-z_$.*][A-Za-z0-9_$.*]{0,254}")
 _SONAME: Final = re.compile(r"[A-Za-z0-9_+.-]{1,255}")
 _PLACE: Final = re.compile(r"(?:arg([1-9][0-9]?)|(result))((?:\[[0-9]{1,5}\])*)")
 _TOP: Final = frozenset({"format", "libraries", "fresh", "risk", "pointers", "linked", "anchor",
-                         "hidden", "unfit", "private",
+                         "hidden", "unfit", "together", "private",
                          "plain", "rule"})  # fmt: skip
 _OF_ANCHOR: Final = frozenset({"tables", "at", "count"})
 _MOST_ANCHORS: Final = 8
+_MOST_TOGETHER: Final = 64
 _OF_RULE: Final = frozenset({"functions", "by", "gives", "borrowed", "lent", "ends", "counted",
                              "when", "stack", "doubled"})  # fmt: skip
 
@@ -105,7 +106,7 @@ def _description(name: str, data: Mapping[str, Any]) -> Description:
         name, libraries, rules, _flag(data, "fresh"), _text(data, "risk"),
         code or _flag(data, "pointers"), tuple(_linked(data)), tuple(_anchors(data)),
         _strings(data, "hidden", _NAME),
-        _strings(data, "unfit", _NAME), code,
+        _strings(data, "unfit", _NAME), tuple(_together(data)), code,
     )  # fmt: skip
 
 
@@ -184,6 +185,17 @@ def _linked(data: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
         if not fits or any(type(n) is not int or not 0 <= n <= _LARGEST_OFFSET for n in row):
             raise ValueError("linked must be pairs of offsets: [[holds, points back]]")
         yield row[0], row[1]
+
+
+def _together(data: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    rows = data.get("together", [])
+    if not isinstance(rows, list) or len(rows) > _MOST_TOGETHER:
+        raise ValueError("together must be a list of lists of names")
+    for row in rows:
+        names = _strings({"together": row}, "together", _NAME)
+        if len(names) < 2:
+            raise ValueError("together must be lists of at least two names")
+        yield names
 
 
 def _anchors(data: Mapping[str, Any]) -> Iterator[Anchor]:
