@@ -67,6 +67,22 @@ def test_a_double_takes_the_place_of_what_meets_an_old_object(
         assert asked(target, "free 1", "free 2", "count 0", "count 1") == [0, 0, 1, 0]
 
 
+def test_where_there_is_no_double_nothing_is_called(stage: Stage) -> None:
+    with draining(stage) as target:
+        assert asked(target, "read 1 900", "make 1 0 1", "value 1") == [1, 1, 2111]
+        assert asked(target, "read 2 1500", "make 2 0 2", "make 2 2 0", "copy 3 2") == [
+            1,
+            -1,
+            -1,
+            1,
+        ]
+        assert asked(target, "make 2 2 3", "value 2", "make 3 0 3") == [1, 5210, -1]
+        assert asked(target, "set 2 5", "make 4 1 2", "value 4", "count 0", "count 4") == [
+            5, 1, 3115, 2, 3,
+        ]  # fmt: skip
+        assert asked(target, "free 1", "free 2", "free 3", "count 0", "count 4") == [0, 0, 0, 1, 0]
+
+
 def test_arguments_of_every_kind_are_given_to_both_copies(stage: Stage) -> None:
     with draining(stage) as target:
         assert asked(target, "new 1", "set 1 10", "scale 1") == [0, 10, 51]

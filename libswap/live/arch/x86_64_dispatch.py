@@ -267,6 +267,11 @@ def _framed(grounds: Grounds, routines: Routines, one: Wanted) -> Assembly:
     code.add("MOV_R64_RM64", "RDX", frame.SECOND)
     code.add("LEAVEQ")
     code.add("RETNQ")
+    if _among(grounds, rule):
+        code.label("neither")
+        code.add("MOV_RM64_IMM32", "RAX", rule.failure)
+        code.add("LEAVEQ")
+        code.add("RETNQ")
     code.label("own")
     for register in ("RAX", "RCX"):
         code.add("MOV_R64_RM64", register, frame.SAVED[register])
@@ -275,10 +280,15 @@ def _framed(grounds: Grounds, routines: Routines, one: Wanted) -> Assembly:
     return code
 
 
+def _among(grounds: Grounds, rule: Rule) -> bool:
+    """Whether objects of both copies may meet, and have doubles."""
+    return grounds.doubles and len(rule.by) > 1
+
+
 def _choose(code: Assembly, grounds: Grounds, routines: Routines, one: Wanted) -> None:
     """Which function to call, and the state that what it makes will have."""
     rule = one.rule
-    among = grounds.doubles and len(rule.by) > 1
+    among = _among(grounds, rule)
     if among:
         doubles.choose_among(code, grounds, rule, routines.meet)
     for place in () if among else rule.by:

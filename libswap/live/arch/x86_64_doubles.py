@@ -30,7 +30,8 @@ def replaceable(place: Place) -> bool:
 def choose_among(code: Assembly, grounds: Grounds, rule: Rule, meet: int) -> None:
     """Of several handles: go to `the new one` or `the old one`, or on where all are null.
 
-    Where objects of both copies meet, and each new one has a double, these take their places.
+    Where objects of both copies meet, doubles take the places of the new ones; go to `neither`
+    where one has none.
     """
     for seen in (OLDS, NEWS):
         code.add("MOV_RM64_IMM32", seen, 0)
@@ -73,7 +74,7 @@ def _count(code: Assembly, grounds: Grounds, place: Place, meet: int) -> None:
 
 
 def _require(code: Assembly, grounds: Grounds, place: Place) -> None:
-    """Go to `the new one` if it has no double."""
+    """Go to `neither` if it is a new one without a double."""
     load(code, kept(place.argument), place.offsets, f"{place} needs none")
     find(code, grounds, f"{place} needs none")
     code.add("TEST_RM8_IMM8", At("RCX", table.STATE), table.NEW)
@@ -81,9 +82,9 @@ def _require(code: Assembly, grounds: Grounds, place: Place) -> None:
     if replaceable(place):
         double(code, grounds)
         code.add("CMP_RM64_IMM8", At("RDX"), 0)
-        code.go("the new one", "JE")
+        code.go("neither", "JE")
     else:
-        code.go("the new one")
+        code.go("neither")
     code.label(f"{place} needs none")
 
 

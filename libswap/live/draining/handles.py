@@ -62,6 +62,7 @@ class Rule:
         private: only the library itself calls it, so that its entry stays as it is.
         doubled: whether the old copy does the same with doubles of the new objects, which take
             their place where they meet old ones.
+        failure: what it returns where one of these has no double.
     """
 
     by: tuple[Place, ...] = ()
@@ -74,6 +75,7 @@ class Rule:
     borrowed: bool = False
     lent: bool = False
     doubled: bool = False
+    failure: int = 0
 
     @property
     def copied(self) -> int:

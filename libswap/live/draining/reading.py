@@ -41,7 +41,7 @@ _OF_ANCHOR: Final = frozenset({"tables", "at", "count"})
 _MOST_ANCHORS: Final = 8
 _MOST_TOGETHER: Final = 64
 _OF_RULE: Final = frozenset({"functions", "by", "gives", "borrowed", "lent", "ends", "counted",
-                             "when", "stack", "doubled"})  # fmt: skip
+                             "when", "stack", "doubled", "failure"})  # fmt: skip
 
 
 def description_for(sonames: Sequence[str], files: Sequence[Path] = ()) -> Description:
@@ -131,6 +131,7 @@ def _rule(row: Mapping[str, Any], where: str) -> Rule:
     rule = Rule(
         by, gives, _flag(row, "ends"), _flag(row, "counted"), _when(row), _stack(row),
         borrowed=_flag(row, "borrowed"), lent=_flag(row, "lent"), doubled=_flag(row, "doubled"),
+        failure=_failure(row),
     )  # fmt: skip
     if any(place.argument == RESULT for place in by):
         raise ValueError(f"{where}: by cannot be the result, which is not there yet")
@@ -259,4 +260,11 @@ def _stack(row: Mapping[str, Any]) -> int:
     given = row.get("stack", 0)
     if type(given) is not int or not 0 <= given <= _MOST_STACK:
         raise ValueError(f"stack must be a number of words, at most {_MOST_STACK}")
+    return given
+
+
+def _failure(row: Mapping[str, Any]) -> int:
+    given = row.get("failure", 0)
+    if type(given) is not int or not -(1 << 31) <= given < 1 << 31:
+        raise ValueError("failure must be a number of 32 bits")
     return given
