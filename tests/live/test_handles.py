@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from libswap.errors.handles import HandlesInvalid, HandlesUnknown, PrototypesMissing
+from libswap.linux.memory import Range
+from libswap.live.arch.x86_64_dispatch import Grounds, Wanted, dispatchers, room
 from libswap.live.draining.anchors import Held, readable
-from libswap.live.draining.handles import Anchor, Place, Rule, When
+from libswap.live.draining.handles import MOST_PLACES, Anchor, Place, Rule, When
 from libswap.live.draining.reading import SHIPPED, description_for, descriptions, read
 from libswap.live.module import LibraryCache
 from libswap.operations.handles import drafted
@@ -24,6 +26,24 @@ def written(tmp_path: Path) -> Callable[[str], Path]:
         return file
 
     return write
+
+
+@pytest.mark.parametrize("ends", [False, True])
+@pytest.mark.parametrize("given", range(MOST_PLACES))
+def test_the_dispatcher_of_the_largest_rule_has_room(given: int, *, ends: bool) -> None:
+    far = tuple(Place(n + 1, (1 << 14, (1 << 14) + n, 1 << 14)) for n in range(MOST_PLACES))
+    by = far[:1] if ends else far[given:]
+    rules = [
+        Rule(by, far[:given], ends, ends, borrowed=borrowed, stack=32, when=When.ZERO)
+        for borrowed in (False, True)
+    ]
+    rules += [Rule(by, far[:1], ends, ends, parts=far[1:given], stack=32, when=When.ZERO)]
+    code, new = Range(0x7F0000000000, 0x7F0000100000), Range(0x7F0020000000, 0x7F0020100000)
+    for rule in rules:
+        grounds = Grounds(code, code, code.start, new, 0x7F0030000000, doubles=True)
+        image, starts = dispatchers(grounds, [Wanted(rule, code.start, new.start)], code.start)
+        assert starts[0] - code.start <= room([])
+        assert code.start + len(image) - starts[0] <= room([rule]) - room([])
 
 
 def test_every_shipped_description_is_understood() -> None:
@@ -130,6 +150,8 @@ def test_where_anchors_hold_what_is_read_from_code(compiler: Compiler) -> None:
         (HEAD + 'together = [["f"]]', "at least two"),
         (HEAD + 'together = ["f"]', "list of names"),
         (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg1"\nlent = true', "belongs to borrowed"),
+        (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg1"\nparts = "result"', "that it gives"),
+        (HEAD + f'[[rule]]\nfunctions = ["f"]\nby = {["arg1"] * 9}', "more than 8 places"),
         (HEAD + '[[rule]]\nby = "arg1"', "without functions"),
         (HEAD + '[[rule]]\nfunctions = ["f"]', "neither by nor gives"),
         (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg13"', "first 12 arguments"),

@@ -127,6 +127,18 @@ def test_what_belongs_to_another_object_goes_with_it(stage: Stage) -> None:
         assert asked(target, "step 3", "free 2") == [114, 0]
 
 
+def test_parts_of_what_is_made_are_known_and_not_waited_for(stage: Stage) -> None:
+    with started(stage) as target:
+        begun(stage, target)
+        assert asked(target, "with 2 3", "step 3", "step 2") == [1, 112, 12]
+        (left,) = status([target.pid]).processes[0].drains
+        assert left.new == 1
+        assert isinstance(taken_back(target), StillDraining)
+        assert asked(target, "with 4 5", "step 5", "step 3", "free 2") == [1, 111, 114, 0]
+        assert isinstance(taken_back(target), TakenBack)
+        assert asked(target, "step 5", "free 4") == [112, 0]
+
+
 def test_what_is_made_of_nothing_is_made_by_the_new_code(stage: Stage) -> None:
     with started(stage) as target:
         begun(stage, target)
@@ -155,7 +167,7 @@ def test_the_plan_says_what_each_function_does_with_handles(stage: Stage) -> Non
     with started(stage) as target:
         outcome = drained(stage, target, dry_run=True)
         assert isinstance(outcome, DrainPlanned)
-        kinds = {"derives": 4, "ends": 3, "makes": 3, "plain": 1, "uses": 5}
+        kinds = {"derives": 4, "ends": 3, "makes": 4, "plain": 1, "uses": 5}
         assert outcome.outlook.kinds == kinds
         assert not outcome.outlook.findings
         assert asked(target, "version") == [1]

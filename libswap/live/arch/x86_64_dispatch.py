@@ -350,6 +350,12 @@ def _note_what_came(code: Assembly, grounds: Grounds, routines: Routines, rule: 
         if grounds.doubles:
             doubles.note_double(code, grounds)
         code.label(f"none {number}")
+    for place in rule.parts:
+        load(code, frame.kept(place.argument), place.offsets, f"no part {place}")
+        code.add("MOV_R64_RM64", "RDX", frame.STATE)
+        code.add("OR_RM32_IMM8", "EDX", table.GIVEN_BACK)
+        code.away(routines.note, "CALL")
+        code.label(f"no part {place}")
     if rule.ends and rule.when is not When.ALWAYS:
         code.go("done")
         code.label("not so")

@@ -12,6 +12,8 @@ from typing import Final
 IN_REGISTERS: Final = 6
 """So many arguments are in registers, the others on the stack (System V ABI 3.2.3)."""
 MOST_ARGUMENTS: Final = 12
+MOST_PLACES: Final = 8
+"""Of one rule, so that its dispatcher has room."""
 RESULT: Final = 0
 """The number of a `Place` that begins with what the function returns."""
 
@@ -57,6 +59,7 @@ class Rule:
         counted: whether it only may be gone: the library counts references.
         borrowed: whether what it gives belongs to another object and goes with that.
         lent: whether what is borrowed is never the program's own, even if it was met before.
+        parts: where objects are afterwards that are parts of what it gives, and go with that.
         when: for which results `gives` and `ends` hold.
         stack: words of further arguments on the stack, for functions that give or end.
         private: only the library itself calls it, so that its entry stays as it is.
@@ -76,11 +79,12 @@ class Rule:
     lent: bool = False
     doubled: bool = False
     failure: int = 0
+    parts: tuple[Place, ...] = ()
 
     @property
     def copied(self) -> int:
         """Words on the stack that a call hands on."""
-        last = max((p.argument for p in (*self.by, *self.gives)), default=0)
+        last = max((p.argument for p in (*self.by, *self.gives, *self.parts)), default=0)
         return max(self.stack, last - IN_REGISTERS)
 
     @property

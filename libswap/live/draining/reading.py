@@ -14,6 +14,7 @@ from libswap.linux.files import refusal
 from libswap.live.draining.handles import (
     IN_REGISTERS,
     MOST_ARGUMENTS,
+    MOST_PLACES,
     RESULT,
     Anchor,
     Description,
@@ -40,8 +41,8 @@ _TOP: Final = frozenset({"format", "libraries", "fresh", "risk", "pointers", "li
 _OF_ANCHOR: Final = frozenset({"tables", "at", "count"})
 _MOST_ANCHORS: Final = 8
 _MOST_TOGETHER: Final = 64
-_OF_RULE: Final = frozenset({"functions", "by", "gives", "borrowed", "lent", "ends", "counted",
-                             "when", "stack", "doubled", "failure"})  # fmt: skip
+_OF_RULE: Final = frozenset({"functions", "by", "gives", "borrowed", "lent", "parts", "ends",
+                             "counted", "when", "stack", "doubled", "failure"})  # fmt: skip
 
 
 def description_for(sonames: Sequence[str], files: Sequence[Path] = ()) -> Description:
@@ -131,7 +132,7 @@ def _rule(row: Mapping[str, Any], where: str) -> Rule:
     rule = Rule(
         by, gives, _flag(row, "ends"), _flag(row, "counted"), _when(row), _stack(row),
         borrowed=_flag(row, "borrowed"), lent=_flag(row, "lent"), doubled=_flag(row, "doubled"),
-        failure=_failure(row),
+        failure=_failure(row), parts=tuple(_places(row, "parts", where)),
     )  # fmt: skip
     if any(place.argument == RESULT for place in by):
         raise ValueError(f"{where}: by cannot be the result, which is not there yet")
@@ -148,6 +149,10 @@ def _rule(row: Mapping[str, Any], where: str) -> Rule:
             f"{where}: doubled wants handles that are arguments in registers, at most one that is"
             " given, and an end without conditions"
         )
+    if len(by) + len(gives) + len(rule.parts) > MOST_PLACES:
+        raise ValueError(f"{where}: more than {MOST_PLACES} places")
+    if rule.parts and (rule.borrowed or not gives):
+        raise ValueError(f"{where}: parts belong to an object that it gives")
     if not by and not gives and not rule.doubled:
         raise ValueError(f"{where}: neither by nor gives; a function without handles is plain")
     return rule
@@ -156,7 +161,7 @@ def _rule(row: Mapping[str, Any], where: str) -> Rule:
 def _can_be_doubled(rule: Rule) -> bool:
     plain = all(p.argument <= IN_REGISTERS and not p.offsets for p in rule.by)
     ends = not rule.ends or (rule.when is When.ALWAYS and not rule.counted and not rule.gives)
-    return plain and ends and len(rule.gives) <= 1 and not rule.borrowed
+    return plain and ends and len(rule.gives) <= 1 and not rule.borrowed and not rule.parts
 
 
 def _places(row: Mapping[str, Any], key: str, where: str) -> Iterator[Place]:
