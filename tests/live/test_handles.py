@@ -228,3 +228,33 @@ def test_a_draft_goes_by_types_and_not_by_their_names(
     assert found.rule_for("thing_use") == Rule(by=(Place(1),))
     assert found.rule_for("place_free") == Rule(by=(Place(1),), ends=True)
     assert found.rule_for("anything") is None
+
+
+PAIRED = """
+#include <stdlib.h>
+typedef struct reader reader;
+typedef struct info info;
+reader *paired_reader_new(void) { return malloc(8); }
+info *paired_info_new(reader *r) { return malloc(r ? 8 : 16); }
+int paired_read(reader *r, info *i) { return r && i; }
+void paired_destroy_both(reader **r, info **i) { free(*r), free(*i); *r = NULL, *i = NULL; }
+void paired_free_part(reader *r, int part) { (void)r, (void)part; }
+void pairedFreeInfo(info *i) { free(i); }
+int paired_delete(info **i, int flags) { free(*i); *i = NULL; return flags; }
+void paired_info_del(info *i) { free(i); }
+"""
+
+
+@pytest.mark.compiler
+def test_a_draft_knows_ends_by_words_and_names_what_takes_several_objects(
+    compiler: Compiler, written: Callable[[str], Path]
+) -> None:
+    draft = drafted(compiler.library(PAIRED, "-g", soname="libpaired.so.1"))
+    found = read(written(draft.toml))
+    assert found.rule_for("pairedFreeInfo") == Rule((Place(1),), ends=True)
+    assert found.rule_for("paired_info_del") == Rule((Place(1),), ends=True)
+    assert found.rule_for("paired_free_part") == Rule((Place(1),))
+    assert found.rule_for("paired_destroy_both") == Rule((Place(1, (0,)),), ends=True)
+    assert found.rule_for("paired_delete") == Rule((Place(1, (0,)),), ends=True, when=When.ZERO)
+    assert "#   paired_read(struct reader *, struct info *)" in draft.toml
+    assert "paired_destroy_both(" not in draft.toml

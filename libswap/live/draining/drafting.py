@@ -12,9 +12,11 @@ from typing import Final
 
 from libswap.live.draining.handles import IN_REGISTERS, Place, Rule, When
 
-_ENDS: Final = re.compile(
-    r"(?:^|_|[a-z])(?:[Ff]ree|[Dd]estroy|[Dd]elete|[Cc]lose|[Dd]ispose|[Rr]elease|[Uu]nref|[Ff]inalize|[Ff]inish|[Ee]nd)$"
+_WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_ENDS: Final = frozenset(
+    {"free", "destroy", "delete", "del", "close", "dispose", "release", "unref"}
 )
+_ENDS_AT_LAST: Final = _ENDS | {"finalize", "finish", "end"}
 _COUNTED: Final = re.compile(r"(?:_|[a-z])(?:[Uu]nref|[Rr]elease|[Pp]ut)$")
 _OBJECT: Final = re.compile(r"(?:struct|union) (?!_IO_FILE\b)[^*]+ \*")
 _ANYTHING: Final = re.compile(r"(?:(?:struct|union) [^*]+|void)(?: \*)+")
@@ -83,16 +85,39 @@ def _rule(function: Function, handles: frozenset[str]) -> Rule:
     taken = [Place(n) for n, kind in function.words if kind in handles and n <= IN_REGISTERS]
     gives = [Place(0)] if function.returns[1] in handles else []
     out = [Place(n, (0,)) for n, kind in function.words
-           if kind.removesuffix(" *") in handles and kind.endswith(" *")
-           and n <= IN_REGISTERS and kind not in handles]  # fmt: skip
+           if _holds(kind, handles) and n <= IN_REGISTERS]  # fmt: skip
+    ends = not gives and bool(taken) != bool(out) and _ends(function, handles)
+    if ends and out:  # by where the program holds it, to be set to null
+        taken, out = out, []
     when = When.ZERO if out and function.returns[0] == 4 else When.ALWAYS
-    ends = bool(taken) and not gives and not out and bool(_ENDS.search(function.name))
     counted = ends and bool(_COUNTED.search(function.name))
     stack = max(0, len(function.words) - IN_REGISTERS) if gives or out or ends else 0
     by = tuple(taken[:1])
     if ends and function.returns[0] == 4:
         when = When.ZERO
     return Rule(by, (*gives, *out), ends, counted, when, stack)
+
+
+def _holds(kind: str, handles: frozenset[str]) -> bool:
+    """Whether it points to where a handle is, or is to be."""
+    return kind not in handles and kind.endswith(" *") and kind.removesuffix(" *") in handles
+
+
+def _ends(function: Function, handles: frozenset[str]) -> bool:
+    """Whether its name says so: `x_free`, or `x_free_parts` where it takes nothing but handles."""
+    words = [word.lower() for word in _WORD.findall(function.name)]
+    only = all(kind in handles or _holds(kind, handles) for _, kind in function.words)
+    return bool(words) and (
+        words[-1] in _ENDS_AT_LAST or (only and not _ENDS.isdisjoint(words))
+    )  # fmt: skip
+
+
+def meetings(functions: Iterable[Function], handles: frozenset[str]) -> tuple[Function, ...]:
+    """Those that take several objects, which may have been made apart."""
+    return tuple(
+        f for f in functions
+        if sum(kind in handles for _, kind in f.words) > 1 and not _ends(f, handles)
+    )  # fmt: skip
 
 
 def as_toml(soname: str, functions: Sequence[Function], handles: frozenset[str]) -> str:
@@ -110,6 +135,10 @@ def as_toml(soname: str, functions: Sequence[Function], handles: frozenset[str])
     doubts = sorted(_STRANGE.sub("?", f.name) for f in functions if f.doubtful)
     if doubts:
         lines.append(f"# structures by value: count the arguments of {', '.join(doubts)}")
+    together = sorted(_STRANGE.sub("?", str(f)) for f in meetings(functions, handles))
+    if together:
+        lines.append("# Given several objects, which are unfit if they are made apart, or doubled:")
+        lines += [f"#   {text}" for text in together]
     undecided = sorted(_STRANGE.sub("?", str(f)) for f in functions if f.name not in found)
     if undecided:
         lines.append("# Without a rule, and drain-undescribed until they have one, for what they")
