@@ -1,6 +1,7 @@
 """What the live part of a thread's stack refers to, without knowing its frames."""
 
 import struct
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
@@ -49,6 +50,8 @@ class Areas:
         self._starts = [r.start for r in self.ranges]
         self._reach = list(accumulate((r.end for r in self.ranges), max))
         self._needles: Final = _needles(self.ranges)
+        low = [] if b"" in self._needles else self.ranges
+        self._low: Final = [r for r in low if not r.start >> _HIGH_SHIFT]
 
     def find(self, address: int) -> Range | None:
         """The range that holds an address. Where ranges overlap, the one that starts last."""
@@ -65,7 +68,7 @@ class Areas:
         The search is for the high bytes that all pointers into a range share, so that it runs at
         the speed of memory; less the two zeros at their end, of which memory is full.
         """
-        found = []
+        found = self._low_hits(data, base, aligned=aligned) if self._low else []
         for needle in self._needles:
             at = data.find(needle, 3)
             while at >= 0:
@@ -77,6 +80,18 @@ class Areas:
                     if area is not None:
                         found.append(Hit(base + at - 3, word, area))
                 at = data.find(needle, at + 1)
+        return found
+
+    def _low_hits(self, data: bytes, base: int, *, aligned: bool) -> list[Hit]:
+        """Those of programs at fixed addresses: the high bytes are zeros, as most of memory is."""
+        low, high = self._low[0].start, min(max(r.end for r in self._low), 1 << _HIGH_SHIFT)
+        found = []
+        for skip in (-base % 8,) if aligned else range(8):
+            words = array("Q")
+            words.frombytes(data[skip : skip + max(len(data) - skip, 0) // 8 * 8])
+            for index, word in enumerate(words):
+                if low <= word < high and (area := self.find(word)):
+                    found.append(Hit(base + skip + 8 * index, word, area))
         return found
 
 
@@ -166,13 +181,12 @@ def _interrupted(stack: Range, data: bytes, maps: Sequence[Mapping]) -> Iterator
 
 
 def _needles(areas: Iterable[Range]) -> list[bytes]:
-    """What to search for: the high bytes of all addresses in some ranges.
+    """What to search for: the high bytes of all addresses in some ranges, where any is not zero.
 
     Where there are too many every place is looked at, which the empty needle stands for.
     """
     parts = [range(a.start >> _HIGH_SHIFT, ((a.end - 1) >> _HIGH_SHIFT) + 1) for a in areas]
     if sum(map(len, parts)) > _MOST_HIGH_PARTS + len(parts):
         return [b""]
-    high = sorted({part for one in parts for part in one})
-    needles = [struct.pack("<Q", part << _HIGH_SHIFT)[3:] for part in high]
-    return [needle.removesuffix(b"\0\0") if any(needle) else needle for needle in needles]
+    high = sorted({part for one in parts for part in one if part})
+    return [struct.pack("<Q", part << _HIGH_SHIFT)[3:].removesuffix(b"\0\0") for part in high]

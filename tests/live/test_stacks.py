@@ -23,8 +23,13 @@ pytestmark = [pytest.mark.ptrace, pytest.mark.compiler]
 def test_words_into_a_range_are_found_wherever_it_lies(start: int, size: int) -> None:
     values = (start - 1, start, 0, start + size - 1, start + size, (1 << 56) + start)
     data = struct.pack("<6Q", *values)
-    hits = Areas([Range(start, start + size)]).hits(data, 0x1000)
-    assert [(hit.at - 0x1000, hit.value) for hit in hits] == [(8, start), (24, start + size - 1)]
+    wanted, expected = Areas([Range(start, start + size)]), [(8, start), (24, start + size - 1)]
+    assert [(hit.at - 0x1000, hit.value) for hit in wanted.hits(data, 0x1000)] == expected
+    assert [(hit.at - 0x1003, hit.value) for hit in wanted.hits(b"\0" * 5 + data, 0x1003)] == [
+        (at + 5, value) for at, value in expected
+    ]
+    found = wanted.hits(b"\0" + data, 0x1000, aligned=False)
+    assert {(9, start), (25, start + size - 1)} <= {(hit.at - 0x1000, hit.value) for hit in found}
 
 
 @contextmanager
