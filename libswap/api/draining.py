@@ -107,14 +107,18 @@ def show_handles(name: str) -> Shown:
     return handles.shown(name)
 
 
-def draft_handles(library: AnyPath) -> Drafted:
-    """Guess a first description of a library from its debug information: `result.toml`.
+def draft_handles(
+    library: AnyPath, headers: Sequence[AnyPath] = (), *, cflags: Sequence[str] = ()
+) -> Drafted:
+    """Guess a first description of a library: `result.toml`.
 
     Args:
         library: its file.
+        headers: what declares its functions; none to read its debug information.
+        cflags: more words for the compiler that reads the headers.
 
     Raises:
-        LibswapError: it is no library (InvalidElf), or has no debug information
-            (PrototypesMissing).
+        LibswapError: it is no library (InvalidElf), nothing tells what its functions take
+            (PrototypesMissing), or the compiler refuses the headers (CompilerFailed).
     """
-    return handles.drafted(Path(library))
+    return handles.drafted(Path(library), tuple(map(Path, headers)), tuple(cflags))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from libswap.cli.options import Json
+from libswap.cli.options import Json, words
 from libswap.cli.session import reporter_of
 
 app = typer.Typer(
@@ -43,11 +43,21 @@ def show(
 def draft(
     context: typer.Context,
     library: Annotated[
-        Path, typer.Argument(metavar="LIB", help="A library with debug information.")
+        Path,
+        typer.Argument(metavar="LIB", help="A library; without --header one with debug symbols."),
     ],
+    header: Annotated[
+        list[Path] | None,
+        typer.Option("--header", metavar="FILE", help="A header that declares its functions."),
+    ] = None,
+    cflags: Annotated[
+        str, typer.Option("--cflags", help="More words for the compiler, as in a shell.")
+    ] = "",
     as_json: Json = False,  # noqa: ARG001  the session's
 ) -> None:
-    """Guess a first description of a library from its debug information; check every line of it."""
+    """Guess a first description of a library from headers or debug symbols; check all of it."""
     from libswap.operations.handles import drafted
 
-    reporter_of(context).show("handles_draft", drafted(library))
+    reporter_of(context).show(
+        "handles_draft", drafted(library, header or (), words("--cflags", cflags))
+    )

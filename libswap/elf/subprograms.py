@@ -4,7 +4,7 @@ Source: DWARF 5 sections 3.3 "Subroutine and Entry Point Entries", 6.1.2 ".debug
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from libswap.elf.dwarf import MAX_UNIT, dwarf_of, readable
@@ -75,6 +75,29 @@ def subprograms(image: Image, wanted: dict[str, int | None]) -> dict[str, Subpro
         return dict(_read(image, wanted))
     except Exception:  # noqa: BLE001  pyelftools raises whatever its tables trip over
         return {}
+
+
+def pointed_to(image: Image, prefix: str) -> dict[str, Subprogram]:
+    """The types of functions that variables point to whose names begin so, by the rest of these."""
+    if not readable(image):
+        return {}
+    try:
+        return {one.name: one for one in _pointed_to(image, prefix)}
+    except Exception:  # noqa: BLE001  pyelftools raises whatever its tables trip over
+        return {}
+
+
+def _pointed_to(image: Image, prefix: str) -> Iterator[Subprogram]:
+    for unit in dwarf_of(image).iter_CUs():
+        if unit.size > MAX_UNIT:
+            continue
+        for die in unit.get_top_DIE().iter_children():
+            if die.tag == "DW_TAG_variable" and _own_name(die).startswith(prefix):
+                function = die.get_DIE_from_attribute("DW_AT_type").get_DIE_from_attribute(
+                    "DW_AT_type"
+                )
+                name = _own_name(die).removeprefix(prefix)
+                yield replace(_subprogram(function, ()), name=name)
 
 
 def _read(image: Image, wanted: dict[str, int | None]) -> Iterator[tuple[str, Subprogram]]:

@@ -67,8 +67,8 @@ class PrototypesMissing(LibswapError):
 
     @property
     def message(self) -> str:
-        return f"{self.library} has no debug information that tells what its functions take"
+        return f"nothing tells what the functions of {self.library} take"
 
     @property
     def hint(self) -> str:
-        return "Install its debug symbols (-dbgsym), or build it with -g."
+        return "Name its headers (--header), or install its debug symbols (-dbgsym)."

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from libswap.live.draining import drafting
 from libswap.live.draining.handles import Description
 from libswap.live.draining.reading import descriptions, read
 from libswap.live.library import Library
+from libswap.operations.headers import declared
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,21 +106,26 @@ def shown(name: str) -> Shown:
     return Shown(found.name, found.libraries, functions, unfit, found.hidden, found.risk)
 
 
-def drafted(path: Path) -> Drafted:
-    """Guess a description from the debug information of a library.
+def drafted(path: Path, headers: Sequence[Path] = (), cflags: Sequence[str] = ()) -> Drafted:
+    """Guess a description from the headers of a library, or from its debug information.
+
+    Args:
+        path: the library.
+        headers: what declares its functions; none to read its debug information.
+        cflags: more words for the compiler that reads the headers.
 
     Raises:
+        CompilerFailed: the compiler refuses the headers.
         InvalidElf: it is no library.
-        PrototypesMissing: no debug information tells what its functions take.
+        MissingTool: there is no compiler.
+        PrototypesMissing: nothing tells what its functions take.
         SystemRefused: it cannot be read.
     """
     with refusal("read", str(path)):
         image = Image.open(str(path))
     library = Library(image)
     names = {n.name: s.value for n, s in library.exported.items() if s.is_function}
-    with Root.open("/") as here:
-        debug = with_debug_info(image, os.path.realpath(path), (here,))
-    found = subprograms(debug, dict(names)) if debug is not None else {}
+    found = declared(headers, names, cflags) if headers else _debugged(image, path, names)
     if not found:
         raise PrototypesMissing(str(path))
     functions = [
@@ -127,8 +133,16 @@ def drafted(path: Path) -> Drafted:
         for s in found.values() if s.name in names
     ]  # fmt: skip
     handles = drafting.handle_types(functions)
-    toml = drafting.as_toml(library.dynamic.soname or path.name, functions, handles)
+    internal = sorted(names.keys() - found.keys()) if headers else []
+    soname = library.dynamic.soname or path.name
+    toml = drafting.as_toml(soname, functions, handles, internal)
     return Drafted(str(path), tuple(sorted(handles)), toml)
+
+
+def _debugged(image: Image, path: Path, names: Mapping[str, int]) -> dict[str, Subprogram]:
+    with Root.open("/") as here:
+        debug = with_debug_info(image, os.path.realpath(path), (here,))
+    return subprograms(debug, dict(names)) if debug is not None else {}
 
 
 def _kinds(function: Subprogram) -> tuple[tuple[int, str], ...]:

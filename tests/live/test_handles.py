@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from libswap.errors.handles import HandlesInvalid, HandlesUnknown, PrototypesMissing
+from libswap.errors.patch import CompilerFailed
 from libswap.linux.memory import Range
 from libswap.live.arch.x86_64_dispatch import Grounds, Wanted, dispatchers, room
 from libswap.live.draining.anchors import Held, readable
@@ -202,6 +203,27 @@ def test_a_draft_is_guessed_from_debug_information(
         drafted(compiler.library("drain/objects.c", "-s", *flags))
 
 
+@pytest.mark.compiler
+def test_a_draft_is_guessed_from_headers(
+    compiler: Compiler, written: Callable[[str], Path], tmp_path: Path
+) -> None:
+    flags = ("-DVERSION=1", f"-I{FIXTURES / 'drain'}", "-s", "-DOLDER")
+    library = compiler.library("drain/objects.c", *flags, soname="libobjects.so")
+    draft = drafted(library, [FIXTURES / "drain/objects.h"])
+    assert draft.handles == ("struct object *",)
+    found, known = read(written(draft.toml)), read(FIXTURES / "drain/objects.toml")
+    for name in ("object_new", "object_open", "object_child", "object_step", "object_close",
+                 "object_free", "object_version"):  # fmt: skip
+        assert found.rule_for(name) == known.rule_for(name), name
+    assert found.rule_for("object_attach") is None
+    assert found.rule_for("object_outdated") == Rule(private=True), "no header has it"
+    header = tmp_path / "x.h"
+    header.write_text("struct object *object_new(void) nonsense;")
+    with pytest.raises(CompilerFailed) as caught:
+        drafted(library, [header])
+    assert "nonsense" in caught.value.said
+
+
 NAMED = """
 #include <stdlib.h>
 typedef unsigned long number;
@@ -212,6 +234,7 @@ Thing thing_make(void) { return malloc(8); }
 number thing_use(const struct thing *t) { return t != NULL; }
 place *place_make(void) { return calloc(1, sizeof(place)); }
 void place_free(place *p) { free(p); }
+void drop_free_place(place *p) { free(p); }
 void anything(void *what) { free(what); }
 """
 
@@ -227,6 +250,7 @@ def test_a_draft_goes_by_types_and_not_by_their_names(
     assert found.rule_for("thing_make") == Rule(gives=(Place(0),))
     assert found.rule_for("thing_use") == Rule(by=(Place(1),))
     assert found.rule_for("place_free") == Rule(by=(Place(1),), ends=True)
+    assert found.rule_for("drop_free_place") == Rule(by=(Place(1),), ends=True)
     assert found.rule_for("anything") is None
 
 

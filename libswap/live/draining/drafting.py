@@ -120,11 +120,23 @@ def meetings(functions: Iterable[Function], handles: frozenset[str]) -> tuple[Fu
     )  # fmt: skip
 
 
-def as_toml(soname: str, functions: Sequence[Function], handles: frozenset[str]) -> str:
-    """The description as a file, with what a person has to look at."""
+def as_toml(
+    soname: str,
+    functions: Sequence[Function],
+    handles: frozenset[str],
+    internal: Sequence[str] = (),
+) -> str:
+    """The description as a file, with what a person has to look at.
+
+    Args:
+        soname: of the library.
+        functions: as they are declared.
+        handles: types that are taken for handles.
+        internal: exported functions that no header declares.
+    """
     found = rules(functions, handles)
     lines = [
-        "# A draft, made from debug information: check every line. Not seen: objects that a",
+        "# A draft, made from types and names: check every line. Not seen: objects that a",
         "# structure of the program holds (arg1[56]), objects that callbacks hand out (unfit),",
         "# functions in which objects that were made apart meet (unfit), and results that mean",
         "# something else than 0 for done.",
@@ -143,6 +155,9 @@ def as_toml(soname: str, functions: Sequence[Function], handles: frozenset[str])
     if undecided:
         lines.append("# Without a rule, and drain-undescribed until they have one, for what they")
         lines += ["# take may hold an object:", *(f"#   {text}" for text in undecided)]
+    if internal:
+        lines.append("# In none of the headers: taken for the library's own affair")
+        lines += ["private = [", *(f"  {json.dumps(n)}," for n in internal), "]"]
     by_rule: dict[Rule, list[str]] = {}
     for name, rule in sorted(found.items()):
         by_rule.setdefault(rule, []).append(name)
