@@ -32,7 +32,7 @@ from support.encounter import answer, driver, install, load, soname, started
 _SOME: Final = 3
 """Rounds of each worker from one attempt to settle to the next."""
 _ATTEMPTS: Final = 30
-_PATIENT: Final = 20
+_PATIENT: Final = 5
 """Attempts before words that may be those of freed memory no longer count."""
 _WORDS: Final = "point into the old copy"
 _FORCED: Final = {"drain-risk", "drain-data", "abi"}
@@ -127,10 +127,18 @@ def held(name: str, old: Path, new: Path, work: Path) -> Crossing:
         return _judged(Scene(target, library), _held)
 
 
-def loaded(name: str, old: Path, new: Path, work: Path) -> Crossing:
-    """Drain it while two threads go through all of the driver's checks again and again."""
+def loaded(name: str, old: Path, new: Path, work: Path, *, checked: bool = True) -> Crossing:
+    """Drain it while two threads go through all of the driver's checks again and again.
+
+    Args:
+        name: of the driver.
+        old: the build that it begins with.
+        new: the other one.
+        work: a directory.
+        checked: on a heap that notices faults and overwrites what is freed, or on an ordinary one.
+    """
     library = work / "lib" / soname(old)
-    with started(load(name, old, library, work)) as target:
+    with started(load(name, old, library, work), checked=checked) as target:
         if (first := _first(target)) != "ready":
             return Crossing(End.UNUSABLE, first)
         install(new, library)
@@ -222,7 +230,7 @@ def _settled(scene: Scene, meanwhile: Callable[[], object]) -> tuple[bool, str]:
     for attempt in range(1, _ATTEMPTS + 1):
         outcome = scene.settle()
         if isinstance(outcome, Settled):
-            return True, f"settled by itself{_after(attempt)}"
+            return True, "settled by itself"
         if not isinstance(outcome, StillDraining):
             return False, str(outcome)
         told = _told(outcome)
@@ -230,13 +238,9 @@ def _settled(scene: Scene, meanwhile: Callable[[], object]) -> tuple[bool, str]:
         if not outcome.left.seen + outcome.left.found and (lasting or attempt > _PATIENT):
             outcome = scene.settle(force=True)
             if isinstance(outcome, Settled):
-                return True, f"settled by force{_after(attempt)}: {told}"
+                return True, f"settled by force: {told}"
         meanwhile()
     return False, told
-
-
-def _after(attempt: int) -> str:
-    return f", attempt {attempt}" if attempt > 1 else ""
 
 
 def _told(still: StillDraining) -> str:

@@ -145,9 +145,9 @@ def _moved(pid: int, old: Path, library: Path) -> object:
 
 
 @contextlib.contextmanager
-def started(program: Path) -> Iterator[Target]:
-    """A driver, on a heap that notices faults."""
-    with _running([program], **_CHECKED) as target:
+def started(program: Path, *, checked: bool = True) -> Iterator[Target]:
+    """A driver, on a heap that notices faults, or on an ordinary one."""
+    with _running([program], **(_CHECKED if checked else {})) as target:
         yield target
 
 
