@@ -21,6 +21,7 @@ from support.versions import FRESH, HELD, REAL, Real, Version
 from tests.bench.survival import FURTHEST, GOOD, builds
 
 FURTHER: Final = (
+    Real("opus_surround", ("libopus0",), "libopus.so.0.*"),
     Real("nghttp2_options", ("libnghttp2-14",), "libnghttp2.so.14.*"),
     Real("gcrypt_handles", ("libgcrypt20",), "libgcrypt.so.20.*"),
     Real("brotli_decoder", ("libbrotli1",), "libbrotlidec.so.1.*"),

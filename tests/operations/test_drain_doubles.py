@@ -92,6 +92,13 @@ def test_arguments_of_every_kind_are_given_to_both_copies(stage: Stage) -> None:
         assert asked(target, "make 4 0 2", "value 4", "new 3") == [1, 1241, 0]
 
 
+def test_what_is_handed_out_for_one_request_alone(stage: Stage) -> None:
+    with draining(stage) as target:
+        assert asked(target, "new 1", "set 1 8", "ask 1", "own 1 2", "ask 2") == [0, 8, 8, 0, 16]
+        assert asked(target, "ask 0", "own 0 3", "ask 3") == [1, 0, 2]
+        assert asked(target, "make 1 2 1", "value 1", "make 2 0 3", "value 2") == [1, 2234, 1, 1213]
+
+
 def test_doubles_come_to_an_end_with_the_drain(stage: Stage) -> None:
     with draining(stage) as target:
         assert asked(target, "new 1", "set 1 5", "free 0", "end 0") == [0, 5, 0, 0]

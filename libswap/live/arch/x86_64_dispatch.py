@@ -334,9 +334,7 @@ def _mark(code: Assembly, grounds: Grounds) -> None:
 
 def _note_what_came(code: Assembly, grounds: Grounds, routines: Routines, rule: Rule) -> None:
     """What was made is the new copy's or the old one's; what was ended is gone."""
-    if rule.when is not When.ALWAYS:
-        code.add("CMP_RM32_IMM8", frame.SAVED["RAX"], 0)
-        code.go("not so", "JNE" if rule.when is When.ZERO else "JE")
+    _unless_so(code, rule)
     if rule.ends:
         _forget(code, grounds, counted=rule.counted)
     for number, place in enumerate(rule.gives):
@@ -355,6 +353,8 @@ def _note_what_came(code: Assembly, grounds: Grounds, routines: Routines, rule: 
         code.add("MOV_R64_RM64", "RDX", frame.STATE)
         code.add("OR_RM32_IMM8", "EDX", table.GIVEN_BACK)
         code.away(routines.note, "CALL")
+        if grounds.doubles:
+            doubles.note_double(code, grounds)
         code.label(f"no part {place}")
     if rule.ends and rule.when is not When.ALWAYS:
         code.go("done")
@@ -365,6 +365,17 @@ def _note_what_came(code: Assembly, grounds: Grounds, routines: Routines, rule: 
         code.label("done")
     else:
         code.label("not so")
+
+
+def _unless_so(code: Assembly, rule: Rule) -> None:
+    """Go to `not so` where it has done nothing, by its result or by what was asked for."""
+    if rule.when is not When.ALWAYS:
+        code.add("CMP_RM32_IMM8", frame.SAVED["RAX"], 0)
+        code.go("not so", "JNE" if rule.when is When.ZERO else "JE")
+    if rule.only is not None:
+        argument, value = rule.only
+        code.add("CMP_RM32_IMM32", frame.kept(argument), value)
+        code.go("not so", "JNE")
 
 
 def _unless_known(code: Assembly, grounds: Grounds, number: int) -> None:

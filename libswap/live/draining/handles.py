@@ -66,6 +66,7 @@ class Rule:
         doubled: whether the old copy does the same with doubles of the new objects, which take
             their place where they meet old ones.
         failure: what it returns where one of these has no double.
+        only: the number of an argument and its value, as an `int`, for which `gives` holds.
     """
 
     by: tuple[Place, ...] = ()
@@ -79,6 +80,7 @@ class Rule:
     lent: bool = False
     doubled: bool = False
     failure: int = 0
+    only: tuple[int, int] | None = None
     parts: tuple[Place, ...] = ()
 
     @property

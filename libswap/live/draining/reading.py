@@ -12,9 +12,7 @@ from typing import Any, Final
 from libswap.errors.handles import HandlesInvalid, HandlesUnknown
 from libswap.linux.files import refusal
 from libswap.live.draining.handles import (
-    IN_REGISTERS,
     MOST_ARGUMENTS,
-    MOST_PLACES,
     RESULT,
     Anchor,
     Description,
@@ -22,6 +20,7 @@ from libswap.live.draining.handles import (
     Rule,
     When,
 )
+from libswap.live.draining.soundness import faults
 
 FORMAT: Final = 1
 SHIPPED: Final = Path(__file__).parents[2] / "handles"
@@ -35,6 +34,7 @@ _MOST_STACK: Final = 32
 _NAME: Final = re.compile(r"(?!.*\*.*\*)[A-Za-z_$.*][A-Za-z0-9_$.*]{0,254}")
 _SONAME: Final = re.compile(r"[A-Za-z0-9_+.-]{1,255}")
 _PLACE: Final = re.compile(r"(?:arg([1-9][0-9]?)|(result))((?:\[[0-9]{1,5}\])*)")
+_ONLY: Final = re.compile(r"arg([1-6]) = ([0-9]{1,10})")
 _TOP: Final = frozenset({"format", "libraries", "fresh", "risk", "pointers", "linked", "anchor",
                          "hidden", "unfit", "together", "private",
                          "plain", "rule"})  # fmt: skip
@@ -42,7 +42,7 @@ _OF_ANCHOR: Final = frozenset({"tables", "at", "count"})
 _MOST_ANCHORS: Final = 8
 _MOST_TOGETHER: Final = 64
 _OF_RULE: Final = frozenset({"functions", "by", "gives", "borrowed", "lent", "parts", "ends",
-                             "counted", "when", "stack", "doubled", "failure"})  # fmt: skip
+                             "counted", "when", "stack", "doubled", "failure", "only"})  # fmt: skip
 
 
 def description_for(sonames: Sequence[str], files: Sequence[Path] = ()) -> Description:
@@ -132,36 +132,12 @@ def _rule(row: Mapping[str, Any], where: str) -> Rule:
     rule = Rule(
         by, gives, _flag(row, "ends"), _flag(row, "counted"), _when(row), _stack(row),
         borrowed=_flag(row, "borrowed"), lent=_flag(row, "lent"), doubled=_flag(row, "doubled"),
-        failure=_failure(row), parts=tuple(_places(row, "parts", where)),
+        failure=_failure(row), parts=tuple(_places(row, "parts", where)), only=_only(row, where),
     )  # fmt: skip
-    if any(place.argument == RESULT for place in by):
-        raise ValueError(f"{where}: by cannot be the result, which is not there yet")
-    if rule.ends and len(by) != 1:
-        raise ValueError(f"{where}: what ends an object has one place in by")
-    if rule.counted and not rule.ends:
-        raise ValueError(f"{where}: counted belongs to ends")
-    if rule.borrowed and not (by and gives):
-        raise ValueError(f"{where}: what is borrowed is given by an object")
-    if rule.lent and not rule.borrowed:
-        raise ValueError(f"{where}: lent belongs to borrowed")
-    if rule.doubled and not _can_be_doubled(rule):
-        raise ValueError(
-            f"{where}: doubled wants handles that are arguments in registers, at most one that is"
-            " given, and an end without conditions"
-        )
-    if len(by) + len(gives) + len(rule.parts) > MOST_PLACES:
-        raise ValueError(f"{where}: more than {MOST_PLACES} places")
-    if rule.parts and (rule.borrowed or not gives):
-        raise ValueError(f"{where}: parts belong to an object that it gives")
-    if not by and not gives and not rule.doubled:
-        raise ValueError(f"{where}: neither by nor gives; a function without handles is plain")
+    for wrong, why in faults(rule):
+        if wrong:
+            raise ValueError(f"{where}: {why}")
     return rule
-
-
-def _can_be_doubled(rule: Rule) -> bool:
-    plain = all(p.argument <= IN_REGISTERS and not p.offsets for p in rule.by)
-    ends = not rule.ends or (rule.when is When.ALWAYS and not rule.counted and not rule.gives)
-    return plain and ends and len(rule.gives) <= 1 and not rule.borrowed and not rule.parts
 
 
 def _places(row: Mapping[str, Any], key: str, where: str) -> Iterator[Place]:
@@ -273,3 +249,13 @@ def _failure(row: Mapping[str, Any]) -> int:
     if type(given) is not int or not -(1 << 31) <= given < 1 << 31:
         raise ValueError("failure must be a number of 32 bits")
     return given
+
+
+def _only(row: Mapping[str, Any], where: str) -> tuple[int, int] | None:
+    given = row.get("only")
+    if given is None:
+        return None
+    found = _ONLY.fullmatch(given) if isinstance(given, str) else None
+    if found is None or int(found[2]) >> 31:
+        raise ValueError(f"{where}: only must be like 'arg2 = 5120'")
+    return int(found[1]), int(found[2])

@@ -1,0 +1,35 @@
+"""What the rule of one function cannot say, for its parts do not go together."""
+
+from collections.abc import Iterator
+
+from libswap.live.draining.handles import IN_REGISTERS, MOST_PLACES, RESULT, Rule, When
+
+
+def faults(rule: Rule) -> Iterator[tuple[bool, str]]:
+    """Each with whether the rule has it."""
+    by, gives, parts = rule.by, rule.gives, rule.parts
+    yield any(p.argument == RESULT for p in by), "by cannot be the result, which is not there yet"
+    yield rule.ends and len(by) != 1, "what ends an object has one place in by"
+    yield rule.counted and not rule.ends, "counted belongs to ends"
+    yield rule.borrowed and not (by and gives), "what is borrowed is given by an object"
+    yield rule.lent and not rule.borrowed, "lent belongs to borrowed"
+    yield (
+        rule.doubled and not _can_be_doubled(rule),
+        "doubled wants handles in registers, at most one that is given, an end without conditions",
+    )
+    yield len(by) + len(gives) + len(parts) > MOST_PLACES, f"more than {MOST_PLACES} places"
+    yield bool(parts) and (rule.borrowed or not gives), "parts belong to an object that it gives"
+    yield (
+        rule.only is not None and (rule.ends or not gives),
+        "only belongs to what it gives, and nothing may end there",
+    )
+    yield (
+        not (by or gives or rule.doubled),
+        "neither by nor gives; a function without handles is plain",
+    )
+
+
+def _can_be_doubled(rule: Rule) -> bool:
+    plain = all(p.argument <= IN_REGISTERS and not p.offsets for p in rule.by)
+    ends = not rule.ends or (rule.when is When.ALWAYS and not rule.counted and not rule.gives)
+    return plain and ends and len(rule.gives) <= 1 and not rule.borrowed and not rule.parts
