@@ -3,19 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final
 
-from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import Memory, Range
 from libswap.live.draining import anchors, table
+from libswap.live.draining.chunks import given_out
 from libswap.live.draining.links import Link, Words, links
 from libswap.live.draining.parties import Parties
 from libswap.live.draining.pointers import pointers_into
 from libswap.live.draining.table import Contents, Entry
 from libswap.live.stacks import Areas, Hit
 from libswap.live.subject import Subject
-
-_LARGEST_OBJECT: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +81,7 @@ def remains(subject: Subject, parties: Parties) -> Remains:
     """
     drain, memory = parties.drain, subject.memory
     known = table.contents(memory, drain.table)
-    gone = [_extent_of(memory, e.handle) for e in known.gone]
+    gone = [given_out(memory, e.handle) for e in known.gone]
     pointers, complete = pointers_into(subject, parties, gone) if drain.pointers else ((), True)
     old = tuple(e for e in known.old if e.handle not in parties.source.extent)
     new = {e.handle for e in known.new if e.handle not in parties.target.extent}
@@ -109,15 +106,6 @@ def _alive(subject: Subject, parties: Parties) -> tuple[list[frozenset[int]], bo
     return anchors.alive(subject, copies, parties.drain.anchors, [*ours, handles])
 
 
-def _extent_of(memory: Memory, handle: int) -> Range:
-    """What malloc gave out for an object: glibc keeps its size in the word before it."""
-    try:
-        size = int.from_bytes(memory.read(handle - 8, 8), "little") & ~7
-    except MemoryUnreachable:
-        return Range(handle, handle)
-    return Range(handle, handle + (size - 8 if 16 < size <= _LARGEST_OBJECT else 8))
-
-
 def _but_for_new_ones(
     memory: Memory, known: Contents, linked: Mapping[int, Link], held: frozenset[int]
 ) -> frozenset[int]:
@@ -127,7 +115,7 @@ def _but_for_new_ones(
     """
     mine = {e.handle for e in (*known.old, *known.new)}
     others = {handle: link for handle, link in linked.items() if handle not in mine}
-    own = Areas([_extent_of(memory, e.handle) for e in (known.new if others else ())])
+    own = Areas([given_out(memory, e.handle) for e in (known.new if others else ())])
     words = Words(memory)
     return (held - mine) | {
         handle for handle, link in others.items()
