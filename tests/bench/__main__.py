@@ -19,7 +19,7 @@ FRAME: Final = {"__init__", "__main__", "section", "record", "plot"}
 MINUTES: Final = {
     "calls": 1, "check": 1, "drain": 1, "fleet": 5, "install": 2, "live_growth": 6,
     "live_servers": 3, "live_stop": 1, "patch_build": 1, "patch_stop": 1, "scan": 4, "startup": 1,
-    "survival": 20, "survival_drained": 20, "survival_held": 20, "survival_time": 2,
+    "survival": 20, "survival_drained": 15, "survival_held": 20, "survival_time": 2,
     "watch": 1,
 }  # fmt: skip
 """About how long each takes on two processors; what is not listed has not been tried."""
