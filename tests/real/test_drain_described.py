@@ -69,6 +69,7 @@ CASES = {
     ),
     "png": Case("libpng16.so.16", "libpng16-16", "bookworm", "trixie", renamed="libpng16-16t64"),
     "nghttp2": Case("libnghttp2.so.14", "libnghttp2-14", "bookworm", "trixie", TRACELESS),
+    "opus_surround": Case("libopus.so.0", "libopus0", "bookworm", "trixie"),
     "opus": Case("libopus.so.0", "libopus0", "bookworm", "trixie", TRACELESS),
     "nghttp2_options": Case("libnghttp2.so.14", "libnghttp2-14", "bookworm", "trixie", TRACELESS),
     "lcms2": Case("liblcms2.so.2", "liblcms2-2", "bookworm", "trixie", TRACELESS),

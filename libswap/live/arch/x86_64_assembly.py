@@ -67,6 +67,18 @@ class Assembly:
         instruction, code = self._iced.Instruction, getattr(self._iced.Code, f"{how}_REL32_64")
         self._append(instruction.create_branch(code, address))
 
+    def forget_return(self) -> None:
+        """After a call: its return address does not stay on the stack.
+
+        Whoever searches stacks for addresses in our code would take it for a call that is running.
+        """
+        self.add("MOV_RM64_IMM32", At("RSP", -8), 0)
+
+    def call(self, address: int) -> None:
+        """A call of code of our own, likewise."""
+        self.away(address, "CALL")
+        self.forget_return()
+
     def repeat_move(self) -> None:
         """`rep movsq`."""
         self._append(self._iced.Instruction.create_rep_movsq(64))

@@ -234,7 +234,7 @@ def _asked(code: Assembly, grounds: Grounds, routines: Routines, name: str, *, n
         code.go("own", "JNE")
     code.label(f"{name} is missing")
     if note:
-        code.away(routines.meet, "CALL")
+        code.call(routines.meet)
         code.add("CMP_RM8_IMM8", "DL", table.NEW)
         code.go("other", "JE")
 
@@ -300,7 +300,7 @@ def _choose(code: Assembly, grounds: Grounds, routines: Routines, one: Wanted) -
         code.add("TEST_RM8_IMM8", At("RCX", table.STATE), table.OLD)
         code.go(f"{place} is null", "JNE")
         code.label(f"{place} is missing")
-        code.away(routines.meet, "CALL")
+        code.call(routines.meet)
         code.add("CMP_RM8_IMM8", "DL", table.NEW)
         code.go("the new one", "JE")
         code.label(f"{place} is null")
@@ -344,7 +344,7 @@ def _note_what_came(code: Assembly, grounds: Grounds, routines: Routines, rule: 
         code.add("MOV_R64_RM64", "RDX", frame.STATE)
         if rule.borrowed:
             code.add("OR_RM32_IMM8", "EDX", table.GIVEN_BACK)
-        code.away(routines.note, "CALL")
+        code.call(routines.note)
         if grounds.doubles:
             doubles.note_double(code, grounds)
         code.label(f"none {number}")
@@ -352,7 +352,7 @@ def _note_what_came(code: Assembly, grounds: Grounds, routines: Routines, rule: 
         load(code, frame.kept(place.argument), place.offsets, f"no part {place}")
         code.add("MOV_R64_RM64", "RDX", frame.STATE)
         code.add("OR_RM32_IMM8", "EDX", table.GIVEN_BACK)
-        code.away(routines.note, "CALL")
+        code.call(routines.note)
         if grounds.doubles:
             doubles.note_double(code, grounds)
         code.label(f"no part {place}")

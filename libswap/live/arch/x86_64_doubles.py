@@ -62,7 +62,7 @@ def _count(code: Assembly, grounds: Grounds, place: Place, meet: int) -> None:
     code.add("TEST_RM8_IMM8", At("RCX", table.STATE), table.OLD)
     code.go(f"{place} is old", "JNE")
     code.label(f"{place} is not known")
-    code.away(meet, "CALL")
+    code.call(meet)
     code.add("CMP_RM8_IMM8", "DL", table.NEW)
     code.go(f"{place} is new", "JE")
     code.label(f"{place} is old")

@@ -70,3 +70,4 @@ def call(code: Assembly, words: int) -> None:
     for register, place in SAVED.items():
         code.add("MOV_R64_RM64", register, place)
     code.add("CALL_RM64", TARGET)
+    code.forget_return()
