@@ -4,6 +4,7 @@ LIBSWAP_BENCH_LIBRARIES="zlib expat" takes these alone.
 """
 
 import os
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -110,7 +111,8 @@ def _line(pair: Crossed) -> str:
 
 def _cell(crossing: Crossing) -> str:
     end = "" if crossing.end is End.CROSSED else f"**{crossing.end.value}**: "
-    return f"{end}{crossing.told}".replace("|", "/")[:_CELL]
+    told = re.sub(r"process \d+ |/\S+/", "", crossing.told)
+    return f"{end}{told}".replace("|", "/")[:_CELL]
 
 
 def run() -> tuple[Passage, ...]:
