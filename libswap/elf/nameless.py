@@ -24,12 +24,15 @@ class Doubt:
     Attributes:
         why: in words.
         users: functions of the old file that name them.
+        written: whether code may write to them: an instruction does that names them, or they begin
+            as zeros, for which nobody would have a variable that stays as it is.
     """
 
     old: int
     size: int
     why: str
     users: tuple[str, ...]
+    written: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Nameless:
     Attributes:
         stretches: data, by ascending address in the old file.
         doubts: data of the old file that cannot be carried, likewise.
+        choices: address and size of pointers to functions of the old file that each copy of it has
+            chosen for itself when it was loaded.
         functions: (entry in the old file, entry in the new one) of those whose address is taken.
         users: functions of the old file that name or reach these stretches.
         whole: whether there was time to look at everything.
@@ -46,6 +51,7 @@ class Nameless:
 
     stretches: tuple[Stretch, ...] = ()
     doubts: tuple[Doubt, ...] = ()
+    choices: tuple[tuple[int, int], ...] = ()
     functions: tuple[tuple[int, int], ...] = ()
     users: tuple[int, ...] = ()
     whole: bool = True

@@ -149,8 +149,10 @@ def changed(memory: Memory, old: Module) -> tuple[str, ...]:
 
 
 def _nameless(old: Module, pairing: Pairing) -> tuple[Range, ...]:
-    """Where data lies that is not carried and has no name."""
-    return without(_not_carried(old, pairing), [place for _, place in pairing.unpaired])
+    """Where data lies that is not carried and has no name, and that is not chosen by each copy."""
+    named = [place for _, place in pairing.unpaired]
+    chosen = [Range(at, at + size) for at, size in pairing.nameless.choices]
+    return without(_not_carried(old, pairing), [*named, *chosen])
 
 
 def _not_carried(old: Module, pairing: Pairing) -> tuple[Range, ...]:

@@ -42,7 +42,7 @@ def _found(roles: Roles, places: Sequence[Range], others: Sequence[Range]) -> Na
         roles.find()
         layout = Layout(roles, Side(before, tuple(places)), Side(after, tuple(others)))
         return Nameless(
-            layout.stretches, layout.doubts,
+            layout.stretches, layout.doubts, layout.choices,
             tuple((a, b) for a, b in sorted(roles.functions.items())
                   if a in before.taken and b in after.taken),
             tuple(sorted(layout.users)),

@@ -17,10 +17,12 @@ from libswap.linux.memory import Range
 from libswap.survival.comparison import label
 from libswap.survival.reached import Reached
 from libswap.survival.roles import Roles
-from libswap.survival.step import CALL_AT, JUMP_AT, STORE
+from libswap.survival.step import ADDRESS, CALL_AT, COMPARE, JUMP_AT, LOAD, STORE
 from libswap.survival.texts import POINTER, Spot, Texts
 
 _WORD: Final = 8
+_READING: Final = frozenset({LOAD, COMPARE, ADDRESS, CALL_AT, JUMP_AT})
+"""What an instruction does that names data, and never writes to it."""
 _LARGEST: Final = 1 << 26
 """Bytes of one stretch; no library has a variable of that size."""
 
@@ -41,6 +43,15 @@ class Side:
         """The piece of the data that an address lies in."""
         index = bisect_right(self.places, at, key=lambda place: place.start) - 1
         return self.places[index] if index >= 0 and at in self.places[index] else None
+
+    def object_start(self, at: int) -> int:
+        """The lowest address at which a variable can begin that reaches to another address.
+
+        None lies partly in what the file has and partly in what begins as zeros behind it.
+        """
+        place = self.holding(at)
+        ends = (s.vaddr + s.filesz for s in self.texts.bodies.code.image.loads)
+        return max([*(e for e in ends if e <= at), place.start if place is not None else at])
 
     def after(self, at: int, edges: Sequence[int]) -> int:
         """The next of some addresses, or where the piece of data ends."""
@@ -288,16 +299,34 @@ class Layout:
         """What cannot be carried, by ascending address."""
         return tuple(self._doubts())
 
+    @cached_property
+    def choices(self) -> tuple[tuple[int, int], ...]:
+        """Address and size of what is chosen anew in each copy."""
+        found = ((at, self.old.after(at, self.old.edges) - at) for at in self.old.edges)
+        return tuple((at, size) for at, size in found if self._is_choice(at, size))
+
     def _doubts(self) -> Iterator[Doubt]:
         covered = {s.old: s.size for s in self.stretches}
+        chosen = dict(self.choices)
         for place in self.old.places:
             edges = _within(self.old.edges, place.start, place.size)
             for at in sorted({place.start, *edges} - self.old.toolchain):
                 self.old.texts.budget.check()
                 end = self.old.after(at, self.old.edges)
                 start = at + covered.get(at, 0)
-                if start < end and not self._is_choice(at, end - at):
-                    yield Doubt(start, end - start, self._why(at, start), self._users(at))
+                if start < end and at not in chosen:
+                    yield Doubt(
+                        start, end - start, self._why(at, start), self._users(at),
+                        written=self._is_written(at, end - at),
+                    )  # fmt: skip
+
+    def _is_written(self, at: int, size: int) -> bool:
+        texts = self.old.texts
+        kinds = {texts.step(s).kind for s in texts.sites.get(at, ()) if s.step > POINTER}
+        if size > _LARGEST or not kinds <= _READING:
+            return True
+        data, filled = texts.contents(at, size)
+        return not (filled or any(data))
 
     def _is_choice(self, at: int, size: int) -> bool:
         """Whether it is a pointer to a function that constructors choose, and nothing but calls.
@@ -305,12 +334,13 @@ class Layout:
         Each copy of the library chooses for itself when it is loaded. What a loop or a pointer
         could reach otherwise, because an address before it is taken, is none.
         """
-        texts, place = self.old.texts, self.old.holding(at)
+        texts = self.old.texts
         spots = texts.sites.get(at, ())
         if size != _WORD or any(spot.step <= POINTER for spot in spots):
             return False
         kinds = {(texts.step(s).kind, s.owner in texts.bodies.code.constructors) for s in spots}
-        before = [e for e in self.old.edges if place is not None and place.start <= e < at]
+        start = self.old.object_start(at)
+        before = [e for e in self.old.edges if start <= e < at]
         taken = any(0 in self.old.widths(e) for e in before if e not in self.old.toolchain)
         calls = {kind for kind, constructs in kinds if not (kind == STORE and constructs)}
         return bool(calls) and calls <= {CALL_AT, JUMP_AT} and not taken

@@ -173,6 +173,37 @@ def test_nameless_state_that_is_another_thing_is_not_carried(stage: Stage, chang
     assert found == expected
 
 
+CHOSEN = (
+    VERSION
+    + """
+int getpid(void);
+static int one(int i) { return i + VERSION; }
+static int two(int i) { return i * 3; }
+static int (*chosen)(int);
+__attribute__((constructor)) static void choose(void) { chosen = getpid() ? one : two; }
+#if VERSION == 1
+int next(void) { return chosen(40); }
+#else
+static long before[40] = {7}; long *more(void) { return before; }
+int next(void) { return chosen(60) + before[3]; }
+#endif
+"""
+)
+
+
+@data("a function that each copy's constructor chooses")
+def test_what_each_copy_has_chosen_for_itself_is_not_carried(stage: Stage) -> None:
+    stage.install(stage.build(CHOSEN, "-s", version=1))
+    with stage.running(stage.program(PROGRAM, "-include", str(stage.header))) as target:
+        assert target.ask() == "411"
+        stage.install(stage.build(CHOSEN, "-s", version=2))
+        stage.moved(target)
+        assert target.ask() == "622"
+        (back,) = reverted([target.pid])
+        assert isinstance(back, Moved), back
+        assert target.ask() == "411"
+
+
 def test_a_field_that_moved_behind_a_pointer_is_seen(stage: Stage) -> None:
     library = VERSION + (
         "struct s { int a;\n"

@@ -163,10 +163,10 @@ def test_addresses_of_code_in_objects_make_it_unknown(
     ]
 
 
-def test_data_that_no_longer_exists_must_be_as_it_began(compiler: Compiler) -> None:
-    found = judged(compiler, "RENAMED", "FIXED")
-    assert found.verdict is Verdict.LIKELY
-    (lost,) = found.conditions
+def test_data_that_no_longer_exists_makes_it_unknown(compiler: Compiler) -> None:
+    found = judged(compiler, "RENAMED")
+    assert found.verdict is Verdict.UNKNOWN
+    (lost,) = (e for e in found.evidence if e.weight is Weight.DOUBT)
     assert (lost.kind, "opened" in lost.subject) == ("static-data", True)
 
 

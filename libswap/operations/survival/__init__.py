@@ -68,7 +68,7 @@ def survival(old: Library, new: Library, state_dir: Path | None = None) -> Survi
     """
     with without_collection():  # what was read of the code is still there for the data
         found = _examined(old, new, state_dir)
-        return _judged(found, tuple(static_data(old, new)))
+        return _judged(found, tuple(static_data(old, new, identical=found.identical)))
 
 
 @lru_cache(maxsize=32)

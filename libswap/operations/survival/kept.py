@@ -24,7 +24,7 @@ from libswap.survival.sources import Source
 T = TypeVar("T")
 
 _DIRECTORY: Final = "survival"
-_FORMAT: Final = 7
+_FORMAT: Final = 8
 """Raised whenever the same files would give another result."""
 _LARGEST: Final = 1 << 22
 _MOST: Final = 200

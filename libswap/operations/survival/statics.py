@@ -1,9 +1,9 @@
 """A library's own data: what of it a swap has to carry over, and whether it can."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from libswap.elf.nameless import Nameless
+from libswap.elf.nameless import Doubt, Nameless
 from libswap.errors.base import MissingTool
 from libswap.linux.memory import Range
 from libswap.live.findings import Severity
@@ -25,10 +25,13 @@ _AS_IT_BEGAN: Final = "must be as it began"
 _ALIKE: Final = f"{_AS_IT_BEGAN}, or --state carry takes it over as a whole: it is laid out alike"
 
 
-def static_data(old: Library, new: Library) -> Iterator[Evidence]:
+def static_data(old: Library, new: Library, *, identical: bool) -> Iterator[Evidence]:
     """What is known of it from the two files.
 
-    What may not have changed is a condition: a live plan compares it with its first value.
+    Args:
+        old: one library.
+        new: the other.
+        identical: code and data are the same but for the build id.
     """
     pairing = pairing_of(old, new)
     for finding in pairing.findings:
@@ -37,9 +40,7 @@ def static_data(old: Library, new: Library) -> Iterator[Evidence]:
     gone = [name for name, _ in pairing.unpaired]
     if gone:
         shown = ", ".join(gone[:_SHOWN]) + (" …" if len(gone) > _SHOWN else "")
-        yield Evidence(
-            "static-data", Weight.CONDITION, shown, "must be as it began", "no such object"
-        )
+        yield Evidence("static-data", Weight.DOUBT, shown, "in use perhaps", "no such object")
     known = pairing.nameless
     proven = {s.old for s in known.stretches}
     objects = [o for o in pairing.objects if o.old not in proven]
@@ -55,7 +56,7 @@ def static_data(old: Library, new: Library) -> Iterator[Evidence]:
     ]
     nameless = _nameless(old, named)
     if nameless > _OF_THE_TOOLCHAIN:
-        yield _without_names(old, new, nameless)
+        yield _without_names(old, new, nameless, identical=identical)
 
 
 def _by_code(known: Nameless, *, whole: bool) -> Iterator[Evidence]:
@@ -66,13 +67,24 @@ def _by_code(known: Nameless, *, whole: bool) -> Iterator[Evidence]:
         told = f"proven by {agreeing} places in the code that name it in both"
         what = f"{size} bytes without names"
         yield Evidence("static-data", Weight.NOTE, "carried over", what, told)
-    doubts = [d for d in known.doubts if d.users]
-    if doubts:
-        size = sum(d.size for d in doubts)
-        shown = "; ".join(f"{d.old:#x}: {d.why}" for d in doubts[:_SHOWN])
-        shown += " ..." if len(doubts) > _SHOWN else ""
-        told = f"{_ALIKE if whole else _AS_IT_BEGAN}: {shown}"
-        yield Evidence("static-data", Weight.CONDITION, "data without names", f"{size} bytes", told)
+    if whole:
+        yield from _shown(known.doubts, Weight.CONDITION, _ALIKE)
+        return
+    for written, weight, told in (
+        (True, Weight.DOUBT, "not carried, and code writes to it"),
+        (False, Weight.CONDITION, _AS_IT_BEGAN),
+    ):
+        yield from _shown([d for d in known.doubts if d.written is written], weight, told)
+
+
+def _shown(doubts: Iterable[Doubt], weight: Weight, told: str) -> Iterator[Evidence]:
+    used = [d for d in doubts if d.users]
+    if used:
+        size = sum(d.size for d in used)
+        shown = "; ".join(f"{d.old:#x}: {d.why}" for d in used[:_SHOWN])
+        shown += " ..." if len(used) > _SHOWN else ""
+        told = f"{told}: {shown}"
+        yield Evidence("static-data", weight, "data without names", f"{size} bytes", told)
 
 
 def _nameless(library: Library, named: list[Range]) -> int:
@@ -82,14 +94,15 @@ def _nameless(library: Library, named: list[Range]) -> int:
     return total - covered
 
 
-def _without_names(old: Library, new: Library, count: int) -> Evidence:
-    if _carried_whole(old, new):
-        told = _ALIKE
+def _without_names(old: Library, new: Library, count: int, *, identical: bool) -> Evidence:
+    weight = Weight.DOUBT
+    if identical or _carried_whole(old, new):
+        weight, told = Weight.CONDITION, _ALIKE
     elif old.statics or not alike(old, new):
-        told = f"{_AS_IT_BEGAN}: it is laid out otherwise, and no debug symbols name it"
+        told = "laid out otherwise: it begins anew unless debug symbols name it"
     else:
-        told = f"{_AS_IT_BEGAN}: it leads to old code that has data of its own"
-    return Evidence("static-data", Weight.CONDITION, "data without names", f"{count} bytes", told)
+        told = "laid out alike, but it leads to old code that has data of its own"
+    return Evidence("static-data", weight, "data without names", f"{count} bytes", told)
 
 
 def _carried_whole(old: Library, new: Library) -> bool:
