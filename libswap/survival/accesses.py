@@ -1,14 +1,20 @@
 """What one function does with the objects that it is handed, as far as a run over it tells."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from libswap.survival.code import Function
 from libswap.survival.places import Path, Place
 
+HANDED: Final = -1
+
 
 class Access(NamedTuple):
-    """A read or write of an object; width 0 stands for a call of the function it points to."""
+    """A read or write of an object.
+
+    Width 0 stands for a call of the function it points to, HANDED for a member whose address is
+    handed to the C library, as that of a string or a lock.
+    """
 
     path: Path
     offset: int

@@ -1,6 +1,6 @@
 """The code of two files, function by function: what each pair does differently with its objects."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -10,14 +10,22 @@ from libswap.survival.accesses import Access, Profile
 from libswap.survival.bodies import Body
 from libswap.survival.code import Function
 from libswap.survival.evidence import Compared, Evidence, Weight
-from libswap.survival.fields import Difference, Move, differences, fields, narrowed
+from libswap.survival.fields import (
+    Difference,
+    Fields,
+    differences,
+    fields,
+    narrowed,
+)
 from libswap.survival.functions import Pairs
+from libswap.survival.moved import Moved, place
 from libswap.survival.places import NOT_OBJECTS, NUMBER
 from libswap.survival.provenance import Provenance
 from libswap.survival.step import ADDRESS, NONE, NOTHING, RIP, RSP
 from libswap.survival.summaries import Summaries
 
 _DEEPEST: Final = 4
+_CALLS: Final = 100
 _SHOWN: Final = 8
 _ALLOCATES: Final = "alloc"
 
@@ -32,7 +40,9 @@ class Comparison:
     provenance: Provenance
     evidence: list[Evidence] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
-    moves: dict[Move, list[str]] = field(default_factory=lambda: defaultdict(list))
+    moved: Moved = field(default_factory=Moved)
+    _wrappers: list[Body] = field(default_factory=list)
+    _moving: dict[int, bool] = field(default_factory=dict)
 
     @classmethod
     def of(cls, pairs: Pairs) -> "Comparison":
@@ -47,7 +57,10 @@ class Comparison:
                 self.counts["unseen"] += 1
             else:
                 self._pair(*self._bodies(old, new))
-        self._told()
+        for wrapper in self._wrappers if self._moving else ():
+            if not budget.spent:
+                self._below(wrapper)
+        self.evidence += self.moved.evidence(self.pairs.old.code)
         total = len(self.pairs.old.code.functions)
         return Compared(
             functions=total, identical=self.counts["identical"], alike=self.counts["alike"],
@@ -62,12 +75,44 @@ class Comparison:
     def _pair(self, a: Body, b: Body) -> None:
         if a.exactly(b):
             self.counts["identical"] += 1
+            if a.function.exported:
+                self._wrappers.append(a)
         elif a.alike(b):
             self._same_shape(a, b)
         elif a.function.exported or (a.function.name and a.function.name == b.function.name):
             self._other_shape(a, b)
         else:
             self.counts["unnamed"] += 1
+            self._nameless(a, b)
+
+    def _nameless(self, a: Body, b: Body) -> None:
+        """Functions that changed and are paired by who calls them, which may be a mistake."""
+        for difference in self._differences(a, b)[2]:
+            if any(difference.moves()):
+                self._moving[a.function.start] = True
+                self.moved.guess(label(a.function), difference)
+
+    def _below(self, a: Body) -> None:
+        """What an exported function that is the same reaches through such functions."""
+        if self._calls_moving(a):
+            b = self._bodies(a.function.start, self.pairs.functions[a.function.start])[1]
+            for difference in self._differences(a, b)[2]:
+                self.moved.note(label(a.function), difference, below=True)
+
+    def _calls_moving(self, a: Body, depth: int = 0) -> bool:
+        start = a.function.start
+        known = self._moving.get(start)
+        if known is None:
+            self._moving[start] = False  # for calls in a circle
+            known = self._moving[start] = depth < _CALLS and any(
+                self._calls_moving(self.pairs.old.of(one), depth + 1)
+                for one in self.pairs.old.named(a).values() if isinstance(one, Function)
+            )  # fmt: skip
+        return known
+
+    def _differences(self, a: Body, b: Body) -> tuple[Fields, Fields, list[Difference]]:
+        mine, its = fields(self.old.of(a.function)), fields(self.new.of(b.function))
+        return mine, its, [d for d in differences(mine, its) if len(d.path) <= _DEEPEST]
 
     def _same_shape(self, a: Body, b: Body) -> None:
         """The very same code but for some numbers: nothing but a field or a size is different."""
@@ -121,10 +166,9 @@ class Comparison:
         name = label(a.function)
         before = len(self.evidence)
         self._sizes(name, ones, others)
-        mine, its = fields(self.old.of(a.function)), fields(self.new.of(b.function))
-        found = [d for d in differences(mine, its) if len(d.path) <= _DEEPEST]
+        mine, its, found = self._differences(a, b)
         for difference in found:
-            self._difference(name, difference)
+            self.moved.note(name, difference)
         for one in narrowed(mine, its):
             old, new = (Access(one.path, one.old, width) for width in (8, 4))
             self.evidence.append(
@@ -134,37 +178,6 @@ class Comparison:
         self.counts["lost"] += lost
         self.counts["kept"] += sum(len(f) for path, f in mine.items() if len(path) == 1) - lost
         self.counts["alike" if len(self.evidence) == before and not found else "changed"] += 1
-
-    def _difference(self, name: str, difference: Difference) -> None:
-        moves = list(difference.moves())
-        whole = len(difference.lost) + len(difference.gained)
-        if 2 * len(moves) * 2 >= whole:
-            for move in moves:
-                self.moves[move].append(name)
-
-    def _told(self) -> None:
-        """Moves that several functions agree on, or that are all that a function does."""
-        by_function: dict[str, list[Move]] = defaultdict(list)
-        for move, names in self.moves.items():
-            for name in names:
-                by_function[name].append(move)
-        for name, moves in sorted(by_function.items()):
-            agreed = [m for m in moves if len(self._agree(m)) > 1]
-            weight = Weight.DANGER if agreed or len(moves) > 1 else Weight.DOUBT
-            shown = (agreed or moves)[:_SHOWN]
-            self.evidence.append(
-                Evidence(
-                    "field-moved", weight, name,
-                    ", ".join(place(Access(m.path, m.old, m.width)) for m in shown),
-                    ", ".join(place(Access(m.path, m.new, m.width)) for m in shown),
-                )
-            )  # fmt: skip
-
-    def _agree(self, move: Move) -> set[str]:
-        return {
-            name for other, names in self.moves.items() for name in names
-            if (other.old, other.new, other.width) == (move.old, move.new, move.width)
-        }  # fmt: skip
 
     def _sizes(self, name: str, ones: Profile, others: Profile) -> None:
         """Numbers that are handed to allocators."""
@@ -200,10 +213,3 @@ def sizes(profile: Profile) -> Iterator[tuple[str, int]]:
 def label(function: Function) -> str:
     """A name to show."""
     return function.name or f"the function at {function.start:#x}"
-
-
-def place(access: Access) -> str:
-    """A field in words: argument 0 → 56 → 188, 4 bytes."""
-    root, *loads = access.path
-    start = f"argument {root}" if isinstance(root, int) else f"result of {root}"
-    return f"{' → '.join([start, *map(str, loads), str(access.offset)])} ({access.width} bytes)"

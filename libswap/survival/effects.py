@@ -3,8 +3,9 @@
 from typing import Final, TypeGuard
 
 from libswap.survival import step as kinds
-from libswap.survival.accesses import Access, Answer, Handler, Probe
+from libswap.survival.accesses import HANDED, Access, Answer, Handler, Probe
 from libswap.survival.code import Code
+from libswap.survival.library_calls import takes_pointers
 from libswap.survival.places import (
     CODE,
     DEEPEST,
@@ -18,7 +19,7 @@ from libswap.survival.places import (
     Place,
     State,
 )
-from libswap.survival.step import NONE, RIP, RSP, Step
+from libswap.survival.step import ARGUMENTS, NONE, RIP, RSP, Step
 
 MOST_CASES: Final = 512
 _MAX_ACCESSES: Final = 4000
@@ -85,6 +86,13 @@ class Effects:
             self._results[result] = field[1]
             return result, 0
         return ("*",), 0
+
+    def hand(self, name: str) -> None:
+        """Note the members whose addresses a function of the C library is given."""
+        for number in takes_pointers(name):
+            value = self.state.registers[ARGUMENTS[number]]
+            if _leads_on(value) and value[1] > 0:
+                self._note(Access(*value, HANDED))
 
     def _accessed(self, step: Step, width: int) -> Access | None:
         place = self._place(step)

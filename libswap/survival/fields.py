@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, NamedTuple, TypeAlias
 
-from libswap.survival.accesses import Access
+from libswap.survival.accesses import HANDED, Access
 from libswap.survival.places import Path
 
 _WIDEST: Final = 64
 _PER_OBJECT: Final = 400
 _BETWEEN: Final = 2
+ADDRESSES: Final = "&"
+"""Ends the path of an object of which the addresses of members are meant."""
 Field: TypeAlias = tuple[int, int]
 """Offset and width in bytes."""
 Fields: TypeAlias = Mapping[Path, set[Field]]
@@ -99,10 +101,15 @@ def narrowed(old: Fields, new: Fields) -> Iterator[Move]:
 
 
 def fields(accesses: Iterable[Access]) -> Fields:
-    """By object, for objects that were handed in as an argument."""
+    """By object, for objects that were handed in as an argument.
+
+    Members whose address is handed on are kept apart: what is read there may be of any width.
+    """
     found: dict[Path, set[Field]] = defaultdict(set)
     for path, offset, width in accesses:
-        if isinstance(path[0], int) and width <= _WIDEST:
+        if isinstance(path[0], int) and width == HANDED:
+            found[*path, ADDRESSES].add((offset, 1))
+        elif isinstance(path[0], int) and width <= _WIDEST:
             found[path].add((offset, width or 8))
     return found
 

@@ -5,17 +5,16 @@ loop is run once, and what only a branch back leads to is run with what was know
 """
 
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Final
 
 from libswap.survival import step as kinds
-from libswap.survival.accesses import Call, Profile
+from libswap.survival.accesses import Access, Call, Profile
 from libswap.survival.code import Code, Function
 from libswap.survival.effects import Effects
 from libswap.survival.places import STACK, STATIC, Place, State
-from libswap.survival.step import NONE, RAX, RIP, RSP, Step
+from libswap.survival.step import ARGUMENTS, NONE, RAX, RIP, RSP, Step
 
-ARGUMENTS: Final = (7, 6, 2, 1, 8, 9)
-"""rdi, rsi, rdx, rcx, r8, r9."""
 LOST_BY_CALLS: Final = 0b1111_1100_0111
 """A bit for each register that the calling convention lets a function change (psABI 3.2.1)."""
 _PASSES: Final = 3
@@ -38,16 +37,21 @@ def profile(
         changes: a bit for each register that a function of the file changes.
     """
     behind: dict[int, State] = {}
+    accesses: set[Access] = set()
+    trace: list[Access | None] = []
     for _ in range(_PASSES):
         run = _Run(code, function, changes, behind)
         run.all(found)
+        # The first node of a list is known in the first pass only: what the loop goes on to is not.
+        accesses |= run.effects.accesses
+        trace = [a or b for a, b in zip_longest(trace, run.effects.trace)]
         fresh = {at: run.behind[at] for at in run.dead & run.behind.keys() - behind.keys()}
         if not fresh:
             break
         behind |= fresh
     seen = run.effects
     return Profile(
-        frozenset(seen.accesses), tuple(seen.trace), tuple(run.calls), frozenset(seen.probes),
+        frozenset(accesses), tuple(trace), tuple(run.calls), frozenset(seen.probes),
         frozenset(seen.stored), frozenset(seen.called), frozenset(seen.handlers),
         frozenset(seen.answers),
     )  # fmt: skip
@@ -120,7 +124,7 @@ class _Run:
         given: Place | None = None
         lost = LOST_BY_CALLS
         if goal is not None:
-            self.calls.append(Call(goal, self._handed()))
+            self._called(goal)
             name = goal if isinstance(goal, str) else goal.name
             given = ((name or "?",), 0)
             if isinstance(goal, Function) and step.goal == goal.start:
@@ -129,6 +133,11 @@ class _Run:
             given = self.effects.call(step)
         self.effects.lose(lost)
         self.effects.state.registers[RAX] = given
+
+    def _called(self, goal: Function | str) -> None:
+        self.calls.append(Call(goal, self._handed()))
+        if isinstance(goal, str):
+            self.effects.hand(goal)
 
     def _handed(self) -> tuple[Place | None, ...]:
         return tuple(self.effects.state.registers[r] for r in ARGUMENTS)
@@ -170,7 +179,7 @@ class _Run:
         if goal is None and step.goal:
             goal = self.code.holding(step.goal)
         if goal is not None and goal != self.function:
-            self.calls.append(Call(goal, self._handed()))
+            self._called(goal)
 
     def _lead(self, goal: int, after: int) -> None:
         """Keep what is known for a place ahead, or, where nothing else leads, for the next run."""

@@ -5,6 +5,8 @@ from typing import Final, NamedTuple
 NONE: Final = -1
 RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI = range(8)
 REGISTERS: Final = 16
+ARGUMENTS: Final = (RDI, RSI, RDX, RCX, 8, 9)
+"""System V psABI x86-64 section 3.2.3."""
 RIP: Final = 16
 
 OTHER, MOVE, LOAD, STORE, ADDRESS, CONSTANT, ADD, PUSH, POP, CALL, CALL_AT, JUMP, BRANCH, JUMP_AT, \

@@ -32,10 +32,15 @@ def kinds(found: Survival) -> set[tuple[str, Weight]]:
     return {(e.kind, e.weight) for e in found.evidence if e.weight in (Weight.DANGER, Weight.DOUBT)}
 
 
-def conditions(found: Survival) -> list[str]:
-    """What must be so in a process, in short."""
-    assert found.verdict is Verdict.LIKELY, found
-    return [e.new.split(":")[0] for e in found.conditions]
+def of_its_data(found: Survival) -> list[tuple[Weight, str]]:
+    """What is said of data that is not carried over, in short."""
+    wanted = (Weight.DOUBT, Weight.CONDITION)
+    return [(e.weight, e.new.split(":")[0]) for e in found.evidence if e.weight in wanted]
+
+
+ALIKE = (Weight.CONDITION, "must be as it began, or --state carry takes it over as a whole")
+AS_IT_BEGAN = (Weight.CONDITION, "must be as it began")
+WRITTEN = (Weight.DOUBT, "not carried, and code writes to it")
 
 
 def device(head: str, reset: str) -> str:
@@ -59,17 +64,33 @@ def test_a_field_whose_place_another_took_did_move(compiler: Compiler) -> None:
 COUNT = "{more}\nstatic long count = 5; long bump(void) {{ return count = {how}; }}"
 
 
+TABLE = """int atoi(const char *); {more}
+static int (*table[])(const char *) = {{atoi, atoi}};
+int pick(const char *s, long i)
+{{
+    int (**row)(const char *) = table;
+    __asm__("" : "+r"(row));
+    return row[{how}](s);
+}}
+"""
+BEFORE = "static long before[40] = {7}; long other(int i) { return before[3] += i; }"
+
+
 @pytest.mark.parametrize(
-    ("more", "condition"),
-    [("", "must be as it began, or --state carry takes it over as a whole"),
-     ("static long before = 7; long other(int i) { return before += i; }", "must be as it began")],
-)  # fmt: skip
-def test_data_that_cannot_be_carried_by_itself_is_a_condition(
-    compiler: Compiler, more: str, condition: str
+    ("source", "how", "more", "said"),
+    [
+        (COUNT, "count * 3 + count % 7", "", ALIKE),
+        (COUNT, "count * 3 + count % 7", BEFORE, WRITTEN),
+        (TABLE, "i > 5 ? i & 1 : 0", BEFORE, AS_IT_BEGAN),
+    ],
+    ids=["laid out alike", "that code writes to", "that begins as a table"],
+)
+def test_data_that_cannot_be_carried_is_a_doubt_only_where_code_writes_to_it(
+    compiler: Compiler, source: str, how: str, more: str, said: tuple[Weight, str]
 ) -> None:
-    old = COUNT.format(more="", how="count + 1")
-    new = COUNT.format(more=more, how="count * 3 + count % 7")
-    assert conditions(judged(compiler, old, new, "-Wl,-s")) == [condition]
+    old = source.format(more="", how="count + 1" if source is COUNT else "i & 1")
+    new = source.format(more=more, how=how)
+    assert of_its_data(judged(compiler, old, new, "-Wl,-s")) == [said]
 
 
 CHOICE = """
@@ -89,23 +110,19 @@ NUMBER = {"kind": "long chosen", "values": "77 : 88"}
 CALLS = ({**POINTER, "run": "chosen(i)"}, {**POINTER, "run": "chosen(i * 3) + 1"})
 SEEDS = ({**NUMBER, "run": "chosen + i"}, {**NUMBER, "run": "chosen * i ^ 9"})
 LATER = "void choose_again(int i) { chosen = i ? one : two; }"
-BEFORE = "static long before[40] = {7}; long other(int i) { return before[3] += i; }"
 
 
 @pytest.mark.parametrize(
     ("versions", "more", "expected"),
-    [
-        (CALLS, "", []),
-        (CALLS, LATER, ["must be as it began"]),
-        (SEEDS, "", ["must be as it began"]),
-    ],
+    [(CALLS, "", []), (CALLS, LATER, [WRITTEN]), (SEEDS, "", [WRITTEN])],
     ids=["a choice", "one that changes", "a number"],
 )
 def test_a_choice_that_constructors_make_is_made_by_each_copy(
-    compiler: Compiler, versions: tuple[dict[str, str], ...], more: str, expected: list[str]
-) -> None:
+    compiler: Compiler, versions: tuple[dict[str, str], ...], more: str,
+    expected: list[tuple[Weight, str]],
+) -> None:  # fmt: skip
     old, new = (CHOICE.format(more=more, **parts) for parts in versions)
-    assert conditions(judged(compiler, old, new + BEFORE, "-Wl,-s")) == expected
+    assert of_its_data(judged(compiler, old, new + BEFORE, "-Wl,-s")) == expected
 
 
 READER = """
@@ -155,3 +172,70 @@ def test_a_kept_function_is_named_with_its_field(compiler: Compiler) -> None:
     assert (doubt.old, doubt.new) == (
         "objects keep it at 0, callers compare its result with 1", "with no number"
     )  # fmt: skip
+
+
+NODES = """
+#include <string.h>
+struct node {{ struct node *next; long hash; {more} char key[]; }};
+struct set {{ long count; struct node **rows; long mask; }};
+static struct node *find(struct set *s, const char *key, long hash)
+{{
+    for (struct node *n = s->rows[hash & s->mask]; n; n = n->next)
+        if (n->hash == hash && {same})
+            return n;
+    return 0;
+}}
+int set_has(struct set *s, const char *key, long hash) {{ return !!find(s, key, hash); }}
+long set_take(struct set *s, const char *key, long hash)
+{{
+    struct node *n = find(s, key, hash);
+    return n ? s->count-- : 0;
+}}
+"""
+COMPARED = "!strcmp(n->key, key)"
+COUNTED = "n->size == strlen(key) && !memcmp(n->key, key, n->size)"
+
+
+@pytest.mark.parametrize(
+    ("more", "same", "verdict"),
+    [("unsigned long size;", COUNTED, Verdict.UNSAFE), ("", f"*key && {COMPARED}", Verdict.LIKELY)],
+    ids=["moved", "another test"],
+)
+def test_a_string_within_the_nodes_of_a_list_that_moved_is_seen(
+    compiler: Compiler, more: str, same: str, verdict: Verdict
+) -> None:
+    flags = "-Wl,-s", "-fno-inline"
+    old, new = NODES.format(more="", same=COMPARED), NODES.format(more=more, same=same)
+    found = judged(compiler, old, new, *flags)
+    assert found.verdict is verdict, found
+    told = {(e.old.split(" → ")[-1], e.new.split(" → ")[-1]) for e in found.evidence}
+    assert (("the address of 16", "the address of 24") in told) is (verdict is Verdict.UNSAFE)
+
+
+CONFIG = """
+struct config {{ long flags[70]; int level; {more} long last; }};
+struct request {{ struct config *config; long headers, bytes; }};
+int request_header(struct request *r, long size)
+{{
+    r->headers++, r->bytes += size;
+    return {limit} r->config->flags[3] > r->config->last;
+}}
+int request_line(struct request *r, long size)
+{{
+    r->bytes += size;
+    return {limit} r->config->level > 2;
+}}
+"""
+LIMIT = "r->headers > r->config->most ||"
+
+
+@pytest.mark.parametrize(
+    ("more", "limit", "doubts"),
+    [("int most;", LIMIT, {("field-new", Weight.DOUBT)}), ("", "r->headers > 100 ||", set())],
+    ids=["a field in the padding", "a number"],
+)
+def test_a_field_where_there_was_padding_is_a_doubt(
+    compiler: Compiler, more: str, limit: str, doubts: set[tuple[str, Weight]]
+) -> None:
+    old, new = CONFIG.format(more="", limit=""), CONFIG.format(more=more, limit=limit)
+    assert kinds(judged(compiler, old, new)) == doubts
