@@ -177,7 +177,9 @@ def look(subject: Subject, source: Module, library: Library, options: Options) -
     require_possible(source, library)
     pairing, found = pairing_of(source.facts, library), redirects_of(source.facts, library)
     elsewhere = _elsewhere(subject, source)
-    survey = survey_of(subject.memory, source, library, pairing, options.state)
+    survey = survey_of(
+        subject.memory, source, library, pairing, modules=subject.modules, mode=options.state
+    )
     old_code = tuple(_state_of_old_code(found.kept, pairing))
     if old_code and not survey.stirred and not options.force:
         # It is no risk as long as nobody has used that data.

@@ -1,11 +1,12 @@
 """The writable data of a library at one moment, beside what it began with."""
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from libswap.linux.memory import Memory, Range
+from libswap.live.bound import bound
 from libswap.live.module import Module
 from libswap.live.writable import Initial, initial, writable_ranges
 
@@ -26,7 +27,8 @@ class Snapshot:
 
     Attributes:
         first: what the dynamic linker left there.
-        begin: the same; where that is not known, what is there now.
+        begin: the same; where that is not known, what is there now, if it can be that, else
+            something else.
         now: what is there.
     """
 
@@ -62,15 +64,25 @@ class Snapshot:
         return Change(part.start + first, part.start + last, len(now) - same)
 
 
-def snapshots(memory: Memory, module: Module) -> tuple[Snapshot, ...]:
-    """All of it, read once: so what is decided and what is guarded are of one moment."""
-    found = []
+def snapshots(memory: Memory, module: Module, modules: Sequence[Module]) -> tuple[Snapshot, ...]:
+    """All of it, read once: so what is decided and what is guarded are of one moment.
+
+    Args:
+        memory: of the process.
+        module: whose data.
+        modules: all of the process, to whose symbols its words may be bound.
+    """
+    found, known = [], bound(module, modules)
     for place in writable_ranges(module.facts):
         first = initial(module.facts, place, module.base)
         now = memory.read(module.base + place.start, place.size)
         begin = bytearray(first.contents)
         for at in first.unknown:
-            begin[at : at + _WORD] = now[at : at + _WORD]
+            word, possible = now[at : at + _WORD], known.get(place.start + at)
+            if possible is None or possible.may_be(int.from_bytes(word, "little")):
+                begin[at : at + _WORD] = word
+            else:
+                begin[at : at + _WORD] = bytes(_WORD) if any(word) else b"\xff" * _WORD
         found.append(Snapshot(first, bytes(begin), now))
     return tuple(found)
 

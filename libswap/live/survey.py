@@ -45,6 +45,8 @@ def survey_of(
     old: Module,
     new: Library,
     pairing: Pairing,
+    *,
+    modules: Sequence[Module],
     mode: str,
 ) -> Survey:
     """Look at the old library's data as it is now.
@@ -54,6 +56,7 @@ def survey_of(
         old: the copy in use.
         new: the file to be used.
         pairing: of both files.
+        modules: all of the process.
         mode: "auto", "carry" or "fresh".
     """
     if mode == "fresh":
@@ -61,7 +64,7 @@ def survey_of(
         return Survey((), 0, (note("state-fresh", old.path, detail),))
     if mode == "carry" and not old.facts.statics and alike(old.facts, new):
         return Survey(_whole(old.facts, new), 0, (_whole_note(old),))
-    seen = snapshots(memory, old)
+    seen = snapshots(memory, old, modules)
     stirred, untouched = _stirred(old, pairing, seen)
     unnamed = [*_changed(_nameless(old, pairing), pairing.nameless.doubts, seen)]
     unnamed += [(change, None) for change in _led_astray(old, pairing, stirred)]
@@ -136,9 +139,9 @@ def _told(changes: Sequence[Change], doubt: Doubt | None) -> str:
     return f"{where} ({f'used by {users}: ' if users else ''}{doubt.why})"
 
 
-def changed(memory: Memory, old: Module) -> tuple[str, ...]:
+def changed(memory: Memory, old: Module, modules: Sequence[Module]) -> tuple[str, ...]:
     """Names of a library's own data that no longer have the value that they began with."""
-    seen = snapshots(memory, old)
+    seen = snapshots(memory, old, modules)
     objects = sorted((s.value, s.value + s.size, str(n)) for n, s in old.facts.objects.items())
     names = {start: (name, Range(start, end)) for start, end, name in objects}
     found = [name for name, part in names.values() if any(s.differs(part) for s in seen)]

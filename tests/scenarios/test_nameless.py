@@ -204,6 +204,48 @@ def test_what_each_copy_has_chosen_for_itself_is_not_carried(stage: Stage) -> No
         assert target.ask() == "411"
 
 
+HOOK = (
+    VERSION
+    + """
+#include <stdlib.h>
+static int (*hook)(const char *) = atoi;
+#if VERSION == 1
+void set(int (*to)(const char *)) { hook = to; }
+int next(void) { return hook("41"); }
+#else
+static long before[40] = {7}; long *more(void) { return before; }
+void set(int (*to)(const char *)) { if (before[1] == 0) hook = to ? to : atoi; }
+int next(void) { return hook("61") + before[2] * 3; }
+#endif
+"""
+)
+HOOKED = """
+int next(void); int version(void); void set(int (*)(const char *));
+static int mine(const char *text) { return text[0] - '0'; }
+int main(int count, char **words)
+{
+    if (count > 1) set(mine);
+    ready();
+    while (asked()) answer(next() * 10 + version());
+}
+"""
+
+
+@data(
+    "a stripped hook that begins with another library's function",
+    live="refused if it was changed: state-without-names",
+)
+def test_a_hook_that_was_set_is_not_lost(stage: Stage) -> None:
+    stage.install(stage.build(HOOK, "-s", version=1))
+    made = stage.program(HOOKED, "-include", str(stage.header))
+    with stage.running(made) as plain, stage.running(made, "set") as hooked:
+        assert (plain.ask(), hooked.ask()) == ("411", "41")
+        stage.install(stage.build(HOOK, "-s", version=2))
+        stage.moved(plain)
+        assert "state-without-names" in stage.refused(hooked).reason
+        assert (plain.ask(), hooked.ask()) == ("612", "41")
+
+
 def test_a_field_that_moved_behind_a_pointer_is_seen(stage: Stage) -> None:
     library = VERSION + (
         "struct s { int a;\n"

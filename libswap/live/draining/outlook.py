@@ -213,7 +213,7 @@ def _data(
     subject: Subject, source: Module, description: Description, options: Options
 ) -> Iterator[Finding]:
     """Each copy has data of its own: what was set in the old one is not in the new one."""
-    names = changed(subject.memory, source)
+    names = changed(subject.memory, source, subject.modules)
     if not names:
         return
     shown = _listed(list(names))
