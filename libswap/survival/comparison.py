@@ -60,7 +60,7 @@ class Comparison:
         for wrapper in self._wrappers if self._moving else ():
             if not budget.spent:
                 self._below(wrapper)
-        self.evidence += self.moved.evidence(self.pairs.old.code)
+        self.evidence += self.moved.evidence(self.pairs.old)
         total = len(self.pairs.old.code.functions)
         return Compared(
             functions=total, identical=self.counts["identical"], alike=self.counts["alike"],

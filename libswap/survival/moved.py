@@ -1,16 +1,19 @@
 """Fields that functions reach elsewhere in the new file, or there alone, and how many say so."""
 
+import re
 import struct
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from libswap.survival.accesses import Access
-from libswap.survival.code import Code
+from libswap.survival.bodies import Bodies
+from libswap.survival.code import Code, Function
 from libswap.survival.evidence import Evidence, Weight
 from libswap.survival.fields import ADDRESSES, Difference, Field, Move
 from libswap.survival.places import Path
+from libswap.survival.step import ADDRESS, NONE, RIP, RSP
 
 _SHOWN: Final = 8
 _AGREE: Final = 2
@@ -19,6 +22,8 @@ _SIMPLE: Final = (4, 8)
 """Bytes of a field that is no part of an array."""
 _SMALL: Final = 128
 """Offsets below it take one byte of an instruction, which stands everywhere."""
+_WIDEST: Final = 64
+"""Bytes that one instruction reads or writes at most."""
 _FEW: Final = 2
 """New fields; more of them are elements that code reaches one by one where it had a loop."""
 
@@ -61,8 +66,8 @@ class Moved:
         for move in difference.moves():
             self.guesses[move.old, move.new, move.width][name] = move
 
-    def evidence(self, old: Code) -> Iterator[Evidence]:
-        """All of it; `old` is the code of the old file."""
+    def evidence(self, old: Bodies) -> Iterator[Evidence]:
+        """All of it; `old` is the old file."""
         yield from self._certain()
         yield from self._guessed()
         yield from self._new(old)
@@ -92,14 +97,14 @@ class Moved:
                 for name, move in sorted(by_name.items()):
                     yield _evidence(Weight.DOUBT, name, [move])
 
-    def _new(self, old: Code) -> Iterator[Evidence]:
+    def _new(self, old: Bodies) -> Iterator[Evidence]:
         """Fields that functions reach at offsets that nothing in the old file names."""
         new = [
             (at, reached) for at, reached in sorted(self.gains.items())
-            if len(reached) >= _AGREE and _is_simple(at) and not _names(old, at[0])
+            if len(reached) >= _AGREE and _is_simple(at)
         ]  # fmt: skip
         for (offset, width), reached in new if len(new) <= _FEW else ():
-            for name, path in sorted(reached.items())[:_SHOWN]:
+            for name, path in sorted(reached.items())[:_SHOWN] if not _reaches(old, offset) else ():
                 there = place(Access(path, offset, width))
                 yield Evidence("field-new", Weight.DOUBT, name, "nothing", there)
 
@@ -109,10 +114,32 @@ def _is_simple(one: Field) -> bool:
     return offset >= _SMALL and width in _SIMPLE and offset % width == 0
 
 
-def _names(code: Code, offset: int) -> bool:
-    """Whether an instruction may have this displacement."""
-    named = struct.pack("<i", offset)
-    return any(named in text for text in code.texts.values())
+def _reaches(old: Bodies, offset: int) -> bool:
+    """Whether an instruction may reach this byte of any object, by itself or with others before.
+
+    Or by the address of a member that begins there or before: how large that is nothing tells.
+    """
+    if any(struct.pack("<i", offset) in text for text in old.code.texts.values()):
+        return True
+    steps = (
+        step for function in _naming(old.code, range(offset - _WIDEST, offset))
+        for step in old.of(function).steps if step.base not in (NONE, RIP, RSP)
+    )  # fmt: skip
+    return any(
+        step.offset <= offset < step.offset + (_WIDEST if step.kind == ADDRESS else step.width)
+        for step in steps
+    )
+
+
+def _naming(code: Code, offsets: Iterable[int]) -> set[Function]:
+    """Functions that hold one of these numbers, as a displacement perhaps."""
+    numbers = b"|".join(re.escape(struct.pack("<i", offset)) for offset in offsets)
+    found = (
+        code.holding(place.start + match.start())
+        for place, text in code.texts.items()
+        for match in re.finditer(numbers, text, re.DOTALL)
+    )
+    return {function for function in found if function is not None}
 
 
 def _evidence(weight: Weight, name: str, moves: list[Move]) -> Evidence:
