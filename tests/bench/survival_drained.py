@@ -1,14 +1,10 @@
-"""Every pair of versions that a plain swap refuses, crossed by draining: half way, and under load.
+"""Every pair of versions that a plain swap refuses, by draining: half way, and under load."""
 
-LIBSWAP_BENCH_LIBRARIES="zlib expat" takes these alone.
-"""
-
-import os
 import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -19,7 +15,7 @@ from libswap.operations.survival import Verdict, survival
 from libswap.operations.survival.nameless import finder
 from support.crossing import Crossing, End, held, loaded
 from support.versions import FRESH, HELD, REAL, Real, Version
-from tests.bench.survival import FURTHEST, GOOD, builds
+from tests.bench.survival import FURTHEST, GOOD, builds, wanted
 
 FURTHER: Final = (
     Real("opus_surround", ("libopus0",), "libopus.so.0.*"),
@@ -115,16 +111,9 @@ def _cell(crossing: Crossing) -> str:
     return f"{end}{told}".replace("|", "/")[:_CELL]
 
 
-def run() -> tuple[Passage, ...]:
-    return (Passage("Every pair that is refused without draining", tuple(crossed(_wanted()))),)
-
-
-def _wanted() -> list[Real]:
-    every = (*REAL, *HELD, *FRESH, *FURTHER)
-    names = os.environ.get("LIBSWAP_BENCH_LIBRARIES", "").split()
-    if unknown := set(names) - {real.name for real in every}:
-        raise SystemExit(f"no such driver: {', '.join(sorted(unknown))}")
-    return [real for real in every if not names or real.name in names]
+def run(only: Collection[str] = ()) -> tuple[Passage, ...]:
+    reals = wanted((*REAL, *HELD, *FRESH, *FURTHER), only)
+    return (Passage("Every pair that is refused without draining", tuple(crossed(reals))),)
 
 
 def crossed(reals: list[Real]) -> Iterator[Crossed]:
