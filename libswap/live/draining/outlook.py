@@ -18,6 +18,8 @@ from libswap.live.survey import changed
 
 _SHOWN: Final = 6
 _CLEAR: Final = "a restart of the process"
+_LOOKUPS: Final = frozenset({"dlsym", "dlvsym", "dlopen", "dlmopen"})
+"""What a program asks for functions that nothing in it imports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def look(
     imported = imported_by_others(subject, source)
     findings = (
         *_described(description, names, rules),
-        *_unfit(description, imported),
+        *_unfit(source, description, imported),
         *_left_out(description, names, all_found, {r.old for r in found}, imported),
         *_chosen_by_resolvers(old, description),
         *hooked(subject.memory, source, chosen, frozenset()),
@@ -167,8 +169,12 @@ def imported_by_others(subject: Subject, source: Module) -> frozenset[str]:
     )  # fmt: skip
 
 
-def _unfit(description: Description, imported: frozenset[str]) -> Iterator[Finding]:
+def _unfit(source: Module, description: Description, imported: frozenset[str]) -> Iterator[Finding]:
     """Uses of the library that do not go together with two copies of it."""
+    exported = {name.name for name in source.facts.exported}
+    if imported.isdisjoint(exported) and (names := description.unfit_among(frozenset(exported))):
+        detail = "the program has looked up by name what it uses, which may be among it"
+        yield risk("drain-unfit", _listed(sorted(names)), detail, _CLEAR)
     names = description.unfit_among(imported)
     if names:
         detail = "in use: objects of both copies would meet there, or come from there unseen"
@@ -185,13 +191,18 @@ def _left_out(
         if at in chosen:
             continue
         detail = next((why[s] for s in why if s.split("@")[0] in known), "")
-        callable_by_name = detail or not imported.isdisjoint(known)
+        certain = detail or not imported.isdisjoint(known)
         detail = detail or "not in the new library"
         rule = _rule(description, known)
-        if callable_by_name and (rule.by or rule.gives):
-            yield refuse("drain-entry", known[0], f"it takes objects of both copies, and {detail}")
-        else:
+        takes = f"it takes objects of both copies, and {detail}"
+        if not (rule.by or rule.gives):
             yield note("drain-entry", known[0], f"the old one goes on to run: {detail}")
+        elif certain:
+            yield refuse("drain-entry", known[0], takes)
+        elif not imported.isdisjoint(_LOOKUPS):
+            yield risk("drain-entry", known[0], f"{takes}; the program may look it up by name")
+        else:
+            yield note("drain-entry", known[0], f"nothing calls it: {detail}")
 
 
 def _chosen_by_resolvers(old: Library, description: Description) -> Iterator[Finding]:
