@@ -68,7 +68,7 @@ def reach(
                 found += wanted.hits(memory.read(start, size), start)
             except MemoryUnreachable:
                 continue  # unmapped meanwhile
-    return Reach(tuple(found), complete=True)
+    return Reach(tuple(found), complete=all_of_it(mappings))
 
 
 def is_return_address(memory: Memory, address: int) -> bool:
@@ -79,22 +79,42 @@ def is_return_address(memory: Memory, address: int) -> bool:
         return False
 
 
+def all_of_it(mappings: Sequence[Mapping]) -> bool:
+    """Whether `present` comes to the end of them."""
+    return sum(m.end - m.start for m in mappings if _is_searched(m)) <= _MOST_PAGES * _PAGE
+
+
 def present(mappings: Sequence[Mapping], pid: int, skip: Sequence[Range]) -> Iterator[Range]:
-    """The pages that hold something; reading others would only make page tables grow."""
+    """The pages that hold something; reading others would only make page tables grow.
+
+    What is skipped can be part of a mapping: the kernel joins neighbours that are alike.
+    """
     pages = _MOST_PAGES
     with open(PROC.path(pid, "pagemap"), "rb", buffering=0) as pagemap:  # noqa: PTH123
-        for mapping in mappings:
-            if not mapping.writable or mapping.shared or not mapping.readable:
-                continue
-            if any(s.start < mapping.end and mapping.start < s.end for s in skip):
-                continue
-            count = (mapping.end - mapping.start) // _PAGE
+        for part in (p for m in mappings if _is_searched(m) for p in _without(m, skip)):
+            count = part.size // _PAGE
             pages -= count
             if pages < 0:
                 return
-            pagemap.seek(mapping.start // _PAGE * 8)
+            pagemap.seek(part.start // _PAGE * 8)
             data = pagemap.read(8 * count)
-            yield from _runs(mapping.start, struct.unpack(f"<{len(data) // 8}Q", data))
+            yield from _runs(part.start, struct.unpack(f"<{len(data) // 8}Q", data))
+
+
+def _is_searched(mapping: Mapping) -> bool:
+    return mapping.readable and mapping.writable and not mapping.shared
+
+
+def _without(mapping: Mapping, skip: Sequence[Range]) -> Iterator[Range]:
+    """The pages of a mapping in which nothing is skipped."""
+    at = mapping.start
+    for area in sorted(skip, key=lambda area: area.start):
+        if area.start < mapping.end and at < area.end:
+            if at < area.start & -_PAGE:
+                yield Range(at, area.start & -_PAGE)
+            at = -(-area.end // _PAGE) * _PAGE
+    if at < mapping.end:
+        yield Range(at, mapping.end)
 
 
 def _runs(start: int, entries: Sequence[int]) -> Iterator[Range]:

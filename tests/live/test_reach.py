@@ -8,7 +8,7 @@ from ctypes import addressof, c_char
 import pytest
 
 from libswap.linux.memory import ProcessMemory, Range
-from libswap.live.reach import Reach, is_return_address, present, reach
+from libswap.live.reach import Reach, all_of_it, is_return_address, present, reach
 from libswap.live.stacks import Areas
 from libswap.process.maps import Mapping, maps_of
 from support.memory import FakeMemory
@@ -90,3 +90,23 @@ def test_too_much_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     area, at = made(mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with area:
         assert not found(at).complete
+
+
+def test_what_is_skipped_in_a_mapping_hides_nothing_beside_it() -> None:
+    area, at = made(mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with area:
+        mine = Range(at, at + 1024 * PAGE)
+        first, rest = Range(at, at + 16), Range(at + 100 * PAGE + 8, at + 200 * PAGE)
+        words = [h.at - at for h in found(at, rest, first).words if h.at in mine]
+        assert words == [700 * PAGE + 8]
+        last = Range(at + 700 * PAGE, at + 701 * PAGE)
+        words = [h.at - at for h in found(at, last, rest).words if h.at in mine]
+        assert words == [8]
+
+
+def test_more_pages_than_are_looked_at_are_not_all_of_it() -> None:
+    one = maps_of(os.getpid())[0]._replace(readable=True, writable=True, shared=False)
+    large = one._replace(start=1 << 40, end=(1 << 40) + (1 << 36))
+    assert all_of_it([one])
+    assert not all_of_it([one, large])
+    assert all_of_it([one, large._replace(writable=False)])

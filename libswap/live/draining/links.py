@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import Memory, Range
-from libswap.live.reach import MOST_SEARCHED, present
+from libswap.live.reach import MOST_SEARCHED, all_of_it, present
 from libswap.live.stacks import Areas
 from libswap.live.subject import Subject
 
@@ -63,7 +63,7 @@ def links(subject: Subject, pairs: Sequence[tuple[int, int]]) -> tuple[dict[int,
     """
     found: dict[int, Link] = {}
     if not pairs:
-        return found, True
+        return found, all_of_it(subject.mappings)
     memory = subject.memory
     writable = Areas([Range(m.start, m.end) for m in subject.mappings if m.writable])
     words = Words(memory)
@@ -80,4 +80,4 @@ def links(subject: Subject, pairs: Sequence[tuple[int, int]]) -> tuple[dict[int,
                         link = Link(hit.at, hit.value + back, hit.at - held)
                         if words.at(link.back) == link.holder:
                             found[hit.value] = link
-    return found, True
+    return found, all_of_it(subject.mappings)
