@@ -324,3 +324,19 @@ def test_status_can_end_a_drain_that_is_over(stage: Stage) -> None:
         assert not process.drains
         assert process.events[-1].state == "done"
         assert asked(target, "new 1 10", "step 1", "version") == [1, 12, 2]
+
+
+def test_headers_of_another_malloc_hide_no_object(stage: Stage) -> None:
+    slabs = stage.compiler.library("drain/slabs.c", "-O2", "-fno-builtin", name="libslabs.so")
+    old, new = (stage.build("drain/objects.c", version=v) for v in (1, 2))
+    stage.install(old)
+    user = stage.program("drain/user.c", f"-I{HERE}", "-pthread", "-include", str(stage.header))
+    with stage.running(user, LD_PRELOAD=str(slabs)) as target:
+        assert asked(target, *(f"new {n} {n}" for n in range(31))) == [1] * 31
+        stage.install(new)
+        assert isinstance(drained(stage, target), DrainBegun)
+        assert asked(target, *(f"free {n}" for n in (0, *range(16, 31)))) == [0] * 16
+        left = settled(stage, target)
+        assert isinstance(left, StillDraining), left
+        assert left.left.doubts[0].startswith("15 words still point"), left
+        assert int(target.ask("step 5")) == 6

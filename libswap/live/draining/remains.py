@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 
-from libswap.linux.memory import Memory, Range
+from libswap.linux.memory import Range
 from libswap.live.draining import anchors, table
-from libswap.live.draining.chunks import given_out
+from libswap.live.draining.chunks import Chunks
 from libswap.live.draining.links import Link, Words, links
 from libswap.live.draining.parties import Parties
 from libswap.live.draining.pointers import pointers_into
@@ -81,13 +81,14 @@ def remains(subject: Subject, parties: Parties) -> Remains:
     """
     drain, memory = parties.drain, subject.memory
     known = table.contents(memory, drain.table)
-    gone = [given_out(memory, e.handle) for e in known.gone]
+    chunks = Chunks.of(memory, subject.mappings, subject.modules)
+    gone = [chunks.given_out(e.handle) for e in known.gone]
     pointers, complete = pointers_into(subject, parties, gone) if drain.pointers else ((), True)
     old = tuple(e for e in known.old if e.handle not in parties.source.extent)
     new = {e.handle for e in known.new if e.handle not in parties.target.extent}
     linked, all_linked = links(subject, drain.linked)
     (held, more_new), all_held = _alive(subject, parties)
-    found = _but_for_new_ones(memory, table.contents(memory, drain.table), linked, held)
+    found = _but_for_new_ones(chunks, table.contents(memory, drain.table), linked, held)
     return Remains(
         seen=old, found=tuple(sorted(found - {e.handle for e in old})), pointers=pointers,
         hidden=_imported(subject, parties),
@@ -107,7 +108,7 @@ def _alive(subject: Subject, parties: Parties) -> tuple[list[frozenset[int]], bo
 
 
 def _but_for_new_ones(
-    memory: Memory, known: Contents, linked: Mapping[int, Link], held: frozenset[int]
+    chunks: Chunks, known: Contents, linked: Mapping[int, Link], held: frozenset[int]
 ) -> frozenset[int]:
     """What a search found, without what came or went during it, by what the table says afterwards.
 
@@ -115,8 +116,8 @@ def _but_for_new_ones(
     """
     mine = {e.handle for e in (*known.old, *known.new)}
     others = {handle: link for handle, link in linked.items() if handle not in mine}
-    own = Areas([given_out(memory, e.handle) for e in (known.new if others else ())])
-    words = Words(memory)
+    own = Areas([chunks.given_out(e.handle) for e in (known.new if others else ())])
+    words = Words(chunks.memory)
     return (held - mine) | {
         handle for handle, link in others.items()
         if not own.find(link.place) and words.at(link.back) == link.holder
