@@ -1,5 +1,6 @@
 """How long the verdict on live objects takes, for libraries of several sizes."""
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from libswap.elf.image import Image
+from libswap.linux.scheduling import without_collection
 from libswap.live.module import LibraryCache
 from libswap.operations.survival import survival
 from libswap.operations.survival.nameless import finder
@@ -43,7 +45,7 @@ def _section(debian: Debian, real: Real) -> Section:
         acts: dict[str, Callable[[], object]] = {}
         if shutil.which("abidiff"):
             acts["abidiff: symbols, as there is no debug information"] = lambda: _abidiff(old, new)
-        acts["its objects"] = lambda: examine(*map(_source, (old, new)), seconds=60)
+        acts["its objects"] = lambda: _examine(old, new)
         acts["with its data"] = lambda: _judge(old, new, None)
         acts["kept"] = lambda: _judge(old, new, state)
         rows = side_by_side(acts, rounds=_ROUNDS)
@@ -53,7 +55,13 @@ def _section(debian: Debian, real: Real) -> Section:
 
 def _nearest(builds: tuple[Version, ...]) -> tuple[Version, Version]:
     assert len(builds) > 1, "there is only one build of it here"
-    return builds[-2], builds[-1]
+    old, new = sorted(builds, key=lambda b: [int(n) for n in re.findall(r"\d+", b.version)])[-2:]
+    return old, new
+
+
+def _examine(old: Version, new: Version) -> None:
+    with without_collection():
+        examine(*map(_source, (old, new)), seconds=60)
 
 
 def _source(version: Version) -> Source:
