@@ -173,6 +173,7 @@ def test_where_anchors_hold_what_is_read_from_code(compiler: Compiler) -> None:
         ),
         ("[[" * 4000, ""),
         ("x = " + "[" * 90_000, ""),
+        ("a" + ".a" * 90_000 + " = 1", "dots"),
         ("#" * (1 << 19), "more than"),
         ("format = 1\nformat = 1", ""),
     ],

@@ -26,6 +26,8 @@ FORMAT: Final = 1
 SHIPPED: Final = Path(__file__).parents[2] / "handles"
 SITE: Final = Path("/etc/libswap/handles")
 _LARGEST: Final = 1 << 18
+_MOST_DOTS: Final = 200
+"""In a line: tomllib takes memory by the square of a dotted key's parts."""
 _MOST_FILES: Final = 512
 _MOST_NAMES: Final = 4096
 _MOST_OFFSETS: Final = 3
@@ -82,10 +84,15 @@ def read(file: Path) -> Description:
     if len(data) > _LARGEST:
         raise HandlesInvalid(str(file), f"it has more than {_LARGEST} bytes")
     try:
-        text = data.decode()
-        return _description(file.stem, tomllib.loads(text))
+        return _description(file.stem, _parsed(data.decode()))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise HandlesInvalid(str(file), str(error) or "it is nested too deeply") from None
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    if any(line.count(".") > _MOST_DOTS for line in text.split("\n")):
+        raise ValueError(f"a line has more than {_MOST_DOTS} dots")
+    return tomllib.loads(text)
 
 
 def _description(name: str, data: Mapping[str, Any]) -> Description:
