@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from libswap.linux.memory import ProcessMemory, Range
-from libswap.live.draining.chunks import Chunks
+from libswap.live.draining.chunks import Chunks, in_arena
 from libswap.live.module import Module
 from libswap.process.maps import maps_of
 
@@ -57,13 +57,15 @@ def test_what_a_thread_got_from_its_own_arena_is_known() -> None:
         address = LIBC.malloc(ctypes.c_size_t(3000))
         with ProcessMemory(os.getpid()) as memory:
             found.append((address, chunks(memory).given_out(address)))
+            found.append((in_arena(memory, address), in_arena(memory, 0x1000)))
         found.append((LIBC.malloc_usable_size(ctypes.c_void_p(address)),))
         LIBC.free(address)
 
     thread = threading.Thread(target=get)
     thread.start()
     thread.join()
-    (address, given), (usable,) = found
+    (address, given), seen, (usable,) = found
+    assert seen == (True, False)
     assert given == Range(address, address + usable)
 
 

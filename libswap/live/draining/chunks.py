@@ -79,11 +79,19 @@ class Chunks:
     def _in_heap(self, start: int, end: int) -> bool:
         if any(start in heap and end in heap for heap in self.heaps):
             return True
-        base = start & -_HEAP
-        arena, size = _word(self.memory, base), _word(self.memory, base + 16)
-        return (
-            arena % _HEAP in _ARENA_AT and size % _PAGE == 0 and end < base + size <= base + _HEAP
-        )
+        return in_arena(self.memory, start) and in_arena(self.memory, end)
+
+
+def in_arena(memory: Memory, address: int) -> bool:
+    """Whether glibc's malloc gives it out to threads."""
+    base = address & -_HEAP
+    try:
+        arena, size = _word(memory, base), _word(memory, base + 16)
+    except MemoryUnreachable:
+        return False
+    return (
+        arena % _HEAP in _ARENA_AT and size % _PAGE == 0 and address < base + size <= base + _HEAP
+    )
 
 
 def _has_another_malloc(module: Module) -> bool:

@@ -8,6 +8,7 @@ from libswap.elf.symbols import SymbolType
 from libswap.linux.memory import Range
 from libswap.linux.procfs import PROC
 from libswap.live.draining import table
+from libswap.live.draining.chunks import in_arena
 from libswap.live.draining.parties import Parties
 from libswap.live.got import copied_objects, slots
 from libswap.live.module import Module
@@ -45,7 +46,8 @@ def pointers_into(
     return tuple(
         hit for hit in found.words
         if hit.at not in bound and hit.value not in parties.gates and hit.value not in noted
-        and not skip.find(hit.at) and not on_a_stack(subject, hit.at)
+        and not skip.find(hit.at)
+        and not (on_a_stack(subject, hit.at) and not in_arena(memory, hit.at))
         and not for_exit(memory, source.extent, hit.at)
     ), found.complete  # fmt: skip
 
