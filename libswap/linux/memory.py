@@ -119,10 +119,10 @@ class ProcessMemory:
         for at in range(0, len(wanted), _PIECE):
             piece = wanted[at : at + _PIECE]
             if len(piece) == _PIECE and self._filled(address + at):
-                found: object = self._piece  # not a view: views are compared one by one
+                same = self._piece == piece
             else:
-                found = self.read(address + at, len(piece))
-            if found != piece:
+                same = self.read(address + at, len(piece)) == bytes(piece)
+            if not same:  # bytes and a view would be compared one by one
                 return False
         return True
 

@@ -88,6 +88,9 @@ class Writing:
         self._pid: Final = pid
         self._memory: Final = memory
         self._runs: Final = [_runs(memory, phase) for phase in prepared.phases]
+        self._areas: Final = tuple(
+            dict.fromkeys(r for phase in self._runs for one in phase for r in _areas(one))
+        )
         self._still: list[Expected] = []
         self._seen: dict[Range, Expected] = {}
         self._made: dict[int, _Made] = {}
@@ -130,16 +133,17 @@ class Writing:
                 _require(self._memory, self._pid, one.address, one.content)
 
     def _checked(self) -> list[list[Write]]:
-        areas = dict.fromkeys(r for phase in self._runs for one in phase for r in _areas(one))
-        self._seen = {area: self._content(area) for area in areas}
+        self._seen = {area: self._content(area) for area in self._areas}
         return [[w for one in phase for w in self._writes(one)] for phase in self._runs]
 
     def _content(self, area: Range) -> Expected:
         """What lies there; what is large mostly is what lay there the last time."""
-        known = self._seen.get(area) if area.size > _PIECE else None
-        if known is not None and known.holds(self._memory):
+        known = self._seen.get(area)
+        if area.size > _PIECE and known is not None and known.holds(self._memory):
             return known
         content = self._memory.read(area.start, area.size)
+        if known is not None and content == known.content:
+            return known
         return Expected.of(self._memory, area.start, content)
 
     def _writes(self, one: "_Run | Copy") -> list[Write]:
@@ -257,9 +261,11 @@ def _verify(memory: ProcessMemory, pid: int, writes: Sequence[Write]) -> None:
 
 
 def _require(memory: ProcessMemory, pid: int, address: int, content: bytes) -> None:
-    if memory.holds(address, content):
+    if len(content) > _PIECE and memory.holds(address, content):
         return
     found = memory.read(address, len(content))
+    if found == content:
+        return
     for at in range(0, len(content), _PIECE):
         expected, there = content[at : at + _PIECE], found[at : at + _PIECE]
         if expected != there:
