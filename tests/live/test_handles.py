@@ -1,5 +1,6 @@
 """Descriptions of handles: what is read, what is refused, and what is guessed."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -283,3 +284,10 @@ def test_a_draft_knows_ends_by_words_and_names_what_takes_several_objects(
     assert found.rule_for("paired_delete") == Rule((Place(1, (0,)),), ends=True, when=When.ZERO)
     assert "#   paired_read(struct reader *, struct info *)" in draft.toml
     assert "paired_destroy_both(" not in draft.toml
+
+
+def test_a_fifo_is_no_description_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    fifo = tmp_path / "waits.toml"
+    os.mkfifo(fifo)
+    with pytest.raises(HandlesInvalid, match="no regular file"):
+        read(fifo)

@@ -3,7 +3,9 @@
 docs/reference/handles.md tells the format.
 """
 
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -79,7 +81,9 @@ def read(file: Path) -> Description:
         HandlesInvalid: it cannot be understood.
         SystemRefused: it cannot be read.
     """
-    with refusal("read", str(file)), file.open("rb") as stream:
+    with refusal("read", str(file)), open(file, "rb", opener=_without_waiting) as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise HandlesInvalid(str(file), "it is no regular file")
         data = stream.read(_LARGEST + 1)
     if len(data) > _LARGEST:
         raise HandlesInvalid(str(file), f"it has more than {_LARGEST} bytes")
@@ -87,6 +91,10 @@ def read(file: Path) -> Description:
         return _description(file.stem, _parsed(data.decode()))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise HandlesInvalid(str(file), str(error) or "it is nested too deeply") from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)  # nor for whoever writes to a FIFO
 
 
 def _parsed(text: str) -> dict[str, Any]:
