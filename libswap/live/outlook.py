@@ -1,7 +1,6 @@
 """What a swap of one process would do, found out without touching it."""
 
 import struct
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -22,9 +21,10 @@ from libswap.live.plan import hooked
 from libswap.live.reach import Reach, is_return_address, reach
 from libswap.live.redirect import Redirects, code_ranges, redirects
 from libswap.live.runtime import is_c_library
-from libswap.live.stacks import Areas, Hit, is_stack
+from libswap.live.stacks import Areas, Hit
 from libswap.live.subject import Subject
 from libswap.live.survey import Survey, survey_of
+from libswap.live.thread_stacks import thread_stacks
 
 _SHOWN: Final = 6
 _EF_CXA: Final = 4
@@ -275,10 +275,12 @@ def _asleep(subject: Subject, source: Module, found: Reach, options: Options) ->
         yield note("memory-not-searched", "memory", "too large to be searched for pointers")
     code = [Range(source.base + c.start, source.base + c.end) for c in code_ranges(source.facts)]
     entries = {source.base + e for e in entries_of(source.facts).starts}
+    # Those of threads are looked at when they stand still; what ended ones left is no frame.
+    stacks = Areas(thread_stacks(subject.memory, subject.mappings))
     places = [
         hit for hit in found.words
         if any(hit.value in c for c in code) and hit.value not in entries
-        and not on_a_stack(subject, hit.at)
+        and not stacks.find(hit.at)
         and is_return_address(subject.memory, hit.value)
     ]  # fmt: skip
     if places and not options.relaxed:
@@ -287,16 +289,6 @@ def _asleep(subject: Subject, source: Module, found: Reach, options: Options) ->
             f" {places[0].at:#x}: a coroutine may sleep in the old code"
         )
         yield risk("asleep-in-old-code", source.path, detail, "let it finish, or --relaxed")
-
-
-def on_a_stack(subject: Subject, address: int) -> bool:
-    """Whether an address lies in memory that looks like a thread's stack.
-
-    Those of threads are looked at when they stand still; what ended threads left there is no frame.
-    """
-    maps = subject.mappings
-    index = bisect_right(maps, address, key=lambda mapping: mapping.start) - 1
-    return index >= 0 and address < maps[index].end and is_stack(maps, index)
 
 
 def require_clear(works: Sequence[Work]) -> None:

@@ -1,13 +1,11 @@
 """Words that point into the old copy, of which every object of some libraries holds one."""
 
-from array import array
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from libswap.elf.format import SegmentFlags, SegmentType
 from libswap.elf.symbols import SymbolType
-from libswap.errors.process import MemoryUnreachable
-from libswap.linux.memory import Memory, Range
+from libswap.linux.memory import Range
 from libswap.linux.procfs import PROC
 from libswap.live.draining import table
 from libswap.live.draining.parties import Parties
@@ -15,14 +13,11 @@ from libswap.live.got import copied_objects, slots
 from libswap.live.module import Module
 from libswap.live.outlook import for_exit
 from libswap.live.reach import reach
-from libswap.live.stacks import Areas, Hit, is_stack
+from libswap.live.stacks import Areas, Hit
 from libswap.live.subject import Subject
+from libswap.live.thread_stacks import thread_stacks
 
 _LARGEST_LINK_MAP: Final = 0x2000
-_DESCRIPTOR: Final = 0x2000
-"""Bytes that hold it; glibc 2.36 takes 0x900 for it."""
-_SELF: Final = 2
-"""Words from the one pointer to the other."""
 _READ_IMPLIES_EXEC: Final = 0x0400000
 
 
@@ -47,7 +42,7 @@ def pointers_into(
     skip = Areas([*gone, known, *_copied(subject, source)])
     bound = {s.place for m in subject.modules if m.library is not None
              for s in slots(memory, m, [source.extent])}  # fmt: skip
-    noted, stacks = _noted_by_linker(parties), Areas(thread_stacks(subject))
+    noted, stacks = _noted_by_linker(parties), Areas(thread_stacks(memory, subject.mappings))
     return tuple(
         hit for hit in found.words
         if hit.at not in bound and hit.value not in parties.gates and hit.value not in noted
@@ -55,30 +50,6 @@ def pointers_into(
         and not stacks.find(hit.at)
         and not for_exit(memory, source.extent, hit.at)
     ), found.complete  # fmt: skip
-
-
-def thread_stacks(subject: Subject) -> Iterator[Range]:
-    """Those of threads, of ended ones too: what lies there is no object that lasts.
-
-    Other memory may have a guard below it as well, and objects in it. glibc puts a thread's
-    descriptor on top of its stack, whose head points to itself twice (nptl/descr.h, tcbhead_t).
-    """
-    maps = subject.mappings
-    for index, one in enumerate(maps):
-        if is_stack(maps, index):
-            named = one.name.startswith(b"[stack")
-            if named or _ends_in_descriptor(subject.memory, Range(one.start, one.end)):
-                yield Range(one.start, one.end)
-
-
-def _ends_in_descriptor(memory: Memory, stack: Range) -> bool:
-    start = max(stack.start, stack.end - _DESCRIPTOR)
-    try:
-        words = array("Q", memory.read(start, stack.end - start))
-    except MemoryUnreachable:
-        return False
-    heads = range(0, len(words) - _SELF, _SELF)
-    return any(words[i] == words[i + _SELF] == start + 8 * i for i in heads)
 
 
 def _code(subject: Subject) -> list[Range]:

@@ -2,10 +2,9 @@
 
 import pytest
 
-from libswap.live.draining.pointers import thread_stacks
-from libswap.live.module import LibraryCache
-from libswap.live.subject import Subject
-from libswap.process.identity import Identity
+from libswap.linux.memory import ProcessMemory
+from libswap.live.thread_stacks import thread_stacks
+from libswap.process.maps import maps_of
 from support.compiler import Compiler
 from support.driven import running
 
@@ -44,8 +43,8 @@ int main(void)
 def test_memory_behind_a_guard_is_a_stack_only_with_a_descriptor_on_top(compiler: Compiler) -> None:
     with running([compiler.program(PROGRAM, "-pthread")]) as target:
         places = [int(word, 16) for word in target.line().split()]
-        with Subject.open(Identity.of(target.pid), LibraryCache()) as subject:
-            stacks = list(thread_stacks(subject))
+        with ProcessMemory(target.pid) as memory:
+            stacks = list(thread_stacks(memory, maps_of(target.pid)))
     assert [any(place in stack for stack in stacks) for place in places] == [
         True, True, False, False
     ]  # fmt: skip
