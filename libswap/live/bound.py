@@ -1,7 +1,7 @@
 """What the dynamic linker may have put into the words of a module's data that wait for a symbol."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -33,18 +33,20 @@ class Bound:
         return value in self.values or any(value in extent for extent in self.chosen)
 
 
-def bound(module: Module, modules: Sequence[Module]) -> Mapping[int, Bound]:
-    """For each word of a module that the linker fills in by a symbol, by virtual address.
+def bound(module: Module, words: Collection[int], modules: Sequence[Module]) -> Mapping[int, Bound]:
+    """For those of some words that the linker fills in by a symbol.
 
     Args:
         module: whose words.
+        words: their virtual addresses.
         modules: all of the process.
     """
     symbols = module.facts.symbols
     wanted = [
-        (r.offset, symbols[r.symbol].name, r.addend) for r in module.facts.relocations
-        if r.type == X86_64.ADDR64 and 0 < r.symbol < len(symbols)
-    ]  # fmt: skip
+        (r.offset, symbols[r.symbol].name, r.addend)
+        for r in (module.facts.relocations if words else ())
+        if r.offset in words and r.type == X86_64.ADDR64 and 0 < r.symbol < len(symbols)
+    ]
     names = {name for _, name, _ in wanted}
     defined: dict[str, list[tuple[Module, Symbol]]] = defaultdict(list)
     for one in modules if names else ():

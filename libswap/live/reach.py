@@ -15,6 +15,7 @@ from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import Memory, Range
 from libswap.linux.procfs import PROC
 from libswap.live.stacks import Areas, Hit
+from libswap.live.writable import without
 from libswap.process.maps import Mapping
 
 MOST_SEARCHED: Final = 2 << 30
@@ -91,7 +92,9 @@ def present(mappings: Sequence[Mapping], pid: int, skip: Sequence[Range]) -> Ite
     """
     pages = _MOST_PAGES
     with open(PROC.path(pid, "pagemap"), "rb", buffering=0) as pagemap:  # noqa: PTH123
-        for part in (p for m in mappings if _is_searched(m) for p in _without(m, skip)):
+        holes = [Range(s.start & -_PAGE, -(-s.end // _PAGE) * _PAGE) for s in skip]
+        searched = [Range(m.start, m.end) for m in mappings if _is_searched(m)]
+        for part in without(searched, holes):
             count = part.size // _PAGE
             pages -= count
             if pages < 0:
@@ -103,18 +106,6 @@ def present(mappings: Sequence[Mapping], pid: int, skip: Sequence[Range]) -> Ite
 
 def _is_searched(mapping: Mapping) -> bool:
     return mapping.readable and mapping.writable and not mapping.shared
-
-
-def _without(mapping: Mapping, skip: Sequence[Range]) -> Iterator[Range]:
-    """The pages of a mapping in which nothing is skipped."""
-    at = mapping.start
-    for area in sorted(skip, key=lambda area: area.start):
-        if area.start < mapping.end and at < area.end:
-            if at < area.start & -_PAGE:
-                yield Range(at, area.start & -_PAGE)
-            at = -(-area.end // _PAGE) * _PAGE
-    if at < mapping.end:
-        yield Range(at, mapping.end)
 
 
 def _runs(start: int, entries: Sequence[int]) -> Iterator[Range]:

@@ -72,9 +72,11 @@ def snapshots(memory: Memory, module: Module, modules: Sequence[Module]) -> tupl
         module: whose data.
         modules: all of the process, to whose symbols its words may be bound.
     """
-    found, known = [], bound(module, modules)
-    for place in writable_ranges(module.facts):
-        first = initial(module.facts, place, module.base)
+    found = []
+    firsts = [initial(module.facts, p, module.base) for p in writable_ranges(module.facts)]
+    known = bound(module, {f.place.start + at for f in firsts for at in f.unknown}, modules)
+    for first in firsts:
+        place = first.place
         now = memory.read(module.base + place.start, place.size)
         begin = bytearray(first.contents)
         for at in first.unknown:

@@ -10,13 +10,7 @@ from libswap.survival.accesses import Access, Profile
 from libswap.survival.bodies import Body
 from libswap.survival.code import Function
 from libswap.survival.evidence import Compared, Evidence, Weight
-from libswap.survival.fields import (
-    Difference,
-    Fields,
-    differences,
-    fields,
-    narrowed,
-)
+from libswap.survival.fields import Difference, Fields, differences, fields, narrowed
 from libswap.survival.functions import Pairs
 from libswap.survival.moved import Moved, place
 from libswap.survival.places import NOT_OBJECTS, NUMBER
