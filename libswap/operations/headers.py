@@ -41,27 +41,23 @@ def declared(
     said = ""
     with tempfile.TemporaryDirectory(prefix="libswap-") as work:
         source, made = Path(work, "declared.c"), Path(work, "declared.o")
-        argv = [program, *_FLAGS, *cflags, "-o", str(made), str(source)]
+        # Words of its own for each, so that no name of a file is taken for C.
+        included = [word for h in headers for word in ("-include", str(h.resolve()))]
+        argv = [program, *_FLAGS, *cflags, *included, "-o", str(made), str(source)]
         for _ in range(_MOST_TRIES):
-            source.write_text("".join(_lines(headers, asked)))
+            source.write_text("".join(f"__typeof__(&{n}) {_PREFIX}{n};\n" for n in asked))
             done = run(argv, timeout=_COMPILE_SECONDS, directory=str(Path.cwd()))
             if not done.status:
                 return pointed_to(Image.open(made), _PREFIX)
             said = done.stderr.decode("utf-8", "replace").strip() or done.complaint
-            refused = _refused(said, source, len(headers))
+            refused = _refused(said, source)
             if refused.isdisjoint(range(len(asked))):
                 break
             asked = [name for number, name in enumerate(asked) if number not in refused]
     raise CompilerFailed(what, said)
 
 
-def _lines(headers: Sequence[Path], names: Sequence[str]) -> list[str]:
-    """A line for each header, and one for each function: a pointer of its type."""
-    included = [f'#include "{header.resolve()}"\n' for header in headers]
-    return [*included, *(f"__typeof__(&{name}) {_PREFIX}{name};\n" for name in names)]
-
-
-def _refused(said: str, source: Path, above: int) -> set[int]:
+def _refused(said: str, source: Path) -> set[int]:
     """The numbers of functions of whose lines the compiler complains: nothing declares them."""
     lines = re.findall(rf"^{re.escape(str(source))}:(\d+):", said, re.MULTILINE)
-    return {int(line) - above - 1 for line in lines}
+    return {int(line) - 1 for line in lines}

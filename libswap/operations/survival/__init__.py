@@ -73,7 +73,7 @@ def survival(old: Library, new: Library, state_dir: Path | None = None) -> Survi
 
 @lru_cache(maxsize=32)
 def survival_of_objects(old: Library, new: Library, state_dir: Path | None = None) -> Survival:
-    """Likewise without the conditions: a live plan looks at them in the process itself."""
+    """Likewise without the library's own data: a live plan looks at them in the process itself."""
     return _judged(_examined(old, new, state_dir), ())
 
 
