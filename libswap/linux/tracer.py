@@ -3,12 +3,17 @@
 ptrace(2) is between threads. One of the target's that enters an uninterruptible wait between our
 look and our seizing it stops for nobody and cannot be detached from; it would hang, as soon as it
 came out of its wait, for as long as its tracer lives.
+
+An interruption (Ctrl-C) is raised in that thread, anywhere between two instructions of Python. That
+must not happen while it holds threads of the target: between a request to the kernel and our noting
+that it was made, what cleans up would go by a state that is not so. There it waits (`unbroken`).
 """
 
 import ctypes
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
@@ -36,19 +41,53 @@ def traced(work: Callable[[], Result]) -> Result:
     return tracer.outcome()
 
 
+@contextmanager
+def unbroken() -> Iterator[None]:
+    """Work that no interruption may break off; it is raised at the end, or by `heed` before."""
+    tracer = threading.current_thread()
+    if not isinstance(tracer, _Tracer):
+        yield
+        return
+    with tracer.whole:
+        tracer.heed()  # what was on its way when we took the lock has arrived with this call
+        yield
+        tracer.heed()
+
+
+def heed() -> None:
+    """Raise the interruption that waits for the end of `unbroken` work, if there is one."""
+    tracer = threading.current_thread()
+    if isinstance(tracer, _Tracer):
+        tracer.heed()
+
+
+def hurried() -> bool:
+    """Whether an interruption waits for the end of `unbroken` work."""
+    tracer = threading.current_thread()
+    return isinstance(tracer, _Tracer) and tracer.waits is not None
+
+
 class _Tracer(threading.Thread, Generic[Result]):
+    """A thread that does all work on one process.
+
+    Attributes:
+        whole: held by the thread itself while it must not be broken off.
+        waits: the interruption that has not been raised yet.
+    """
+
     def __init__(self, work: Callable[[], Result]) -> None:
         super().__init__(name="tracer")
+        self.whole: Final = threading.RLock()
+        self.waits: type[BaseException] | None = None
         self._work = work
         self._made: list[Result] = []
         self._error: BaseException | None = None
-        self._unwanted = False
 
     def run(self) -> None:
         """See `threading.Thread.run`."""
         try:
-            if not self._unwanted:
-                self._made.append(self._work())
+            self.heed()
+            self._made.append(self._work())
         except BaseException as error:  # noqa: BLE001  raised again by `outcome`
             self._error = error
 
@@ -58,17 +97,30 @@ class _Tracer(threading.Thread, Generic[Result]):
             raise self._error
         return self._made[0]
 
+    def heed(self) -> None:
+        """Raise the interruption that waits, once: what cleans up after it is not for breaking."""
+        with self.whole:
+            kind, self.waits = self.waits, None
+        if kind is not None:
+            raise kind
+
     def break_off(self, kind: type[BaseException]) -> None:
         """Raise it in the thread, and wait until it has cleaned up after itself."""
-        self._unwanted = True
-        if self.ident is not None:
-            number, what = ctypes.c_ulong(self.ident), ctypes.py_object(kind)
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(number, what)
+        self.waits = kind
         while self.is_alive():
             try:
+                self._interrupt()
                 self.join()
             except KeyboardInterrupt:
                 continue  # others stand still until it has put everything back
+
+    def _interrupt(self) -> None:
+        """Unless the thread takes it itself, at a moment of its choice."""
+        with self.whole:
+            if self.waits is not None and self.ident is not None:
+                number, what = ctypes.c_ulong(self.ident), ctypes.py_object(self.waits)
+                self.waits = None
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(number, what)
 
     def await_end(self) -> None:
         """Until the kernel knows no such thread any more: it has detached from everything then."""

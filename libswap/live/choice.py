@@ -11,6 +11,7 @@ from libswap.linux import ptrace
 from libswap.linux.memory import ProcessMemory, Range
 from libswap.linux.procfs import PROC
 from libswap.linux.scheduling import promptly
+from libswap.linux.tracer import heed, unbroken
 from libswap.live import scratch, text_tail
 from libswap.live.arch import x86_64 as arch
 from libswap.live.arch import x86_64_code as code
@@ -75,7 +76,7 @@ def borrow(
     """
     maps = maps_through(identity.pid)
     tail = text_tail.roomiest(maps, memory, text_tail.DOORWAY_ROOM, identity.pid)
-    with exclusively(identity.pid, deadline), promptly():
+    with unbroken(), exclusively(identity.pid, deadline), promptly():
         _clear(identity, memory, tail, deadline)
         for thread in _safe_threads(
             identity, memory, avoid, loader_locks, deadline, lift_seccomp=lift_seccomp
@@ -136,6 +137,7 @@ def _safe_threads(
                     reasons[tid] = f"thread {tid} {why}"
         if time.monotonic() >= deadline:
             raise NoSafeThread(identity.pid, time.monotonic() - began, tuple(reasons.values()))
+        heed()  # nobody is held here
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
 

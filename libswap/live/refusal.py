@@ -17,6 +17,7 @@ from libswap.errors.process import (
 )
 from libswap.linux.address_space import shares_memory
 from libswap.linux.procfs import PROC
+from libswap.linux.tracer import unbroken
 from libswap.live.thread import Thread, ThreadGone, live_threads, states
 from libswap.live.tracee import let_go
 from libswap.process.freezer import frozen
@@ -133,12 +134,13 @@ def _require_tracing(pid: int, status: dict[str, str]) -> None:
             continue
         thread = Thread(pid, tid)
         try:
-            thread.seize()
+            with unbroken():
+                thread.seize()
+                let_go([thread])
         except ThreadGone:
             continue
         except SystemRefused as error:
             raise _explained(pid, status, error) from None
-        let_go([thread])
         return
     raise ProcessGone(pid)
 

@@ -27,6 +27,7 @@ from libswap.errors.process import (
 )
 from libswap.linux import ptrace
 from libswap.linux.memory import ProcessMemory, Range
+from libswap.linux.tracer import heed, hurried
 from libswap.live import scratch, stops
 from libswap.live.arch import x86_64 as arch
 from libswap.live.arch import x86_64_code as code
@@ -56,6 +57,7 @@ _LEAVING: Final = frozenset(
 )
 _SLEEPS: Final = frozenset({35, 230})  # nanosleep, clock_nanosleep: they claim the restart block
 _TO_COME_HOME: Final = 2.0
+_BETWEEN_LOOKS: Final = 0.1
 _SYSCALL_LENGTH: Final = 2
 _MOST_FAILURES: Final = 4
 """Of one run: the call's own, one more on the way home, and none that repeats for ever."""
@@ -110,7 +112,7 @@ class Borrowed:
         self._restart_lost = False
         self._scratch: scratch.Scratch | None = None
         self._last_call = 0
-        self._gate = 0
+        self._gate = Range(0, 0)
         self._xstate = b""
         self._mask = 0
         self._entered = False
@@ -167,6 +169,8 @@ class Borrowed:
             ThreadUnstoppable: given up, and the thread hangs in the kernel: it comes home by
                 itself when that is over.
         """
+        if self._lost:
+            raise self._left_alone()
         try:
             with self._insisting():
                 return self._run(program, time.monotonic() + timeout, read_strings)
@@ -183,7 +187,7 @@ class Borrowed:
         doorway = self._doorway(0)
         self._old_tail = self._memory.read(self._tail.start, len(doorway.image))
         self._memory.write(self._tail.start, doorway.image)
-        self._gate = doorway.enter
+        self._gate = Range(doorway.enter, doorway.first_call)
         # From here the thread makes its own way, with us or without.
         self._send(self._home._replace(rip=doorway.enter, orig_rax=arch.unsigned(-1)))
         results = [self._result_of_system_call()]  # of rt_sigprocmask
@@ -273,7 +277,7 @@ class Borrowed:
         first: _Failure | None = None
         failures = 0
         while True:
-            stop = stops.wait(self.thread.tid, deadline)
+            stop = self._awaited(deadline)
             failure = self._failure(stop)
             if failure is not None:
                 failures += 1
@@ -286,6 +290,23 @@ class Borrowed:
                 return first
             else:
                 self._go_on(stop)
+
+    def _awaited(self, deadline: float) -> stops.Stop | None:
+        """The next stop; None at the deadline. An interruption lets what is soon done be done."""
+        while True:
+            now = time.monotonic()
+            stop = stops.wait(self.thread.tid, min(deadline, now + _BETWEEN_LOOKS))
+            if stop is not None or now >= deadline:
+                return stop
+            if hurried():
+                return self._awaited_in_a_hurry(min(deadline, now + _TO_COME_HOME))
+
+    def _awaited_in_a_hurry(self, deadline: float) -> stops.Stop | None:
+        stop = stops.wait(self.thread.tid, deadline)
+        if stop is None:
+            self._lost = True  # it goes on, and comes home by itself: as where we are killed
+            heed()
+        return stop
 
     def _failure(self, stop: stops.Stop | None) -> _Failure | None:
         """What this stop means for the program; None where it means nothing."""
@@ -316,9 +337,7 @@ class Borrowed:
         deadline = time.monotonic() + _TO_COME_HOME
         match stops.wait(self.thread.tid, deadline):
             case None:
-                self._lost = True
-                tid, pid = self.thread.tid, self.thread.pid
-                raise ThreadUnstoppable(pid, tid, state(pid, tid))
+                raise self._left_alone()
             case stops.SystemCall():
                 self._in_call = not self._in_call
             case stops.Trapped():
@@ -369,7 +388,7 @@ class Borrowed:
         # Where the scratch memory was, another thread may have mapped something of its own.
         gate = doorway.unmap if place and not self._taken else doorway.leave
         self._send(self._home._replace(rip=gate, orig_rax=arch.unsigned(-1)))
-        self._until_last_call(doorway.last_call, time.monotonic() + _TO_COME_HOME)
+        self._until_out(doorway.last_call)
         # It stops once more after the mask is restored and before any signal is delivered. There
         # the registers of its own system call can be given back to the kernel, which then restarts
         # it or runs a handler and gives EINTR, exactly as it would have done without us.
@@ -388,11 +407,31 @@ class Borrowed:
         again = self._home._replace(rax=arch.unsigned(-arch.ERESTARTNOINTR), orig_rax=call)
         return arch.restarted(again)
 
+    def _until_out(self, last_call: int) -> None:
+        """Follow the thread until it is about to restore its mask; it needs no help of ours."""
+        deadline = time.monotonic() + _TO_COME_HOME
+        while (stop := stops.wait(self.thread.tid, deadline)) is not None:
+            if isinstance(stop, stops.SystemCall):
+                self._in_call = not self._in_call
+                if self._in_call and self._registers().rip == last_call + _SYSCALL_LENGTH:
+                    return
+            self._go_on(stop)
+        raise self._left_alone()
+
+    def _left_alone(self) -> ThreadUnstoppable:
+        """The thread runs, and would be ruined by what is meant for one that stands still.
+
+        It comes home by itself; nobody else may be sent through its doorway before that.
+        """
+        self._lost = True
+        tid, pid = self.thread.tid, self.thread.pid
+        return ThreadUnstoppable(pid, tid, state(pid, tid))
+
     # Stops
 
     def _send(self, registers: arch.Registers) -> None:
+        self._entered = True  # before it is: the way home is one from where it stands now, too
         self.thread.set_registers(registers)
-        self._entered = True
         self._go_on(None)
 
     def _go_on(self, stop: stops.Stop | None) -> None:
@@ -426,14 +465,12 @@ class Borrowed:
             stop = stops.wait(self.thread.tid, deadline)
             match stop:
                 case None:
-                    raise ThreadUnstoppable(
-                        self.thread.pid, self.thread.tid, state(self.thread.pid, self.thread.tid)
-                    )
+                    raise self._left_alone()
                 case stops.SystemCall():
                     self._in_call = not self._in_call
                     if not self._in_call:
                         return self._registers().result
-                case stops.Signalled(signo=signo) if self._registers().rip == self._gate:
+                case stops.Signalled(signo=signo) if self._registers().rip in self._gate:
                     self._abandon(signo)
                 case _:
                     pass

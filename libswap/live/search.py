@@ -12,6 +12,7 @@ from libswap.errors.process import MemoryUnreachable
 from libswap.linux import ptrace
 from libswap.linux.memory import Range
 from libswap.linux.procfs import PROC
+from libswap.linux.tracer import unbroken
 from libswap.live.module import Module
 from libswap.live.registry import CopyRecord
 from libswap.live.stacks import Areas, Hit
@@ -78,7 +79,7 @@ class Search:
             Reached: something was found.
         """
         subject = self.subject.again()
-        with Tracee.seize(subject.identity) as tracee:
+        with unbroken(), Tracee.seize(subject.identity) as tracee:
             began = time.perf_counter()
             tracee.stop(time.monotonic() + _TO_STOP_ALL)
             threads = list(tracee.threads.values())

@@ -17,6 +17,7 @@ from libswap.errors.live import CommitBlocked
 from libswap.errors.process import ProcessGone, ThreadUnstoppable
 from libswap.linux.memory import ProcessMemory
 from libswap.linux.scheduling import promptly, without_collection
+from libswap.linux.tracer import heed, unbroken
 from libswap.live.quiescence import Blocker, Watch
 from libswap.live.thread import maps_through, states
 from libswap.live.tracee import Tracee
@@ -66,14 +67,15 @@ def commit(
         ProcessReplaced: it executed another program.
     """
     writing = Writing(identity.pid, memory, prepared)
-    write_all(memory, prepared.begun)
-    try:
-        return _await_moment(identity, memory, writing, time.monotonic() + wait)
-    except BaseException:
-        if not writing.standing:
-            with suppress(ProcessGone):
-                write_all(memory, prepared.abandoned)
-        raise
+    with unbroken():
+        write_all(memory, prepared.begun)
+        try:
+            return _await_moment(identity, memory, writing, time.monotonic() + wait)
+        except BaseException:
+            if not writing.standing:
+                with suppress(ProcessGone):
+                    write_all(memory, prepared.abandoned)
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ def _await_moment(
         if isinstance(outcome.reason, ThreadUnstoppable):
             # Each must have its turn on a processor first, and on a busy machine that takes long.
             patience = min(2 * patience, _LONGEST_TO_STOP_ALL)
+        heed()  # nobody is held here
         time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(2 * pause, _LONGEST_PAUSE)
     raise AssertionError("unreachable")

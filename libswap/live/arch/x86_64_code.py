@@ -112,6 +112,7 @@ class Doorway:
     code: int
     scratch: int = 0
     enter: int = field(init=False, default=0)
+    first_call: int = field(init=False, default=0)
     leave: int = field(init=False, default=0)
     unmap: int = field(init=False, default=0)
     last_call: int = field(init=False, default=0)
@@ -129,6 +130,7 @@ class Doorway:
         put(self, "leave", self.address + len(masks) + len(unmap))
         put(self, "last_call", self.leave + leave.index(_SYSCALL))
         put(self, "enter", self.address + enter_at)
+        put(self, "first_call", self.enter + entering.index(_SYSCALL) + len(_SYSCALL))
 
     def _unmapping(self) -> bytes:
         return (
