@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from libswap.cli.options import DryRun, Json, StateDir, Yes, words
+from libswap.cli.options import DryRun, Json, StateDir, Yes, command_of
 from libswap.cli.page import Html, paged
 from libswap.cli.session import reporter_of
 from libswap.cli.state import settings_of
@@ -58,11 +58,13 @@ def install(
         bool, typer.Option("--live", help="Move running processes onto the new library.")
     ] = False,
     health: Annotated[
-        str, typer.Option("--health", metavar="CMD", help="Must succeed on each machine after it.")
-    ] = "",
+        str | None,
+        typer.Option("--health", metavar="CMD", help="Must succeed on each machine after it."),
+    ] = None,
     batch_health: Annotated[
-        str, typer.Option("--batch-health", metavar="CMD", help="Must succeed here after a batch.")
-    ] = "",
+        str | None,
+        typer.Option("--batch-health", metavar="CMD", help="Must succeed here after a batch."),
+    ] = None,
     retries: Annotated[
         int, typer.Option(min=0, metavar="N", help="How often --health is tried again.")
     ] = 3,
@@ -100,7 +102,8 @@ def install(
     request = fleet.request(
         source, destination, inventory, limit=limit, canaries=tuple(canary or ()),
         batches=fleet.batches(batches), most_failures=most_failures, live=live, force=force,
-        health=words("--health", health), batch_health=words("--batch-health", batch_health),
+        health=command_of("--health", health),
+        batch_health=command_of("--batch-health", batch_health),
         retries=retries, delay=delay, become=become, keep_tool=keep_tool,
     )  # fmt: skip
     with paged(reporter_of(context), html) as reporter:

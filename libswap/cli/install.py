@@ -18,7 +18,7 @@ from libswap.cli.live import (
     Unload,
     drain_options,
 )
-from libswap.cli.options import DryRun, Json, StateDir, Yes, words
+from libswap.cli.options import DryRun, Json, StateDir, Yes, command_of
 from libswap.cli.page import Html, paged
 from libswap.cli.session import reporter_of
 from libswap.cli.state import recover_first, say_interrupted, settings_of
@@ -93,14 +93,14 @@ def command(
         StateMode, typer.Option(help="With --live: as of libswap live.")
     ] = StateMode.AUTO,
     check: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--check",
             metavar="CMD",
             help="With --live: run after each process (LIBSWAP_PID is set); if it fails, all"
             " processes are moved back and the files are rolled back.",
         ),
-    ] = "",
+    ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,
     wait: Annotated[
@@ -129,8 +129,8 @@ def command(
     from libswap.operations import install
     from libswap.operations.install_live import Live
 
-    of_live = (relaxed, accept_unknown, rehearse, unload, drain, check, state is not StateMode.AUTO)
-    if not live and any(of_live):
+    of_live = (relaxed, accept_unknown, rehearse, unload, drain, state is not StateMode.AUTO)
+    if not live and (any(of_live) or check is not None):
         raise UsageError(
             "--relaxed, --accept-unknown, --rehearse, --unload, --drain, --state and --check belong"
             " to --live"
@@ -155,7 +155,7 @@ def command(
         wait=_SAFE_MOMENT if wait is None else wait,
     )
     how = Live(
-        options, words("--check", check), rehearse=rehearse, unload=unload,
+        options, command_of("--check", check), rehearse=rehearse, unload=unload,
         drain=drain_options(drain, handles, limit, then, rehearse=rehearse),
     )  # fmt: skip
     with paged(reporter_of(context), html) as reporter:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from libswap.cli.options import DryRun, Json, StateDir, words
+from libswap.cli.options import DryRun, Json, StateDir, command_of
 from libswap.cli.page import Html, paged
 from libswap.cli.session import reporter_of
 
@@ -156,14 +156,14 @@ def command(
         ),
     ] = StateMode.AUTO,
     check: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--check",
             metavar="CMD",
             help="Run after each process (LIBSWAP_PID is set); if it fails, that one is moved "
             "back.",
         ),
-    ] = "",
+    ] = None,
     rehearse: Rehearse = False,
     unload: Unload = False,
     drain: Drain = False,
@@ -199,7 +199,7 @@ def command(
         raise UsageError("--pid and --all say different things")
     if new and len(new) != len(libraries):
         raise UsageError("--new must be said once for each library, or not at all")
-    if settle and (drain or new or dry_run or check):
+    if settle and (drain or new or dry_run or check is not None):
         raise UsageError("--settle goes with --pid, --wait, --unload and --force alone")
     draining = drain_options(drain, handles, limit, then, rehearse=rehearse)
     for one in libraries:
@@ -224,7 +224,7 @@ def command(
     files: list[Path | None] = [*new] if new else [None] * len(libraries)
     (library, file), *more = zip(libraries, files, strict=True)
     request = Request(
-        library, file, tuple(pid or ()), options, dry_run, words("--check", check), kept,
+        library, file, tuple(pid or ()), options, dry_run, command_of("--check", check), kept,
         more=tuple(more), unload=unload, rehearse=rehearse, drain=draining,
     )  # fmt: skip
     with paged(reporter_of(context), html, lambda: names) as reporter:

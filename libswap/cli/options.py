@@ -48,3 +48,17 @@ def words(option: str, text: str) -> tuple[str, ...]:
         return tuple(shlex.split(text))
     except ValueError as error:
         raise UsageError(f"{option} {text}: {error}") from None
+
+
+def command_of(option: str, text: str | None) -> tuple[str, ...]:
+    """The command that an option asks to be run; none where the option was not said.
+
+    Raises:
+        UsageError: there is no word in it, or a quotation has no end.
+    """
+    if text is None:
+        return ()
+    found = words(option, text)
+    if not found:
+        raise UsageError(f"{option} names no command", "A variable of the shell may be unset.")
+    return found

@@ -2,7 +2,6 @@
 
 import os
 import select
-import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from libswap.errors.base import ProgramFailed
+from libswap.linux.signals import name_of
 
 _CHUNK: Final = 4096
 _LONGEST_LINE: Final = 1 << 16
@@ -112,4 +112,4 @@ class Child:
             status = self._process.wait(self._timeout)
         except subprocess.TimeoutExpired:
             raise ProgramFailed(self._name, "it does not end") from None
-        return signal.Signals(-status).name if status < 0 else ""
+        return name_of(-status) if status < 0 else ""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from libswap.errors.base import ProgramFailed
+from libswap.linux.signals import name_of
 
 SEARCH_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are looked for; never the caller's PATH, which sudo may have let through."""
@@ -140,5 +141,5 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _ending(status: int) -> str:
     if status < 0:
-        return f"it was ended by {signal.Signals(-status).name}"
+        return f"it was ended by {name_of(-status)}"
     return f"it ended with status {status}"

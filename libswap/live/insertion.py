@@ -2,7 +2,6 @@
 
 import errno
 import os
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 from libswap.errors.live import RemoteCallRefused
 from libswap.errors.patch import PatchCallFailed
 from libswap.linux.memory import Range
+from libswap.linux.signals import name_of
 from libswap.live import mapped, registry
 from libswap.live.calls import (
     Argument,
@@ -154,7 +154,7 @@ class Visit:
             case Returned():
                 return outcome
             case Crashed(signo=signo, address=address):
-                why = f"it raised {signal.Signals(signo).name} at {address:#x}"
+                why = f"it raised {name_of(signo)} at {address:#x}"
             case Hung():
                 why = f"it did not come back within {self.timeout:g} s"
             case LeftProcess():

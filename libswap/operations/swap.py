@@ -212,8 +212,9 @@ class _Run:
         """Why the user's check is not content; "" where it is."""
         try:
             done = run(
-                self.request.check, timeout=_CHECK_SECONDS, environment={"LIBSWAP_PID": str(pid)}
-            )
+                self.request.check, timeout=_CHECK_SECONDS, directory=".",
+                environment={"LIBSWAP_PID": str(pid)},
+            )  # fmt: skip
         except LibswapError as error:
             return error.message
         return f"the check failed: {done.complaint}" if done.status else ""

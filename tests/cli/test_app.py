@@ -115,6 +115,17 @@ def test_a_quotation_without_an_end_is_a_usage_error(
 
 
 @pytest.mark.parametrize(
+    "words",
+    ["live LIB --check", "install LIB LIB --live --check", "install LIB LIB --check",
+     "fleet install LIB LIB -i LIB --health", "fleet install LIB LIB -i LIB --batch-health"],
+)  # fmt: skip
+@pytest.mark.parametrize("said", ["", "  "])
+def test_a_check_that_an_unset_variable_left_empty_is_a_usage_error(words: str, said: str) -> None:
+    given = ["/nowhere" if word == "LIB" else word for word in words.split()]
+    assert run([*given, said]) == UsageError.exit_code
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         ("watch", "what is to be watched"),

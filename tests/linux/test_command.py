@@ -25,6 +25,11 @@ def test_a_signal_is_a_negative_status_and_is_named() -> None:
     assert done.complaint == "it was ended by SIGSEGV"
 
 
+def test_a_signal_without_a_name_is_told_too() -> None:
+    done = command.run(python("import os; os.kill(os.getpid(), 40)"), timeout=30)
+    assert done.complaint == "it was ended by SIGRTMIN+6"
+
+
 def test_words_reach_the_program_unchanged_by_any_shell() -> None:
     word = "$(id) `id` ; * \n 'x'"
     done = command.run([*python("import sys; print(sys.argv[1])"), word], timeout=30)

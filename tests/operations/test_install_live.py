@@ -134,6 +134,21 @@ def test_a_check_that_fails_takes_back_the_files_and_every_process(
         assert (one.ask("version"), two.ask("version")) == ("2", "2")
 
 
+def test_a_check_runs_where_its_caller_stands_and_may_die_of_any_signal(
+    site: Site, stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check = site.root / "check"
+    check.write_text("#!/bin/sh\ntest -e ./check && kill -40 $$\n")
+    check.chmod(0o755)
+    monkeypatch.chdir(site.root)
+    stage.install(stage.build("live/version.c", version=1))
+    with stage.running(stage.program("live/driver.c")) as target:
+        words = ("install", stage.build("live/version.c", version=2), stage.place, "--live")
+        assert libswap(site, *words, "--check", "./check") == CheckFailed.exit_code
+        assert "ended by SIGRTMIN+6" in capsys.readouterr().out
+        assert target.ask("version") == "1"
+
+
 def test_a_process_that_cannot_be_moved_back_is_not_called_unchanged(
     site: Site, stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
