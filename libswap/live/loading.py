@@ -2,7 +2,6 @@
 
 import errno
 import os
-import signal
 import struct
 import time
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import Final
 from libswap.errors.base import LibswapError
 from libswap.errors.live import LoadFailed
 from libswap.linux.memory import ProcessMemory, Range
+from libswap.linux.signals import name_of
 from libswap.live import mapped, registry
 from libswap.live.calls import (
     Buffer,
@@ -45,6 +45,7 @@ from libswap.live.wanted import Loaded, Opened, Question, Request, Wanted
 from libswap.live.writing import Prepared
 from libswap.process.identity import Identity
 from libswap.process.maps import Mapping
+from libswap.process.namespaces import sees_proc
 
 _MASK: Final = (1 << 64) - 1
 HANDED_OVER: Final = "libswap-library"
@@ -164,6 +165,9 @@ class _Visit:
         if wanted.content is None:
             yield spelled(wanted.path, taken)
             return
+        if not sees_proc(self.pid):
+            reason = "it cannot reach it, and has no /proc in its root through which to get it"
+            raise LoadFailed(self.pid, wanted.path, reason)
         made = self._run([mapped.file_in_memory(HANDED_OVER.encode())], "").results[0]
         if error := error_of(made):
             raise LoadFailed(self.pid, wanted.path, f"memfd_create: {os.strerror(error)}")
@@ -285,7 +289,7 @@ def _require_unused(
 def _words(outcome: Crashed | Hung | LeftProcess, timeout: float) -> str:
     match outcome:
         case Crashed(signo=signo, address=address):
-            return f"its constructor raised {signal.Signals(signo).name} at {address:#x}"
+            return f"its constructor raised {name_of(signo)} at {address:#x}"
         case Hung():
             return f"its constructor did not come back within {timeout:g} s"
         case LeftProcess():

@@ -61,6 +61,16 @@ def root_of(pid: int, procfs: Procfs = PROC) -> Iterator[Root]:
         yield root
 
 
+def sees_proc(pid: int, procfs: Procfs = PROC) -> bool:
+    """Whether a process has a /proc in its root, as after chroot(2) it mostly has not."""
+    with root_of(pid, procfs) as root:
+        try:
+            root.stat("proc/self", follow=False)
+        except OSError:
+            return False
+    return True
+
+
 @contextmanager
 def _translated(pid: int) -> Iterator[None]:
     try:

@@ -112,7 +112,7 @@ def test_a_process_in_another_root(stage: Stage, tmp_path: Path, *, visible: boo
             stage.moved(target)
             assert target.ask() == "22"
         else:
-            assert "No such file or directory" in stage.refused(target).reason
+            assert "no /proc in its root" in stage.refused(target).reason
             assert target.ask() == "21"
 
 
