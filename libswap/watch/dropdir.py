@@ -158,7 +158,7 @@ class DropDirectory:
         self.rejected.move(f".{reason}", self.rejected, reason)
 
     def prune(self, limits: Limits) -> None:
-        """Remove the oldest of what was set aside, beyond what is to be kept."""
+        """Remove the oldest of what was set aside, beyond what is to be kept; the newest stays."""
         for held in (self.deployed, self.rejected):
             for name in _superfluous(held, limits):
                 with suppress(SystemRefused):  # a directory, or already gone: its turn may come
@@ -193,7 +193,7 @@ def _superfluous(held: Directory, limits: Limits) -> list[str]:
             found.setdefault(name.removesuffix(REASON), []).append(one)
     count, size = len(found), sum(size for each in found.values() for _, size, _ in each)
     gone: list[str] = []
-    for each in sorted(found.values(), key=min):
+    for each in sorted(found.values(), key=min)[:-1]:
         if count <= limits.keep_files and size <= limits.keep_bytes:
             break
         gone += [name for _, _, name in each]

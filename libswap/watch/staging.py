@@ -55,7 +55,8 @@ class Staging:
         """Remove what no deployment needs; after a crash something may have been left."""
         for name in self.directory.names():
             if name != but:
-                shutil.rmtree(name, dir_fd=self.directory.descriptor)
+                with files.refusal("remove", self.directory.join(name)):
+                    shutil.rmtree(name, dir_fd=self.directory.descriptor)
 
     def take(self, box: DropDirectory, batch: Batch, id_: str, rule: Rule) -> Taken:
         """Copy, verify and map all files of a batch.

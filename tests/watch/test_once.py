@@ -329,6 +329,22 @@ def test_what_was_set_aside_is_kept_within_its_limits(drop: Drop) -> None:
     assert drop.aside("rejected") == [f"{n}.so{end}" for n in (6, 7, 8) for end in ("", ".reason")]
 
 
+def test_what_was_set_aside_last_is_kept_however_large_it_is(drop: Drop) -> None:
+    drop.change(limits=Limits(keep_bytes=1))
+    for name in ("1.so", "2.so"):
+        drop.put(name, b"junk")
+    drop.once()
+    assert drop.aside("rejected") == ["2.so", "2.so.reason"]
+
+
+def test_what_cannot_be_removed_from_the_staging_directory_is_said(drop: Drop) -> None:
+    staging = drop.settings.state_dir / "watch/staging"
+    staging.mkdir(parents=True)
+    (staging / "stray").touch()
+    with pytest.raises(SystemRefused, match="stray"):
+        drop.once()
+
+
 def test_a_dry_run_says_what_would_be_and_changes_nothing(drop: Drop) -> None:
     drop.put("libx.so.1.2")
     drop.put("junk.so", b"junk")
