@@ -7,7 +7,7 @@ have.
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -102,10 +102,9 @@ def begun(state_dir: Path, rollout: Rollout, outlooks: Sequence[Outlook] = ()) -
         outlooks: what was found on each machine beforehand.
     """
     stage = f".{rollout.id}"
-    with (
-        Directory.make(str(state_dir / _DIRECTORY), 0o700) as directory,
-        _locked(directory, stage) as descriptor,
-    ):
+    with Directory.make(str(state_dir / _DIRECTORY), 0o700) as directory, ExitStack() as stack:
+        _clear(directory)
+        descriptor = stack.enter_context(_locked(directory, stage))
         path = directory.join(rollout.id)
         written = Record(_Story(rollout), descriptor, path)
         try:
@@ -117,6 +116,14 @@ def begun(state_dir: Path, rollout: Rollout, outlooks: Sequence[Outlook] = ()) -
             raise
         directory.sync()
         yield written
+
+
+def _clear(directory: Directory) -> None:
+    """Remove what somebody who was killed at the beginning has left: nobody holds its lock."""
+    for name in directory.names():
+        if name.startswith("."):
+            with suppress(RolloutBusy), _locked(directory, name):
+                directory.unlink(name)
 
 
 @contextmanager

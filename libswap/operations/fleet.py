@@ -1,6 +1,6 @@
 """Upgrade a library on many machines: look at all, go batch by batch, halt and take back, go on."""
 
-import os
+import re
 import shutil
 import tempfile
 import time
@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from libswap.errors.base import LibswapError, UsageError
+from libswap.errors.base import UsageError
 from libswap.errors.fleet import NoSuchRollout, NotReady
 from libswap.fleet import ansible, record
 from libswap.fleet.ansible import Tool
@@ -30,9 +30,10 @@ from libswap.fleet.rollout import (
 )
 from libswap.install.survey import survey_source
 from libswap.install.transaction import new_id
-from libswap.linux import files
-from libswap.linux.files import Directory
+from libswap.linux.publish import publish
 from libswap.settings import Settings
+
+_BATCH: Final = re.compile(r"0*[1-9][0-9]{0,8}%?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,18 +241,7 @@ def write_bundle(path: Path, *, dry_run: bool = False) -> Written:
     told = Written(str(path), len(made.data), made.sha256)
     if dry_run:
         return told
-    with Directory(str(path.absolute().parent)) as directory:
-        stage = f".{path.name}.{os.getpid()}"
-        descriptor = directory.create(stage, 0o755)
-        try:
-            files.write_all(descriptor, made.data, str(path))
-            files.sync(descriptor, str(path))
-            directory.rename(stage, path.name)
-        except LibswapError:
-            directory.unlink(stage)
-            raise
-        finally:
-            os.close(descriptor)
+    publish(str(path), made.data, mode=0o755)
     return told
 
 
@@ -263,8 +253,7 @@ def batches(text: str) -> tuple[str, ...]:
     """
     sizes = tuple(size.strip() for size in text.split(","))
     for size in sizes:
-        number = size.removesuffix("%")
-        if not number.isascii() or not number.isdecimal() or int(number) == 0:
+        if not _BATCH.fullmatch(size):
             raise UsageError(f"{size} is no size of a batch", "Give it as 5 or 10%.")
     return sizes
 

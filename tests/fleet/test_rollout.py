@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -24,6 +25,8 @@ from libswap.fleet.rollout import (
     to_take_back,
 )
 from libswap.linux import files
+from libswap.linux.files import Directory
+from libswap.linux.locks import try_lock
 from libswap.operations.fleet import Damaged, Left, batches, left, plan, status, take_back
 from libswap.settings import Settings
 
@@ -52,7 +55,7 @@ def test_the_exit_code_says_whether_all_is_well() -> None:
     assert replace(ROLLOUT, stage=Stage.HALTED).exit_code == 49
 
 
-@pytest.mark.parametrize("text", ["", "0", "0%", "-1", "1,,2", "ten", "10%%", "٣"])
+@pytest.mark.parametrize("text", ["", "0", "0%", "-1", "1,,2", "ten", "10%%", "٣", "9" * 5000])
 def test_a_batch_has_a_size(text: str) -> None:
     with pytest.raises(UsageError):
         batches(text)
@@ -174,6 +177,21 @@ def test_a_record_has_its_name_when_it_is_whole(
     with pytest.raises(NoSpace), record.begun(tmp_path, ROLLOUT):
         pass
     assert list((tmp_path / "fleet").iterdir()) == []
+
+
+def test_what_a_killed_beginner_left_is_removed_and_what_another_begins_is_not(
+    tmp_path: Path,
+) -> None:
+    fleet = tmp_path / "fleet"
+    fleet.mkdir()
+    (fleet / ".left").touch()
+    (fleet / ".begun").touch()
+    with Directory(str(fleet)) as directory:
+        lock = try_lock(directory, ".begun", 0)
+        assert lock is not None
+        with record.begun(tmp_path, ROLLOUT):
+            assert sorted(p.name for p in fleet.iterdir()) == [".begun", ROLLOUT.id]
+        os.close(lock)
 
 
 def test_warnings_of_ansible_are_no_machines(tmp_path: Path) -> None:
