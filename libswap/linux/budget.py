@@ -23,20 +23,27 @@ class Budget:
     Attributes:
         processor: in seconds of the thread's processor time.
         clock: in monotonic seconds.
+        unasked: until when the processor time need not be asked for, in monotonic seconds.
     """
 
     processor: float = math.inf
     clock: float = math.inf
+    unasked: float = -math.inf
 
     @classmethod
     def of(cls, seconds: float) -> Self:
         """So many seconds of processor time from now on."""
-        return cls(time.thread_time() + seconds, time.monotonic() + _CLOCK * seconds)
+        now = time.monotonic()
+        return cls(time.thread_time() + seconds, now + _CLOCK * seconds, now + seconds)
 
     @property
     def spent(self) -> bool:
-        """Whether there is no time left."""
-        return time.thread_time() > self.processor or time.monotonic() > self.clock
+        """Whether there is no time left.
+
+        A thread uses no more processor time than passes: until then a system call is saved.
+        """
+        now = time.monotonic()
+        return now > self.unasked and (time.thread_time() > self.processor or now > self.clock)
 
     def check(self) -> None:
         """Make sure that there is time left.
