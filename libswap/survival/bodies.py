@@ -54,7 +54,7 @@ class Bodies:
         """One of them."""
         found = self._known.get(function.start)
         if found is None:
-            form, places = self.forms.of(self.code.text(function), function.start)
+            form, places = self.forms.of(self.code.text(function))
             found = self._known[function.start] = Body(function, form, places)
         return found
 
@@ -65,12 +65,14 @@ class Bodies:
         if found is None:
             code = self.code
             found = self._named[start] = {}
-            for one, place in zip(body.form.references, body.places, strict=True):
-                at, step = start + place, one.step
-                if one.near:
+            for (number, _, _, step, near), place in zip(
+                body.form.references, body.places, strict=True
+            ):
+                at = start + place
+                if near:
                     goal = code.called(at) or code.holding(at)
-                    found[one.number] = at if goal is None else goal
+                    found[number] = at if goal is None else goal
                 else:
                     through = code.through(at) if step.width else None
-                    found[one.number] = through or code.by_start.get(at) or at
+                    found[number] = through or code.by_start.get(at) or at
         return found

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Final
 
-from libswap.survival.step import NOTHING, RIP, Reference, Step
-from libswap.survival.steps import Steps
+from libswap.survival.step import NOTHING, Reference, Step
+from libswap.survival.steps import Steps, target
 
 _HEAD: Final = 8
 _MOST_ALIKE: Final = 8
@@ -18,6 +18,9 @@ _DISTANCE: Final = struct.Struct("<i").unpack_from
 _SHORT: Final = struct.Struct("<b").unpack_from
 _WIDE: Final = 4
 """Bytes of a distance but for that of a short jump."""
+_ANY: Final = bytes(_WIDE)
+_new: Final = tuple.__new__
+"""Makes named tuples at once: there are hundreds of thousands."""
 
 
 class Form:
@@ -29,18 +32,19 @@ class Form:
         count: steps that do something.
     """
 
-    def __init__(self, code: bytes, origin: int, decoder: Steps) -> None:
-        """Take the code of a function that lies at an address."""
-        references, self.read, self.count = decoder.references(code)
-        self.references = tuple(references)
+    def __init__(self, code: bytes, decoder: Steps) -> None:
+        """Take the code of a function."""
+        self._skimmed = decoder.skim(code)
+        self.references = self._skimmed.references
+        self.count = self._skimmed.doing
+        self.read = sum(self._skimmed.lengths)
         self._code = code
-        self._origin = origin
         self._decoder = decoder
         fixed = bytearray(b"\xff" * len(code))
-        for one in references:
+        for one in self.references:
             if one.at >= 0:
-                fixed[one.at : one.at + _WIDE] = bytes(_WIDE)
-        self._near = tuple([n for n, one in enumerate(references) if one.near])
+                fixed[one.at : one.at + _WIDE] = _ANY
+        self._near = tuple([n for n, one in enumerate(self.references) if one.near])
         self._fixed = int.from_bytes(fixed, "little")
         self._bits = int.from_bytes(code, "little") & self._fixed
 
@@ -56,9 +60,12 @@ class Form:
         size = len(code)
         found = tuple([
             end + (_DISTANCE(code, at) if at >= 0 else _SHORT(code, end - 1))[0]
-            for _, at, end, _ in self.references
+            for _, at, end, _, _ in self.references
         ])  # fmt: skip
-        return None if any(0 <= found[n] < size for n in self._near) else found
+        for n in self._near:
+            if 0 <= found[n] < size:
+                return None
+        return found
 
     @cached_property
     def by_index(self) -> dict[int, Reference]:
@@ -83,10 +90,7 @@ class Form:
     @cached_property
     def inner(self) -> tuple[int, ...]:
         """Where its branches within itself lead, relative to where it begins."""
-        return tuple([
-            step.goal - self._origin for _, step, reference in self._moving
-            if step.goal and reference < 0
-        ])  # fmt: skip
+        return tuple([goal for _, _, reference, goal in self._moving if reference < 0])
 
     def is_like(self, other: "Form") -> bool:
         """Whether it is the same instructions with the same branches; padding does not count."""
@@ -97,36 +101,37 @@ class Form:
 
     @cached_property
     def _decoded(self) -> tuple[Step, ...]:
-        return self._decoder.of(self._code, self._origin)
+        """Its steps, but for the places that they name."""
+        return self._decoder.of(self._code, self._skimmed)
 
     @cached_property
-    def _moving(self) -> tuple[tuple[int, Step, int], ...]:
-        """(number of the step, the step, the number of its reference or -1): those with a place."""
+    def _moving(self) -> tuple[tuple[int, Step, int, int], ...]:
+        """Those with a place: their index, the step, and what place it is.
+
+        That is the number of a reference, else -1 and the offset that a branch leads to.
+        """
         return tuple(self._those_that_move())
 
-    def _those_that_move(self) -> Iterator[tuple[int, Step, int]]:
-        by_index = {one.number: number for number, one in enumerate(self.references)}
-        index = 0
+    def _those_that_move(self) -> Iterator[tuple[int, Step, int, int]]:
+        by_end = {one.end: number for number, one in enumerate(self.references)}
+        at = 0
         for number, step in enumerate(self._decoded):
-            if step.goal or step.base == RIP:
-                yield number, step, by_index.get(index, -1) if step.kind != NOTHING else -1
-            index += step.kind != NOTHING
+            at += step.length
+            if at in by_end:
+                yield number, step, by_end[at], 0
+            elif step.goal:
+                yield number, step, -1, target(self._code, at, step.length)
 
     def steps(self, address: int, places: Sequence[int]) -> tuple[Step, ...]:
         """The steps of code of this form that lies at an address and names these places."""
         steps = list(self._decoded)
-        for number, step, reference in self._moving:
-            if reference >= 0:
-                steps[number] = _leading(step, address + places[reference])
-            elif step.goal:
-                steps[number] = _leading(step, step.goal + address - self._origin)
+        for number, step, reference, goal in self._moving:
+            place = address + (places[reference] if reference >= 0 else goal)
+            if step.goal:
+                steps[number] = _new(Step, (*step[:11], place, 0))
+            else:
+                steps[number] = _new(Step, (*step[:8], place, *step[9:]))
         return tuple(steps)
-
-
-def _leading(step: Step, place: int) -> Step:
-    if step.base == RIP:
-        return Step(*step[:8], place, *step[9:])
-    return Step(step.kind, step.exact, step.shape, step.length, goal=place)
 
 
 class Forms:
@@ -137,14 +142,14 @@ class Forms:
         self._alike: dict[tuple[int, bytes], list[Form]] = {}
         self._known: dict[object, Form] = {}
 
-    def of(self, code: bytes, address: int) -> tuple[Form, tuple[int, ...]]:
-        """The form of the code that lies at an address, and the places that it names from there."""
+    def of(self, code: bytes) -> tuple[Form, tuple[int, ...]]:
+        """The form of some code, and the places that it names, relative to where it begins."""
         alike = self._alike.setdefault((len(code), code[:_HEAD]), [])
         for form in alike:
             places = form.places(code)
             if places is not None:
                 return form, places
-        form = Form(code, address, self._decoder)
+        form = Form(code, self._decoder)
         known = self._known.setdefault(form.key, form)
         if known is form and len(alike) < _MOST_ALIKE:
             alike.append(form)

@@ -30,7 +30,7 @@ class Step(NamedTuple):
         offset: the displacement; for RIP the virtual address of the place.
         width: bytes that are read or written there, 0 where there is no such place.
         constant: the immediate.
-        goal: virtual address of a near branch or call.
+        goal: virtual address of a near branch or call; 0 for none, any other while it has no place.
         spoils: a bit for each register that is written, where the kind does not tell.
     """
 
@@ -57,14 +57,11 @@ class Reference(NamedTuple):
         at: offset in the function of the four bytes of distance; -1 for a jump of a single one.
         end: offset of the next instruction, from which the distance counts.
         step: what it does, but for the place.
+        near: whether it is a branch or a call.
     """
 
     number: int
     at: int
     end: int
     step: Step
-
-    @property
-    def near(self) -> bool:
-        """Whether it is a branch or a call."""
-        return self.step.base != RIP
+    near: bool

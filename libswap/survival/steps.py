@@ -3,7 +3,9 @@
 Source: Intel SDM volume 2. Each distinct encoding is looked at once, whichever file it is in.
 """
 
-from typing import TYPE_CHECKING, Final
+import struct
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from libswap.elf.instructions import decoder
 from libswap.survival.step import (
@@ -35,11 +37,31 @@ from libswap.survival.step import (
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from iced_x86 import Decoder, Instruction
+    from iced_x86 import Instruction
 
+_FAR: Final = 4
+"""Bytes of the distance to a place, but for that of a short jump."""
 _SHORTEST: Final = 5
-"""Bytes of a jump with a distance of four bytes; shorter ones have one of a single byte."""
-_DISTANCE: Final = 4
+"""Bytes of a jump with such a distance."""
+_PLAIN, _NEAR, _IDLE, _INVALID = range(4)
+_new: Final = tuple.__new__
+"""Makes named tuples at once: there are hundreds of thousands."""
+_DISTANCE: Final = struct.Struct("<i").unpack_from
+_SHORT: Final = struct.Struct("<b").unpack_from
+
+
+class Skimmed(NamedTuple):
+    """A function as far as it can be told without a look at each instruction.
+
+    Attributes:
+        references: what it names outside of itself.
+        lengths: of its instructions in bytes, up to the first bytes that are none.
+        doing: how many instructions do something.
+    """
+
+    references: tuple[Reference, ...]
+    lengths: bytes
+    doing: int
 
 
 class Steps:
@@ -48,106 +70,127 @@ class Steps:
     def __init__(self) -> None:
         self._iced = decoder()
         self._known: dict[bytes, Step] = {}
+        self._far: dict[bytes, Step] = {}
+        """Those that end in four bytes of distance to a place, by the bytes before these."""
+        self._short: dict[bytes, Step] = {}
+        """Those that end in a single one."""
         self._numbers: dict[object, int] = {}
-        self._nothing: dict[bytes, bool] = {}
-        self._idle = frozenset(m for m, kind in _kinds(self._iced).items() if kind == NOTHING)
+        self._sorts: dict[int, int] = {}
+        self._kinds = _kinds(self._iced)
+        self._idle = frozenset(m for m, kind in self._kinds.items() if kind == NOTHING)
         self._facts = self._iced.InstructionInfoFactory()
         self._general = _registers(self._iced)
-        self._kinds = _kinds(self._iced)
-        self._near = self._iced.OpKind.NEAR_BRANCH64
+        self._operands = self._iced.OpKind
+        self._near = self._operands.NEAR_BRANCH64
+        self._memory = self._operands.MEMORY
+        self._width = self._iced.MemorySizeExt.size
+        self._segments = (self._iced.Register.FS, self._iced.Register.GS)
         self._flows = _flows(self._iced)
         access = self._iced.OpAccess
         self._changing = frozenset(
             {access.WRITE, access.COND_WRITE, access.READ_WRITE, access.READ_COND_WRITE}
         )
 
-    def of(self, code: bytes, address: int) -> tuple[Step, ...]:
-        """The steps of a function, up to the first bytes that are no instruction."""
+    def skim(self, code: bytes) -> Skimmed:
+        """What the code of a function names outside of itself, and where instructions end."""
+        found: list[Reference] = []
+        lengths = bytearray()
+        sorts, at, count = self._sorts, 0, 0
+        for instruction in self._iced.Decoder(64, code):
+            sort = sorts.get(instruction.code)
+            if sort is None:
+                sort = sorts[instruction.code] = self._sort(instruction)
+            if sort == _INVALID:
+                break
+            end = instruction.next_ip
+            if sort == _NEAR or (sort == _PLAIN and instruction.is_ip_rel_memory_operand):
+                reference = self._reference(code, at, end, count)
+                if reference is not None:
+                    found.append(reference)
+            count += sort != _IDLE
+            lengths.append(end - at)
+            at = end
+        return Skimmed(tuple(found), bytes(lengths), count)
+
+    def _sort(self, i: "Instruction") -> int:
+        """What the number of an instruction says of it."""
+        if i.is_invalid:
+            return _INVALID
+        if i.mnemonic in self._idle:
+            return _IDLE
+        return _NEAR if i.op_count and i.op0_kind == self._near else _PLAIN
+
+    def _reference(self, code: bytes, at: int, end: int, number: int) -> Reference | None:
+        """What an instruction names that names a place; None where that is within its function."""
+        raw = code[at:end]
+        step, distance = self._far.get(raw[:-_FAR]) or self._short.get(raw[:-1]), end - _FAR
+        if step is None:
+            step, behind = self._placeless(raw)
+            distance = at + behind
+        if step is None:
+            return None
+        if step.base == RIP:
+            return _new(Reference, (number, distance, end, step, False))
+        if 0 <= target(code, end, len(raw)) < len(code):
+            return None
+        distance = distance if len(raw) >= _SHORTEST else -1
+        return _new(Reference, (number, distance, end, step, True))
+
+    def of(self, code: bytes, skimmed: Skimmed) -> tuple[Step, ...]:
+        """The steps of a function, but for the places that they name."""
         found: list[Step] = []
-        known, at = self._known, 0
-        decoder = self._iced.Decoder(64, code, ip=address)
-        for instruction in decoder:
-            end = at + instruction.len
+        leading = {one.end: one.step for one in skimmed.references}
+        known, far, short, at = self._known, self._far, self._short, 0
+        for length in skimmed.lengths:
+            end = at + length
             raw = code[at:end]
-            step = known.get(raw)
+            step = known.get(raw) or leading.get(end)
             if step is None:
-                if instruction.is_invalid:
-                    break
-                step = self._placed(decoder, instruction, raw)
+                step = far.get(raw[:-_FAR]) or short.get(raw[:-1]) or self._first(raw)
             found.append(step)
             at = end
         return tuple(found)
 
-    def references(self, code: bytes) -> tuple[list[Reference], int, int]:
-        """What a function names outside of itself.
+    def _first(self, raw: bytes) -> Step:
+        """A step that was not seen before."""
+        step = self._known[raw] = self._look(self._iced.Decoder(64, raw).decode())
+        return step
 
-        Returns:
-            The references; how many bytes are instructions; how many of these do something.
-        """
-        found: list[Reference] = []
-        nothing, at, index = self._nothing, 0, 0
-        decoder = self._iced.Decoder(64, code)
-        for instruction in decoder:
-            end = at + instruction.len
-            raw = code[at:end]
-            idle = nothing.get(raw)
-            if idle is None:
-                if instruction.is_invalid:
-                    break
-                step, behind = self._placeless(decoder, instruction, raw)
-                if step is None:
-                    idle = nothing[raw] = instruction.mnemonic in self._idle
-                elif step.base == RIP or self._leaves(instruction, len(code)):
-                    found.append(Reference(index, at + behind if behind else -1, end, step))
-            index += not idle
-            at = end
-        return found, at, index
-
-    def _leaves(self, i: "Instruction", size: int) -> bool:
-        """Whether a branch leads out of a function of so many bytes at address 0."""
-        return not 0 <= int(i.near_branch_target) < size  # what lies before it wraps around
-
-    def _placeless(
-        self, decoder: "Decoder", i: "Instruction", raw: bytes
-    ) -> tuple[Step | None, int]:
+    def _placeless(self, raw: bytes) -> tuple[Step | None, int]:
         """What an instruction that names a place does, that place aside; None for others.
 
-        With it the offset of the distance to the place, 0 for one of a single byte.
+        With it the offset of the distance to the place.
         """
+        decoder = self._iced.Decoder(64, raw)
+        i = decoder.decode()
         if i.op_count and i.op0_kind == self._near:
-            at = len(raw) - _DISTANCE if len(raw) >= _SHORTEST else 0
-            form = b"goal" + raw[: at or -1]
-        elif i.is_ip_rel_memory_operand and i.mnemonic not in self._idle:
+            at = decoder.get_constant_offsets(i).immediate_offset
+            known = self._far if len(raw) >= _SHORTEST else self._short
+            if len(raw) - at != (_FAR if known is self._far else 1):
+                return None, 0  # with prefixes that no compiler writes
+            form = raw[:at]
+        elif i.segment_prefix not in self._segments:
             at = decoder.get_constant_offsets(i).displacement_offset
-            form = b"place" + bytes([at]) + raw[:at] + raw[at + _DISTANCE :]
+            form, behind, known = raw[:at], raw[at + _FAR :], self._far
+            if behind:
+                form, known = b"place" + bytes([at]) + form + behind, self._known
         else:
-            return None, 0
-        step = self._known.get(form)
+            return None, 0  # by a register that no program here has set
+        step = known.get(form)
         if step is None:
-            step = self._known[form] = self._look(i)
+            step = known[form] = self._look(i)
         return step, at
-
-    def _placed(self, decoder: "Decoder", i: "Instruction", raw: bytes) -> Step:
-        """A step that was not seen before; what names an address is told apart by the rest."""
-        step, _ = self._placeless(decoder, i, raw)
-        if step is None:
-            step = self._known[raw] = self._look(i)
-            return step
-        if step.base == RIP:
-            return Step(*step[:8], i.ip_rel_memory_address, *step[9:])
-        return Step(step.kind, step.exact, step.shape, len(raw), goal=i.near_branch_target)
 
     def _number(self, what: object) -> int:
         return self._numbers.setdefault(what, len(self._numbers))
 
     def _look(self, i: "Instruction") -> Step:
         iced, general = self._iced, self._general
-        goal = self._goal(i)
-        base, index, offset, width = self._place(i)
-        target = general.get(i.op0_register, NONE) if i.op_count else NONE
-        source = general.get(i.op1_register, NONE) if i.op_count > 1 else NONE
-        constant = self._constant(i)
-        registers = (i.op0_register, i.op1_register if i.op_count > 1 else 0)
+        operands = [i.op_kind(n) for n in range(i.op_count)]
+        base, index, offset, width = self._place(i, operands)
+        registers = (i.op0_register, i.op1_register if len(operands) > 1 else 0)
+        target, source = (general.get(register, NONE) for register in registers)
+        constant = self._constant(i, operands)
         shape = (i.mnemonic, registers, base, index, i.memory_index_scale, width)
         fixed = base == RIP
         kind = self._kind(i, width, target, source, constant)
@@ -162,20 +205,15 @@ class Steps:
             self._number((shape, 0 if fixed else offset, constant)),
             self._number(shape),
             i.len, target, source, base, index, offset, width,
-            added if kind == ADD else constant, goal, self._spoils(i) if kind == OTHER else 0,
+            added if kind == ADD else constant, int(operands[:1] == [self._near]),
+            self._spoils(i) if kind == OTHER else 0,
         )  # fmt: skip
 
-    def _goal(self, i: "Instruction") -> int:
-        return int(i.near_branch_target) if i.op_count and i.op0_kind == self._near else 0
-
-    def _place(self, i: "Instruction") -> tuple[int, int, int, int]:
+    def _place(self, i: "Instruction", operands: Sequence[int]) -> tuple[int, int, int, int]:
         """Base, index, displacement and width of the place in memory that is named."""
-        iced = self._iced
-        if all(i.op_kind(n) != iced.OpKind.MEMORY for n in range(i.op_count)):
+        if self._memory not in operands or i.segment_prefix in self._segments:
             return NONE, NONE, 0, 0
-        if i.segment_prefix in (iced.Register.FS, iced.Register.GS):
-            return NONE, NONE, 0, 0
-        width = iced.MemorySizeExt.size(i.memory_size)
+        width = self._width(i.memory_size)
         if i.is_ip_rel_memory_operand:
             return RIP, NONE, i.ip_rel_memory_address, width
         base = self._general.get(i.memory_base, NONE)
@@ -183,10 +221,9 @@ class Steps:
         offset = i.memory_displacement
         return base, index, offset - (1 << 64) if offset >> 63 else offset, width
 
-    def _constant(self, i: "Instruction") -> int | None:
-        kinds = self._iced.OpKind
-        for n in range(i.op_count):
-            if kinds.IMMEDIATE8 <= i.op_kind(n) <= kinds.IMMEDIATE32TO64:
+    def _constant(self, i: "Instruction", operands: Sequence[int]) -> int | None:
+        for n, kind in enumerate(operands):
+            if self._operands.IMMEDIATE8 <= kind <= self._operands.IMMEDIATE32TO64:
                 value = int(i.immediate(n))
                 return value - (1 << 64) if value >> 63 else value
         return None
@@ -237,6 +274,12 @@ class Steps:
             if number != NONE and used.access in self._changing:
                 spoils |= 1 << number
         return spoils
+
+
+def target(code: bytes, end: int, length: int) -> int:
+    """Where a branch leads that ends at an offset in the code."""
+    distance = _DISTANCE(code, end - _FAR) if length >= _SHORTEST else _SHORT(code, end - 1)
+    return end + int(distance[0])
 
 
 def _registers(iced: "ModuleType") -> dict[int, int]:

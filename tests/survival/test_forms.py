@@ -14,6 +14,8 @@ from support.compiler import Compiler
 
 CALL = b"\xe8%b\xc3"
 LOAD = b"\x48\x8b\x05%b\xc3"
+JUMP = 5
+"""Bytes of an instruction with a distance and an opcode of one byte."""
 NUMBER = b"\x81\x3d%b\x07\x00\x00\x00\xc3"
 """cmpl $7, place(%rip): the distance does not stand at the end."""
 
@@ -27,14 +29,14 @@ def forms() -> Forms:
     return Forms(Steps())
 
 
-def form(forms: Forms, code: bytes, address: int = 0x1000) -> Form:
-    return forms.of(code, address)[0]
+def form(forms: Forms, code: bytes) -> Form:
+    return forms.of(code)[0]
 
 
 @pytest.mark.parametrize("code", [CALL, LOAD, NUMBER])
 def test_distances_do_not_count_and_are_told(forms: Forms, code: bytes) -> None:
-    one, places = forms.of(code % word(0x500), 0x1000)
-    other, others = forms.of(code % word(-0x300), 0x2000)
+    one, places = forms.of(code % word(0x500))
+    other, others = forms.of(code % word(-0x300))
     assert one is other
     assert others[0] - places[0] == -0x800
     for where, at in (((0x1000), places), ((0x2000), others)):
@@ -63,11 +65,11 @@ def test_a_form_is_found_among_many_that_begin_alike(forms: Forms) -> None:
     codes = [head + b"\x83\xc0" + bytes([n]) + CALL % word(n << 8) for n in range(40)]
     found = [form(forms, code) for code in codes]
     assert len(set(found)) == len(codes)
-    assert [form(forms, code, 0x9000) for code in reversed(codes)] == found[::-1]
+    assert [form(forms, code) for code in reversed(codes)] == found[::-1]
 
 
 def test_what_lies_before_a_function_is_left_by_a_jump(forms: Forms) -> None:
-    _, places = forms.of(b"\xeb\xf0\xc3", 0x1000)
+    _, places = forms.of(b"\xeb\xf0\xc3")
     assert places == (-14,)
 
 
@@ -94,3 +96,29 @@ def test_two_files_are_read_once_and_then_let_go(compiler: Compiler) -> None:
     with read_once():
         first, second, third = (bodies(old, new)[0] for _ in range(3))
     assert first is second is not third
+
+
+def test_what_names_a_place_in_an_unusual_way_is_told_like_all_else(forms: Forms) -> None:
+    short = b"\x48\x89\xd8\x74\x07\xe3\xf0\xc3"  # mov %rbx, %rax; jz +7; jrcxz -16; ret
+    found, places = forms.of(short)
+    assert places == (12, -9)
+    assert [s.goal for s in found.steps(0x1000, places)] == [0, 0x100C, 0xFF7, 0]
+    fixed = b"\x64\x48\x8b\x05\x10\x00\x00\x00\xc3"  # mov %fs:0x10(%rip), %rax
+    assert forms.of(fixed)[1] == ()
+    aborting = b"\x66\xc7\xf8\x10\x00\xc3"  # xbegin with two bytes of distance
+    found, places = forms.of(aborting)
+    assert places == ()
+    assert form(forms, b"\x66\xc7\xf8\x20\x00\xc3") is not found
+    cut = b"\xe8\x00\x00\x00\x00\x0f\x84\x00"
+    assert form(forms, cut).read == JUMP
+
+
+@pytest.mark.parametrize("behind", [b"", b"\x07", b"\x07\x00", b"\x07\x00\x00\x00"])
+def test_a_distance_is_found_with_whatever_stands_behind_it(forms: Forms, behind: bytes) -> None:
+    head = {0: b"\x8b\x05", 1: b"\x83\x3d", 2: b"\x66\x81\x3d", 4: b"\x81\x3d"}[len(behind)]
+    for distance in (0x100, -0x200, 0x300):
+        found, places = forms.of(head + word(distance) + behind + b"\xc3")
+        assert places == (len(head) + JUMP - 1 + len(behind) + distance,)
+        [first, _] = found.steps(0x1000, places)
+        assert first.offset == 0x1000 + places[0]
+        assert first.constant == (7 if behind else None)

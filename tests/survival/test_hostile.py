@@ -95,14 +95,14 @@ def test_a_function_of_nothing_but_jumps_is_bounded(compiler: Compiler) -> None:
     code = Code(image(compiler.library(text, "-O2").read_bytes()))
     function = code.own["many"]
     begun = time.process_time()
-    found = profile(code, function, Steps().of(code.text(function), function.start))
+    found = profile(code, function, Bodies(code, Forms(Steps())).of(function).steps)
     assert len(found.accesses) < 10
     assert time.process_time() - begun < 20
 
 
 def test_code_that_is_no_code_ends_the_function() -> None:
-    found = Steps().of(b"\x55\x06\x06\x06", 0x1000)
-    assert len(found) == 1
+    form, _ = Forms(Steps()).of(b"\x55\x06\x06\x06")
+    assert form.read == form.count == len(form.steps(0x1000, ())) == 1
 
 
 def segments(data: bytearray, count: int) -> list[int]:
@@ -221,6 +221,6 @@ def test_the_time_for_what_cannot_be_carried_is_bounded(compiler: Compiler) -> N
 def test_of_functions_that_begin_alike_few_are_kept_to_compare() -> None:
     forms = Forms(Steps())
     for number in range(40):
-        forms.of(bytes(8) + number.to_bytes(2, "little") + b"\xc3", 0x1000)
+        forms.of(bytes(8) + number.to_bytes(2, "little") + b"\xc3")
     [alike] = vars(forms)["_alike"].values()
     assert 1 < len(alike) < 10
