@@ -10,7 +10,7 @@ from typing import Final
 from libswap.operations.patch_build import Request, build
 from support.clients import Clients
 from support.compiler import Compiler
-from support.servers import Server, free_port, started
+from support.servers import Server, started
 
 PRICES: Final = {"": (3, 1), "one": (5, 2), "two": (7, 3)}
 """What each patch makes of an item: so many times, and so much more."""
@@ -24,8 +24,8 @@ long number(void) {{ return __atomic_add_fetch(&served, 1, __ATOMIC_RELAXED); }}
 
 def quoter(compiler: Compiler, work: Path) -> AbstractContextManager[Server]:
     """fixtures/soak/quoter.c on a free port of the loopback."""
-    program, port = program_of(compiler), free_port()
-    return started([program, port], port, work / "quoter.log", work)
+    program = program_of(compiler)
+    return started(lambda port: [program, port], work / "quoter.log", work)
 
 
 def program_of(compiler: Compiler) -> Path:

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from support.debian import Debian, insist_on_needed
-from support.servers import Server, free_port, started
+from support.servers import Server, started
 
 
 def lighttpd(debian: Debian, work: Path, libraries: Path) -> AbstractContextManager[Server]:
@@ -22,8 +22,16 @@ def lighttpd(debian: Debian, work: Path, libraries: Path) -> AbstractContextMana
     insist_on_needed(modules / "mod_deflate.so", libraries)
     program = server / "usr" / "sbin" / "lighttpd"
     insist_on_needed(program, libraries)
-    port = free_port()
-    (work / "lighttpd.conf").write_text(f"""
+
+    def command(port: int) -> list[str | Path]:
+        (work / "lighttpd.conf").write_text(_configuration(work, port))
+        return [program, "-D", "-f", work / "lighttpd.conf", "-m", modules]
+
+    return started(command, work / "lighttpd.log", libraries)
+
+
+def _configuration(work: Path, port: int) -> str:
+    return f"""
 server.modules = ("mod_setenv", "mod_deflate")
 server.document-root = "{work}/pages"
 server.bind = "127.0.0.1"
@@ -33,6 +41,4 @@ server.errorlog = "{work}/error.log"
 mimetype.assign = (".txt" => "text/plain")
 deflate.mimetypes = ("text/plain")
 deflate.allowed-encodings = ("gzip")
-""")
-    words = [program, "-D", "-f", work / "lighttpd.conf", "-m", modules]
-    return started(words, port, work / "lighttpd.log", libraries)
+"""

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from support.servers import Server, free_port, started
+from support.servers import Server, started
 
 PAGES: Final = ("/small.txt", "/page.txt", "/large.txt")
 SLOW: Final = "/slow/stream.txt"
@@ -35,10 +35,12 @@ def nginx(
     """The machine's nginx with its configuration, pages and logs below `work`."""
     if shutil.which("nginx") is None:
         pytest.skip("nginx is not installed: apt-get install nginx-light")
-    port = free_port()
-    (work / "nginx.conf").write_text(_configuration(work, port, workers))
-    words = ["nginx", "-e", work / "error.log", "-p", work, "-c", work / "nginx.conf"]
-    return started(words, port, work / "nginx.log", libraries, inside, workers)
+
+    def command(port: int) -> list[str | Path]:
+        (work / "nginx.conf").write_text(_configuration(work, port, workers))
+        return ["nginx", "-e", work / "error.log", "-p", work, "-c", work / "nginx.conf"]
+
+    return started(command, work / "nginx.log", libraries, inside, workers)
 
 
 def _configuration(work: Path, port: int, workers: int) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from support.compiler import Compiler
-from support.servers import Server, free_port, started
+from support.servers import Server, started
 
 _CHILDREN: Final = 6
 _REQUESTS: Final = 50
@@ -16,6 +16,9 @@ def prefork(
 ) -> AbstractContextManager[Server]:
     """The pool, linked with `library`, which answers every request with `content` in gzip."""
     linked = ("-O2", f"-L{library.parent}", f"-l:{library.name}")
-    port = free_port()
-    words = [compiler.program("real/prefork.c", *linked), port, _CHILDREN, _REQUESTS, content]
-    return started(words, port, work / "pool.log", library.parent)
+    program = compiler.program("real/prefork.c", *linked)
+
+    def command(port: int) -> list[object]:
+        return [program, port, _CHILDREN, _REQUESTS, content]
+
+    return started(command, work / "pool.log", library.parent)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.servers import Server, free_port, started
+from support.servers import Server, started
 from support.tls_load import ask, connected
 
 
@@ -17,14 +17,16 @@ def redis(work: Path, libraries: Path) -> AbstractContextManager[Server]:
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed: apt-get install {package}")
     certificate, key = _certificate(work)
-    port = free_port()
-    words = [
-        *("redis-server", "--port", 0, "--tls-port", port, "--bind", "127.0.0.1"),
-        *("--tls-cert-file", certificate, "--tls-key-file", key),
-        *("--tls-ca-cert-file", certificate, "--tls-auth-clients", "no"),
-        *("--save", "", "--appendonly", "no", "--dir", work),
-    ]
-    return started(words, port, work / "redis.log", libraries)
+
+    def command(port: int) -> list[object]:
+        return [
+            *("redis-server", "--port", 0, "--tls-port", port, "--bind", "127.0.0.1"),
+            *("--tls-cert-file", certificate, "--tls-key-file", key),
+            *("--tls-ca-cert-file", certificate, "--tls-auth-clients", "no"),
+            *("--save", "", "--appendonly", "no", "--dir", work),
+        ]
+
+    return started(command, work / "redis.log", libraries)
 
 
 def renew(work: Path, port: int) -> None:

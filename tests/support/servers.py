@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,41 +45,49 @@ class Server:
 
 @contextmanager
 def started(
-    words: Sequence[object], port: int, log: Path, libraries: Path, inside: int | None = None,
-    workers: int = 0,
+    command: Callable[[int], Sequence[object]], log: Path, libraries: Path,
+    inside: int | None = None, workers: int = 0,
 ) -> Iterator[Server]:  # fmt: skip
-    """A server that answers on `port`, until the end of the block.
+    """A server that answers on a port of the loopback, until the end of the block.
 
     Args:
-        words: the command; it must not put itself into the background.
-        port: where it will listen.
+        command: given the port, its command line; it must not put itself into the background.
         log: file for its standard error.
         libraries: directory that the dynamic linker searches first (LD_LIBRARY_PATH).
         inside: a process whose mount namespace it is started in.
         workers: how many processes it starts; all of them are there.
     """
     enter = ["nsenter", f"--target={inside}", "--mount", "--"] if inside else []
-    with log.open("ab") as said:
-        process = subprocess.Popen(
-            [*enter, *map(str, words)],
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
-            env={**os.environ, "LD_LIBRARY_PATH": str(libraries)},
-        )
-    server = Server(process, port, log)
-    try:
-        _await_answer(server)
-        _await_workers(server, workers)
-        yield server
-    finally:
-        _end(server)
+    with _reserved_port() as port:
+        words = [*enter, *map(str, command(port))]
+        with log.open("ab") as said:
+            process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                env={**os.environ, "LD_LIBRARY_PATH": str(libraries)},
+            )
+        server = Server(process, port, log)
+        try:
+            _await_answer(server)
+            _await_workers(server, workers)
+            yield server
+        finally:
+            _end(server)
 
 
-def free_port() -> int:
-    """A TCP port of the loopback that nobody uses."""
-    with socket.create_server(("127.0.0.1", 0)) as asked:
-        return int(asked.getsockname()[1])
+@contextmanager
+def _reserved_port() -> Iterator[int]:
+    """A TCP port of the loopback that the kernel gives to nobody who asks for any.
+
+    Who asks for this very one gets it, as long as we do not listen and both say SO_REUSEADDR
+    (socket(7)), which servers do.
+    """
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
 
 
 def put(build: Path, place: Path) -> Path:
