@@ -79,6 +79,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=missing[marker.name]))
 
 
+def pytest_collection_finish() -> None:
+    """Tests stay to the end: no collection of garbage has to look through all of them again.
+
+    There is one after each test that leaves libraries remembered, and in many a child that is
+    killed at a step, which would have to copy every page of them for it (gc.freeze).
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are processors: a test often waits, for a disk, a server or a moment."""

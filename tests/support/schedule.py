@@ -6,7 +6,8 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 _TOGETHER: Final = (
-    "fleet/test_hosts.py", "operations/test_demo.py", "test_packaging.py", "watch/test_systemd.py",
+    "fleet/test_hosts.py", "operations/test_demo.py", "scan/test_systemd.py", "test_packaging.py",
+    "watch/test_systemd.py",
 )  # fmt: skip
 """The tests of each share what takes longer to make than to use."""
 

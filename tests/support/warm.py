@@ -2,6 +2,7 @@
 
 import compileall
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -61,6 +62,7 @@ def warm() -> Iterator[Warm]:
 
 def _serve() -> None:
     _import_all()
+    gc.freeze()  # no fork copies all this because it looks for garbage
     for line in sys.stdin:
         cold, strace, words = json.loads(line)
         status = _cold(strace, words) if cold else _forked(strace, words)
