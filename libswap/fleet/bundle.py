@@ -6,7 +6,7 @@ The same installed files give the same bytes, so that a digest names what runs o
 import hashlib
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -17,12 +17,15 @@ from typing import Final
 import libswap
 from libswap.errors.fleet import Unbundled
 from libswap.fleet import archive_main
+from libswap.fleet.bytecode import bytecode
 
 SHEBANG: Final = b"#!/usr/bin/env -S python3 -I -S\n"
 """Nothing of the user's environment, and none of the machine's packages."""
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can bear
 _EXTRAS: Final = ("live",)
+_COMPILED: Final = ("libswap", "elftools", "typer", "annotated_doc", "shellingham")
+"""What a command on a machine imports: to compile it there would take longer than the command."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _EXTRA: Final = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
 
@@ -48,25 +51,34 @@ def bundle() -> Bundle:
         Unbundled: libswap, or a distribution that it requires, is not installed as files that are
             known.
     """
-    data = archive({name: path for name, path in _entries() if "__pycache__" not in name})
+    files = {name: path for name, path in _entries() if "__pycache__" not in name}
+    data = archive(files, _COMPILED)
     return Bundle(data, hashlib.sha256(data).hexdigest())
 
 
-def archive(entries: Mapping[str, Path]) -> bytes:
+def archive(entries: Mapping[str, Path], compiled: Collection[str] = ()) -> bytes:
     """A program in one file.
 
     Args:
         entries: the files, by their names in it; `__main__.py` is what is run.
+        compiled: directories whose modules stand there compiled too, for a Python of our version.
     """
     out = BytesIO(SHEBANG)
     out.seek(0, 2)
     with zipfile.ZipFile(out, "a") as file:
         for name, path in sorted(entries.items()):
-            info = zipfile.ZipInfo(name, _EPOCH)
-            info.external_attr = 0o644 << 16
-            info.compress_type = zipfile.ZIP_DEFLATED
-            file.writestr(info, path.read_bytes(), compresslevel=9)
+            data = path.read_bytes()
+            file.writestr(_about(name), data, compresslevel=9)
+            if name.endswith(".py") and name.partition("/")[0] in compiled:
+                file.writestr(_about(f"{name}c"), bytecode(data, name), compresslevel=6)
     return out.getvalue()
+
+
+def _about(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, _EPOCH)
+    info.external_attr = 0o644 << 16
+    info.compress_type = zipfile.ZIP_DEFLATED
+    return info
 
 
 def _entries() -> Iterator[tuple[str, Path]]:

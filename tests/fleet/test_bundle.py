@@ -1,6 +1,8 @@
 import json
+import os
 import subprocess
 import sys
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -31,6 +33,50 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_one_file_is_a_whole_libswap(archive: Path) -> None:
     assert _run(archive, "--version") == f"libswap {__version__}\n"
     assert json.loads(_run(archive, "scan", "--json"))["result"]["kind"] == "Scan"
+
+
+def test_what_a_command_imports_need_not_be_compiled_where_it_runs(archive: Path) -> None:
+    code = (
+        "import builtins, sys; plain = builtins.compile\n"
+        "def compile(source, name, *rest, **more):\n"
+        f"    assert {str(archive)!r} not in str(name), name\n"
+        "    return plain(source, name, *rest, **more)\n"
+        f"builtins.compile = compile; sys.path.insert(0, {str(archive)!r})\n"
+        "from libswap.cli.app import run; sys.exit(run(['history', '--json', '--state-dir=/x']))"
+    )
+    line = [sys.executable, "-I", "-S", "-c", code]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["result"]["kind"]
+
+
+def test_another_python_compiles_it(archive: Path, tmp_path: Path) -> None:
+    """Whose bytecode begins with another number."""
+    other = tmp_path / "other.pyz"
+    with zipfile.ZipFile(archive) as all_of_it, zipfile.ZipFile(other, "w") as changed:
+        for name in all_of_it.namelist():
+            data = all_of_it.read(name)
+            changed.writestr(name, b"\0\0\r\n" + data[4:] if name.endswith(".pyc") else data)
+    assert json.loads(_run(other, "history", "--json", "--state-dir=/x"))["result"]["kind"]
+
+
+def test_bytecode_is_the_same_whatever_else_this_process_has_seen() -> None:
+    code = (
+        "import sys; from libswap.fleet.bytecode import bytecode\n"
+        "kept = [sys.intern(word) for word in ('odd', 'name', 'some', 'words')]\n"
+        'text = b\'name = "odd"\\nif name in {"some", "words", "of it"}: pass\\n\'\n'
+        "sys.stdout.buffer.write(bytecode(text, 'name.py'))"
+    )
+    plain = code.replace("('odd', 'name', 'some', 'words')", "()")
+    made = {
+        subprocess.run(
+            [sys.executable, "-c", text], capture_output=True, check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for text in (code, plain)
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert len(made) == 1
 
 
 def test_one_file_cannot_make_another(archive: Path, tmp_path: Path) -> None:
