@@ -13,6 +13,7 @@ from typing import Final
 import pytest
 
 from support.builds import Build
+from support.clients import UNHURRIED
 from support.command import Libswap
 from support.http_load import Load
 from support.nginx import SLOW, complaints, nginx, pages
@@ -33,7 +34,7 @@ def test_sigkill_at_random_moments_costs_no_request(
     libswap, chance = Libswap(state_dir), random.Random(SEED)
     with (
         nginx(tmp_path, library.parent) as server,
-        Load(server.port, content, clients=2, bound=10 * KILLS + 60) as load,
+        Load(server.port, content, clients=2, bound=10 * KILLS + 60, pause=UNHURRIED) as load,
     ):
         pids = server.pids
         load.more(20)

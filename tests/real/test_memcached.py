@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.builds import Build
+from support.clients import UNHURRIED
 from support.command import Libswap
 from support.memcache_load import MemcacheLoad, told_by
 from support.memcached import memcached
@@ -24,7 +25,7 @@ def test_strict_names_the_loop_and_changes_nothing_and_relaxed_moves_all_ten_thr
     live = ("live", library, "--accept-unknown")
     with (
         memcached(tmp_path, library.parent) as server,
-        MemcacheLoad(server.port, clients=10) as load,
+        MemcacheLoad(server.port, clients=10, pause=UNHURRIED) as load,
     ):
         load.more(200)
         pid = server.process.pid

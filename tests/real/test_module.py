@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.builds import Build
+from support.clients import UNHURRIED
 from support.command import Libswap
 from support.debian import Debian, Unavailable
 from support.http_load import Load
@@ -29,7 +30,7 @@ def test_a_library_that_only_a_module_needs_is_moved(
         running = lighttpd(debian, tmp_path, library.parent)
     except Unavailable as reason:
         pytest.skip(str(reason))
-    with running as server, Load(server.port, content) as load:
+    with running as server, Load(server.port, content, pause=UNHURRIED) as load:
         load.more(60)
         for build_ in (new, old):
             moved = libswap("install", build_.path, library, "--live", "--yes", "--wait=30")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.builds import Build
+from support.clients import UNHURRIED
 from support.command import Libswap
 from support.http_load import Load
 from support.nginx import SLOW, complaints, nginx, pages
@@ -40,7 +41,7 @@ def test_workers_move_to_another_version_and_back_while_they_answer(
     with (
         nginx(tmp_path, library.parent, workers=3) as server,
         Load(server.port, slow, clients=2) as streams,
-        Load(server.port, content, clients=3) as load,
+        Load(server.port, content, clients=3, pause=UNHURRIED) as load,
     ):
         pids = server.pids
         load.more(60)
@@ -67,7 +68,7 @@ def test_a_library_of_the_system_directory_is_replaced_inside_a_container(
     with (
         overlay(tmp_path) as holder,
         nginx(tmp_path, tmp_path, inside=holder) as server,
-        Load(server.port, content, clients=3) as load,
+        Load(server.port, content, clients=3, pause=UNHURRIED) as load,
     ):
         load.more(60)
         # The namespace is the overlay's but the processes are the whole machine's: only ours.
@@ -87,7 +88,7 @@ def test_workers_that_a_reload_replaces_meanwhile_are_moved_too(
     libswap, over = Libswap(state_dir), threading.Event()
     with (
         nginx(tmp_path, library.parent) as server,
-        Load(server.port, content, clients=2, per_connection=1) as load,
+        Load(server.port, content, clients=2, per_connection=1, pause=UNHURRIED) as load,
     ):
 
         def reload() -> None:

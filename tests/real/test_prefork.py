@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.builds import Build
+from support.clients import UNHURRIED
 from support.command import Libswap
 from support.compiler import Compiler
 from support.http_load import Load
@@ -33,7 +34,9 @@ def test_children_forked_meanwhile_are_moved_too(
     libswap = Libswap(state_dir)
     with (
         prefork(compiler, tmp_path, library, content) as server,
-        Load(server.port, {"/": content.read_bytes()}, clients=3, per_connection=1) as load,
+        Load(
+            server.port, {"/": content.read_bytes()}, clients=3, per_connection=1, pause=UNHURRIED
+        ) as load,
     ):
         load.more(200)
         for build_ in (new, old):

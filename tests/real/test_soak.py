@@ -12,6 +12,7 @@ from typing import Final
 import pytest
 
 from support.builds import Build
+from support.clients import UNHURRIED
 from support.command import Libswap
 from support.footprint import Footprint
 from support.http_load import Load
@@ -33,7 +34,7 @@ def test_consecutive_swaps_leave_a_loaded_target_no_larger(
     libswap = Libswap(state_dir)
     with (
         nginx(tmp_path, library.parent, workers=1) as server,
-        Load(server.port, content, clients=2, bound=5 * SWAPS + 60) as load,
+        Load(server.port, content, clients=2, bound=5 * SWAPS + 60, pause=UNHURRIED) as load,
     ):
         load.more(60)
         pids = server.pids

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from support.builds import Build, libevent_built, zlib_built, zlib_package
+from support.clients import UNHURRIED
 from support.command import Libswap
 from support.compiler import Compiler
 from support.debian import Debian, cache_dir
@@ -26,8 +27,6 @@ from tests.soak.quotes import Quotes, patches, quoter
 
 NAMES: Final = ("nginx", "nginx under the watcher", "memcached", "the patched server")
 _REMEMBERED: Final = 5000
-_PAUSE: Final = 0.01
-"""Seconds between two requests of a client: time is to be left for libswap, too."""
 _LATER: Final = 3600.0
 """Seconds after which clients stop by themselves, should nobody tell them."""
 _PATIENCE: Final = 60.0
@@ -123,7 +122,7 @@ def scene(root: Path, seconds: float, seed: int) -> Iterator[Scene]:
         watched = _nginx(stack, root / "nginx-watched", zlibs[0], seconds)
         looped = _memcached(stack, root / "memcached", events[0], seconds)
         quoting = stack.enter_context(quoter(compiler, root))
-        quotes = stack.enter_context(Quotes(quoting.port, clients=2, pause=_PAUSE))
+        quotes = stack.enter_context(Quotes(quoting.port, clients=2, pause=UNHURRIED))
         libraries = [root / name / "lib" / "libz.so.1" for name in ("nginx", "nginx-watched")]
         libraries.append(root / "memcached" / "lib" / "libevent-2.1.so.7")
         deployments = Deployments(operator(), *watched, root / "nginx-watched", zlibs)
@@ -150,7 +149,7 @@ def _nginx(stack: ExitStack, work: Path, build: Build, seconds: float) -> tuple[
     server = stack.enter_context(nginx(work, work / "lib"))
     load = Load(
         server.port, content, clients=2, bound=seconds + _LATER, patience=_PATIENCE,
-        keep=_REMEMBERED, pause=_PAUSE,
+        keep=_REMEMBERED, pause=UNHURRIED,
     )  # fmt: skip
     return server, stack.enter_context(load)
 
@@ -161,7 +160,7 @@ def _memcached(
     put(build.path, work / "lib" / "libevent-2.1.so.7")
     server = stack.enter_context(memcached(work, work / "lib"))
     load = MemcacheLoad(
-        server.port, clients=2, bound=seconds + _LATER, requests=1 << 60, pause=_PAUSE
+        server.port, clients=2, bound=seconds + _LATER, requests=1 << 60, pause=UNHURRIED
     )
     return server, stack.enter_context(load)
 

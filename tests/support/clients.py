@@ -10,6 +10,8 @@ from typing import Final, Self
 
 _TOO_MANY: Final = 1000
 """Failures after which a client gives up: something is wrong beyond counting."""
+UNHURRIED: Final = 0.01
+"""A pause that leaves processors to libswap: without one, load takes all that there are."""
 _UNTIL_THEY_COME: Final = 60.0
 """Seconds that a test waits for answers: machines that run tests can be busy."""
 

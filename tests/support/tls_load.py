@@ -3,12 +3,13 @@
 import hashlib
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from support.clients import Clients
+from support.clients import UNHURRIED, Clients
 
 _PATIENCE: Final = 20.0
 _PROTOCOL: Final = "numbers"
@@ -21,7 +22,7 @@ Talk = Callable[[ssl.SSLSocket, int], None]
 
 @dataclass(slots=True)
 class TlsLoad(Clients):
-    """Clients that ask without pause until they are told to stop; every second speaks TLS 1.2.
+    """Clients that ask until they are told to stop; every second speaks TLS 1.2.
 
     Args:
         port: of the server on the loopback.
@@ -32,24 +33,25 @@ class TlsLoad(Clients):
 
     port: int
     clients: int = field(default=4, kw_only=True)
+    pause: float = field(default=UNHURRIED, kw_only=True)
     brief: bool = False
     talk: Talk | None = None
     farewell: bool = True
-    answered: int = 0
+    answered: Counter[int] = field(default_factory=Counter)
     connected: int = 0
 
     def more(self, each: int) -> None:
-        """Wait until so many more requests of each client, on average, have been answered rightly.
+        """Wait until so many more requests of each client have been answered rightly.
 
         Raises:
             TimeoutError: they are not.
         """
-        wanted = self.answered + each * self.clients
-        self._await(lambda: self.answered >= wanted)
+        wanted = {client: self.answered[client] + each for client in range(self.clients)}
+        self._await(lambda: all(self.answered[client] >= wanted[client] for client in wanted))
 
     def __str__(self) -> str:
         return (
-            f"{self.answered} right answers on {self.connected} connections,"
+            f"{self.answered.total()} right answers on {self.connected} connections,"
             f" failures: {dict(self.failures) or 'none'}"
         )
 
@@ -58,11 +60,11 @@ class TlsLoad(Clients):
         turn = client
         while not self._given_up():
             try:
-                turn = self._one(context, turn)
+                turn = self._one(client, context, turn)
             except (OSError, ValueError) as error:
                 self._failed(error)
 
-    def _one(self, context: ssl.SSLContext, turn: int) -> int:
+    def _one(self, client: int, context: ssl.SSLContext, turn: int) -> int:
         """One connection, from its handshake to its end."""
         with connected(self.port, context) as connection:
             with self._fresh:
@@ -72,8 +74,10 @@ class TlsLoad(Clients):
                 (self.talk or exchange)(connection, turn)
                 turn, asked = turn + 7, asked + 1
                 with self._fresh:
-                    self.answered += 1
+                    self.answered[client] += 1
                     self._fresh.notify_all()
+                if self.pause:
+                    self._over.wait(self.pause)
             if self.farewell:
                 connection.unwrap()
         return turn
