@@ -56,14 +56,14 @@ def test_no_room_where_the_library_is(compiler: Compiler, small: Path, tmp_path:
         assert target.ask() == "11"
         libswap, new = Libswap(tmp_path / "state"), stage.build(LIBRARY, version=2)
         fill(small)
-        refused = libswap("install", new, stage.place, "--live", "--yes")
+        refused = libswap.here("install", new, stage.place, "--live", "--yes")
         assert refused.code == NoSpace.exit_code, refused
         assert target.ask() == "21"
-        moved = libswap("live", stage.place, "--new", new)
+        moved = libswap.here("live", stage.place, "--new", new)
         assert moved.code == 0, moved
         assert target.ask() == "32"
         (small / "filler").unlink()
-        done = libswap("install", new, stage.place, "--live", "--yes")
+        done = libswap.here("install", new, stage.place, "--live", "--yes")
         assert (done.code, target.ask()) == (0, "42"), done
 
 
@@ -74,15 +74,15 @@ def test_no_room_where_the_state_is(compiler: Compiler, small: Path, tmp_path: P
         assert target.ask() == "11"
         libswap, new = Libswap(small / "state"), stage.build(LIBRARY, version=2)
         fill(small)
-        refused = libswap("install", new, stage.place, "--live", "--yes")
+        refused = libswap.here("install", new, stage.place, "--live", "--yes")
         assert refused.code == NoSpace.exit_code, refused
         assert target.ask() == "21"
         shutil.copy(new, fresh := tmp_path / "fresh.so")
         fresh.rename(stage.place)
-        moved = libswap("live", stage.place)
+        moved = libswap.here("live", stage.place)
         assert moved.code == 0, moved
         assert target.ask() == "32"
-        assert libswap("revert", target.pid).code == 0
+        assert libswap.here("revert", target.pid).code == 0
         assert target.ask() == "41"
 
 
@@ -95,13 +95,13 @@ def test_a_disk_that_fills_up_meanwhile(compiler: Compiler, small: Path, leave: 
         libswap, new = Libswap(small / "state"), stage.build(LIBRARY, version=2)
         fill(small)
         os.truncate(small / "filler", (small / "filler").stat().st_size - leave)
-        done = libswap("install", new, stage.place, "--live", "--yes")
+        done = libswap.here("install", new, stage.place, "--live", "--yes")
         assert "Traceback" not in done.said
         same = stage.place.read_bytes() == new.read_bytes()
         assert target.ask() in (("21", "22") if same else ("21",)), done
         (small / "filler").unlink()
-        assert libswap("recover").code == 0
-        final = libswap("install", new, stage.place, "--live", "--yes")
+        assert libswap.here("recover").code == 0
+        final = libswap.here("install", new, stage.place, "--live", "--yes")
         assert final.code == 0, final
-        assert libswap("live", stage.place).code == 0
+        assert libswap.here("live", stage.place).code == 0
         assert target.ask() == "32"

@@ -144,11 +144,11 @@ def test_exit_codes_tell_the_truth(stage: Stage, tmp_path: Path) -> None:
     )
     with stage.running(idle) as one, stage.running(inside) as two:
         stage.install(stage.build(library, version=2))
-        refused = libswap("live", stage.place, "--pid", two.pid, "--wait=0.2")
+        refused = libswap.here("live", stage.place, "--pid", two.pid, "--wait=0.2")
         assert refused.code == 66, refused
-        partly = libswap("live", stage.place, "--wait=0.2")
+        partly = libswap.here("live", stage.place, "--wait=0.2")
         assert partly.code == 85, partly
-        assert libswap("live", stage.place, "--pid", one.pid).code == 0
+        assert libswap.here("live", stage.place, "--pid", one.pid).code == 0
         assert one.ask() == "12"
-    gone = libswap("live", stage.place, "--pid", one.pid)
+    gone = libswap.here("live", stage.place, "--pid", one.pid)
     assert gone.code != 0, gone

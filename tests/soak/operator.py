@@ -49,7 +49,7 @@ class Operator:
                 self.figures.count("commands killed by SIGKILL")
                 self.must("recover")
                 return None
-        return self._good(words, Done.of(process, said))
+        return self._good(words, Done.of(process.returncode, said))
 
     def _good(self, words: tuple[object, ...], done: Done) -> Done:
         self.figures.count(f"`libswap {words[0]}`")

@@ -1,12 +1,16 @@
 """The command line as a user runs it: a process of its own that answers with one JSON document."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
+
+from libswap.cli.app import run
 
 # An installed libswap has its bytecode; compiling it in every run would take most of the time.
 _UNWANTED: Final = "PYTHONDONTWRITEBYTECODE"
@@ -27,13 +31,13 @@ class Done:
     said: str
 
     @classmethod
-    def of(cls, process: subprocess.Popen[str], said: str) -> Self:
-        """What a run that has ended printed."""
+    def of(cls, code: int, said: str) -> Self:
+        """What a run that has ended so printed."""
         try:
             document = json.loads(said)
         except json.JSONDecodeError:
             document = {}
-        return cls(process.returncode, document, said)
+        return cls(code, document, said)
 
     def __str__(self) -> str:
         return f"exit code {self.code}\n{self.said}"
@@ -87,4 +91,11 @@ class Libswap:
                 process.kill()
                 said, _ = process.communicate()
                 raise AssertionError(f"libswap {words} did not end: {said}") from None
-        return Done.of(process, said)
+        return Done.of(process.returncode, said)
+
+    def here(self, *words: object) -> Done:
+        """Run it in this process, where no start of an interpreter is part of what is tested."""
+        said = io.StringIO()
+        with redirect_stdout(said), redirect_stderr(said):
+            code = run([*map(str, words), "--json", "--state-dir", str(self.state)])
+        return Done.of(code, said.getvalue())
