@@ -101,6 +101,13 @@ def test_functions_may_be_unfit_only_together(written: Callable[[str], Path]) ->
     assert found.unfit_among(["x_new", "x_new2", "x_tell", "y"]) == {"x_new", "x_new2", "x_tell"}
 
 
+def test_values_are_no_objects(written: Callable[[str], Path]) -> None:
+    assert read(written(HEAD + 'values = true\nplain = ["x_*"]')).values
+    assert not read(written(HEAD + 'plain = ["x_*"]')).values
+    everywhere = '[[rule]]\nfunctions = ["x_forget"]\ndoubled = true'
+    assert read(written(HEAD + "values = true\n" + everywhere)).values
+
+
 ANCHORED = """
 struct x { long version; const void *methods; int before[VERSION], count; };
 static const long table[4] = {1}, other[4] = {2};
@@ -172,6 +179,8 @@ def test_where_anchors_hold_what_is_read_from_code(compiler: Compiler) -> None:
             "doubled = true",
             "end without conditions",
         ),
+        (HEAD + 'values = true\n[[rule]]\nfunctions = ["f"]\nby = "arg1"', "no objects"),
+        (HEAD + 'values = true\n[[rule]]\nfunctions = ["f"]\ngives = "result"', "no objects"),
         ("[[" * 4000, ""),
         ("x = " + "[" * 90_000, ""),
         ("a" + ".a" * 90_000 + " = 1", "dots"),

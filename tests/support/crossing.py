@@ -103,6 +103,12 @@ class Scene:
             old, new = map(tuple, kept)
             return replace(found, old=old, new=new)
 
+    def new_is_in_use(self) -> bool:
+        """Whether it has made an object; a library without objects has nothing to tell by."""
+        with self._subject() as subject:
+            drain = subject.record.drains[0]
+            return drain.values or table.contents(subject.memory, drain.table).made > 0
+
     def ways_into_the_old_copy(self) -> tuple[str, ...]:
         """By name: references of the program that lead there after all."""
         with self._subject() as subject:
@@ -160,7 +166,7 @@ def _held(scene: Scene) -> Crossing:
     if said != "done":
         raise Wrong(said)
     known = scene.known()
-    if not known.made:
+    if not scene.new_is_in_use():
         return Crossing(End.UNSETTLED, "the new copy made no object")
     if known.old or known.new:
         return Crossing(End.UNSETTLED, f"{len(known.old)} old, {len(known.new)} new left")
@@ -179,14 +185,14 @@ def _loaded(scene: Scene) -> Crossing:
         return Crossing(End.REFUSED, told)
     before = _rounds(target, 0)
     _rounds(target)
-    made = scene.known().made
+    in_use = scene.new_is_in_use()
     settled, how = _settled(scene, lambda: _rounds(target))
     during = _rounds(target, 0)
     after = _rounds(target, _LATER)
     rounds = (before, during - before, after - during)
     if not settled:
         return Crossing(End.UNSETTLED, how, rounds)
-    if not made:
+    if not in_use:
         return Crossing(End.UNSETTLED, "the new copy made no object", rounds)
     if left := scene.ways_into_the_old_copy():
         return Crossing(End.UNSETTLED, f"{', '.join(left)} lead to the old copy", rounds)

@@ -219,7 +219,7 @@ class _Beginning:
             table=self.table, description=work.description.name,
             pointers=work.description.pointers, linked=work.description.linked,
             anchors=work.description.anchors, hidden=work.description.hidden,
-            code=work.description.code,
+            code=work.description.code, values=work.description.values,
             functions=tuple(self.functions.items()), stage=Stage.BEGINNING, then=self.limit.then,
             until=now + self.limit.seconds if self.limit.seconds else 0.0,
         )  # fmt: skip

@@ -145,6 +145,8 @@ class Description:
         unfit: functions whose users cannot be drained: objects of both copies meet in them, or
             they hand out objects that nobody saw being made.
         together: likewise those of which a program uses one of each.
+        values: whether there are no objects at all: what functions take the program has in its own
+            memory, laid out as every version's header says, so that either copy may run any call.
     """
 
     name: str
@@ -159,6 +161,7 @@ class Description:
     unfit: tuple[str, ...] = ()
     together: tuple[tuple[str, ...], ...] = ()
     code: bool = False
+    values: bool = False
 
     def unfit_among(self, functions: Collection[str]) -> frozenset[str]:
         """Those for which a program that calls all of these cannot be drained."""

@@ -155,7 +155,7 @@ def _described(
         yield risk("drain-undescribed", _listed(unknown), detail, "describe them (--handles FILE)")
     if description.risk:
         yield risk("drain-risk", description.name, description.risk, _CLEAR)
-    if not any(rule.by and rule is not ASK_ALL for rule in rules.values()):
+    if not any((rule.by or description.values) and rule is not ASK_ALL for rule in rules.values()):
         detail = f"no function of it is one of those that {description.name} describes"
         yield refuse("drain-nothing", description.name, detail, "another description")
 

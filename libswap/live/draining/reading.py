@@ -40,7 +40,7 @@ _SONAME: Final = re.compile(r"[A-Za-z0-9_+.-]{1,255}")
 _PLACE: Final = re.compile(r"(?:arg([1-9][0-9]?)|(result))((?:\[[0-9]{1,5}\])*)")
 _ONLY: Final = re.compile(r"arg([1-6]) = ([0-9]{1,10})")
 _TOP: Final = frozenset({"format", "libraries", "fresh", "risk", "pointers", "linked", "anchor",
-                         "hidden", "unfit", "together", "private",
+                         "hidden", "unfit", "together", "private", "values",
                          "plain", "rule"})  # fmt: skip
 _OF_ANCHOR: Final = frozenset({"tables", "at", "count"})
 _MOST_ANCHORS: Final = 8
@@ -118,11 +118,14 @@ def _description(name: str, data: Mapping[str, Any]) -> Description:
     if twice:
         raise ValueError(f"{twice[0]} stands in it twice")
     code = data.get("pointers") == "code"
+    values = _flag(data, "values")
+    if values and any(rule.by or rule.gives for _, rule in rules):
+        raise ValueError("values are no objects, so that no rule has by or gives")
     return Description(
         name, libraries, rules, _flag(data, "fresh"), _text(data, "risk"),
         code or _flag(data, "pointers"), tuple(_linked(data)), tuple(_anchors(data)),
         _strings(data, "hidden", _NAME),
-        _strings(data, "unfit", _NAME), tuple(_together(data)), code,
+        _strings(data, "unfit", _NAME), tuple(_together(data)), code, values,
     )  # fmt: skip
 
 

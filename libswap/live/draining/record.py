@@ -41,7 +41,8 @@ class DrainRecord:
         target: load base of the copy that makes the new ones.
         table: address of the table of handles.
         description: name of the description of the library's handles.
-        pointers, code, linked, anchors, hidden: how objects are found (see `handles.Description`).
+        pointers, code, linked, anchors, hidden, values: how objects are found, if there are any
+            (see `handles.Description`).
         functions: entry of the source -> function of the target.
         until: when its time is up, in seconds since the epoch; 0 for never.
         then: what becomes of it then.
@@ -62,6 +63,7 @@ class DrainRecord:
     then: Then = Then.KEEP
     anchors: tuple[Anchor, ...] = ()
     code: bool = False
+    values: bool = False
 
     @property
     def unfinished(self) -> bool:

@@ -93,7 +93,7 @@ def remains(subject: Subject, parties: Parties) -> Remains:
         seen=old, found=tuple(sorted(found - {e.handle for e in old})), pointers=pointers,
         hidden=_imported(subject, parties),
         complete=complete and all_linked and all_held,
-        provable=bool(drain.pointers or drain.linked)
+        provable=bool(drain.values or drain.pointers or drain.linked)
         or anchors.readable(parties.source.facts, drain.anchors),
         lost=known.lost, new=len(new | more_new), met=known.met, made=known.made,
     )  # fmt: skip
