@@ -61,6 +61,15 @@ def test_a_drain_of_values_settles_by_itself(stage: Stage) -> None:
         assert asked(target, "step", "calls") == [8, 3]
 
 
+def test_a_pointer_to_a_function_on_a_stack_is_no_call_under_way(stage: Stage) -> None:
+    with started(stage) as target:
+        assert asked(target, "hold", "held") == [0, 3]
+        assert isinstance(drained(stage, target), DrainBegun)
+        (result,) = settle([stage.place], [target.pid], Options()).processes
+        assert isinstance(result.outcome, Settled)
+        assert asked(target, "held", "calls") == [5, 1], "by the old address"
+
+
 def test_a_drain_of_values_is_taken_back_at_once(stage: Stage) -> None:
     with started(stage) as target:
         assert isinstance(drained(stage, target), DrainBegun)

@@ -24,6 +24,7 @@ from libswap.live.redirect import code_ranges
 from libswap.live.registry import Record
 from libswap.live.subject import Subject
 from libswap.live.transaction import Committed, commit
+from libswap.live.writable import without
 from libswap.live.writing import Phase, Prepared, Write
 
 _ON: Final = b"\1\0\0\0"
@@ -227,11 +228,10 @@ class _Ending:
         return tuple(p for p in (*entries, tuple(places)) if p)
 
     def _inside(self, copy: Module, which: str) -> tuple[Forbidden, ...]:
-        code = tuple(
-            Forbidden(Range(copy.base + c.start, copy.base + c.end), f"the {which} copy")
-            for c in code_ranges(copy.facts)
-        )
-        return (*code, *self._gates())
+        code = [Range(copy.base + c.start, copy.base + c.end) for c in code_ranges(copy.facts)]
+        if copy.base == self.parties.source.base:  # a pointer to a function is no return address
+            code = [*without(code, [Range(e, e + 1) for e in self.parties.gates])]
+        return (*(Forbidden(part, f"the {which} copy") for part in code), *self._gates())
 
     def _gates(self) -> tuple[Forbidden, ...]:
         return (Forbidden(self.parties.area, "a dispatcher"),)
