@@ -14,7 +14,7 @@ from libswap.live.module import LibraryCache
 from libswap.operations.survival import Verdict, survival
 from libswap.operations.survival.nameless import finder
 from support.crossing import Crossing, End, held, loaded
-from support.versions import FRESH, HELD, REAL, Real, Version
+from support.versions import BLIND, FRESH, HELD, REAL, Real, Version
 from tests.bench.survival import FURTHEST, GOOD, builds, wanted
 
 FURTHER: Final = (
@@ -25,6 +25,8 @@ FURTHER: Final = (
     Real("event_loop", ("libevent-2.1-7", "libevent-2.1-7t64"), "libevent-2.1.so.7.*"),
     Real("speexdsp_apart", ("libspeexdsp1",), "libspeexdsp.so.1.*"),
     Real("archive_reader", ("libarchive13", "libarchive13t64"), "libarchive.so.13.*"),
+    Real("jpeg_apart", ("libjpeg62-turbo",), "libjpeg.so.62.*"),
+    Real("seccomp_apart", ("libseccomp2",), "libseccomp.so.2.*"),
 )
 """Other drivers for some of these packages."""
 _CELL: Final = 150
@@ -112,7 +114,7 @@ def _cell(crossing: Crossing) -> str:
 
 
 def run(only: Collection[str] = ()) -> tuple[Passage, ...]:
-    reals = wanted((*REAL, *HELD, *FRESH, *FURTHER), only)
+    reals = wanted((*REAL, *HELD, *FRESH, *BLIND, *FURTHER), only)
     return (Passage("Every pair that is refused without draining", tuple(crossed(reals))),)
 
 

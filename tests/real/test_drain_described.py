@@ -82,6 +82,18 @@ CASES = {
     "pcap": Case("libpcap.so.0.8", "libpcap0.8", "bullseye", "bookworm", file="libpcap.so."),
     "archive_reader": Case("libarchive.so.13", "libarchive13", "bullseye", "bullseye-security"),
     "tasn1": Case("libtasn1.so.6", "libtasn1-6", "bullseye", "bookworm", UNTOLD),
+    "popt": Case("libpopt.so.0", "libpopt0", "bullseye", "bookworm", UNTOLD),
+    "xxhash": Case("libxxhash.so.0", "libxxhash0", "bullseye", "bookworm", UNTOLD),
+    "seccomp_apart": Case("libseccomp.so.2", "libseccomp2", "bullseye", "bookworm", TRACELESS),
+    "jpeg_apart": Case("libjpeg.so.62", "libjpeg62-turbo", "bullseye", "bookworm"),
+    "openjp2": Case(
+        "libopenjp2.so.7", "libopenjp2-7", "bullseye", "bookworm", risk="drain-risk",
+        file="libopenjp2.so.",
+    ),
+}  # fmt: skip
+VALUES = {
+    "fribidi": Case("libfribidi.so.0", "libfribidi0", "bookworm", "trixie"),
+    "mpfr": Case("libmpfr.so.6", "libmpfr6", "bookworm", "trixie"),
 }
 
 
@@ -140,15 +152,40 @@ def test_what_is_begun_by_the_old_code_is_ended_by_it(
 
 @pytest.mark.scenario(
     "objects",
+    ("numbers and strings of the program's own, with which either copy works",),
+    live="`--drain`: the new code goes on with them at once",
+)
+@pytest.mark.parametrize("name", VALUES)
+def test_what_the_program_lays_out_itself_is_used_by_the_new_code(
+    name: str, debian: Debian, tmp_path: Path
+) -> None:
+    with scene(name, VALUES[name], debian, tmp_path) as here:
+        begun = here.drain()
+        assert isinstance(begun, DrainBegun), begun
+        assert isinstance(here.settle(), Settled)
+        assert answer(here.target) == "done"
+
+
+@pytest.mark.scenario(
+    "objects",
     ("functions in which objects of two copies meet: --drain",),
     live="refused: drain-unfit",
 )
-def test_users_of_what_cannot_be_told_apart_are_refused(debian: Debian, tmp_path: Path) -> None:
-    case = Case("libgcrypt.so.20", "libgcrypt20", "bullseye", "bookworm")
-    with scene("gcrypt", case, debian, tmp_path) as here:
+@pytest.mark.parametrize(
+    ("name", "like", "met"),
+    [
+        ("seccomp", "seccomp_apart", "seccomp_merge"),
+        ("jpeg", "jpeg_apart", "jpeg_read_coefficients, jpeg_write_coefficients"),
+        ("gcrypt", "gcrypt_handles", "gcry_mpi_mul"),
+    ],
+)
+def test_users_of_what_cannot_be_told_apart_are_refused(
+    name: str, like: str, met: str, debian: Debian, tmp_path: Path
+) -> None:
+    with scene(name, CASES[like], debian, tmp_path) as here:
         begun = here.drain()
         assert isinstance(begun, Refused)
-        assert "drain-unfit: gcry_mpi_mul" in begun.reason
+        assert f"drain-unfit: {met}" in begun.reason
 
 
 @pytest.mark.scenario(
