@@ -18,6 +18,7 @@ from libswap.operations.handles import drafted
 from support.compiler import FIXTURES, Compiler
 
 HEAD = 'format = 1\nlibraries = ["libx.so.1"]\n'
+MAKER = '[[rule]]\nfunctions = ["f"]\ngives = "result"\ndoubled = true\n'
 
 
 @pytest.fixture
@@ -182,6 +183,10 @@ def test_where_anchors_hold_what_is_read_from_code(compiler: Compiler) -> None:
         ),
         (HEAD + 'values = true\n[[rule]]\nfunctions = ["f"]\nby = "arg1"', "no objects"),
         (HEAD + 'values = true\n[[rule]]\nfunctions = ["f"]\ngives = "result"', "no objects"),
+        (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg1"\nundone = "g"', "doubled and gives"),
+        (HEAD + MAKER + 'undone = "f*"', "name of a function"),
+        (HEAD + MAKER + 'undone = "g"', "doubled function that ends"),
+        (HEAD + MAKER + 'undone = "f"', "doubled function that ends"),
         ("[[" * 4000, ""),
         ("x = " + "[" * 90_000, ""),
         ("a" + ".a" * 90_000 + " = 1", "dots"),

@@ -83,6 +83,12 @@ def test_where_there_is_no_double_nothing_is_called(stage: Stage) -> None:
         assert asked(target, "free 1", "free 2", "free 3", "count 0", "count 4") == [0, 0, 0, 1, 0]
 
 
+def test_a_double_is_ended_where_the_new_copy_fails(stage: Stage) -> None:
+    with draining(stage) as target:
+        assert asked(target, "read 1 -5", "count 0", "read 1 5", "count 0") == [0, 1, 1, 2]
+        assert asked(target, "make 1 0 1", "value 1", "free 1", "count 0") == [1, 1216, 0, 1]
+
+
 def test_arguments_of_every_kind_are_given_to_both_copies(stage: Stage) -> None:
     with draining(stage) as target:
         assert asked(target, "new 1", "set 1 10", "scale 1") == [0, 10, 51]

@@ -32,11 +32,13 @@ class Wanted:
         rule: what the function does with handles.
         old: where the old copy's function begins, past its changed entry.
         new: the new copy's function.
+        undo: where the old copy's function begins that ends what it has made; 0 for none.
     """
 
     rule: Rule
     old: int
     new: int
+    undo: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +265,8 @@ def _framed(grounds: Grounds, routines: Routines, one: Wanted) -> Assembly:
     code.add("MOV_RM64_R64", frame.SAVED["RAX"], "RAX")
     code.add("MOV_RM64_R64", frame.SECOND, "RDX")
     _note_what_came(code, grounds, routines, rule)
+    if one.undo:
+        doubles.end_orphan(code, one.undo)
     code.add("MOV_R64_RM64", "RAX", frame.SAVED["RAX"])
     code.add("MOV_R64_RM64", "RDX", frame.SECOND)
     code.add("LEAVEQ")

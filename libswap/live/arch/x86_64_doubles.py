@@ -174,3 +174,18 @@ def note_double(code: Assembly, grounds: Grounds) -> None:
     double(code, grounds)
     code.add("MOV_R64_RM64", "RAX", DOUBLE)
     code.add("MOV_RM64_R64", At("RDX"), "RAX")
+    code.add("MOV_RM64_IMM32", DOUBLE, 0)
+
+
+def end_orphan(code: Assembly, undo: int) -> None:
+    """A double whose object the new copy has failed to make is ended by the old copy."""
+    code.add("CMP_RM64_IMM8", DOUBLE, 0)
+    code.go("no orphan", "JE")
+    code.add("MOV_RM64_IMM32", STATE, table.OLD)
+    code.add("MOV_R64_IMM64", "RAX", undo)
+    code.add("MOV_RM64_R64", TARGET, "RAX")
+    code.add("MOV_R64_RM64", "RDI", DOUBLE)
+    code.add("XOR_R32_RM32", "EAX", "EAX")
+    code.add("CALL_RM64", TARGET)
+    code.forget_return()
+    code.label("no orphan")

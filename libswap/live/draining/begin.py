@@ -286,11 +286,17 @@ def _area(work: Work, target: Module, functions: dict[int, int], at: int, handle
     begin = at + -(-len(first.contents) // 64) * 64
     whole = Range(at, begin + dispatch.room(work.rules[r.old] for r in redirects))
     doubles = any(work.rules[r.old].doubled for r in redirects)
+    named = {
+        name.name: first.gates[source.base + symbol.value].first
+        for name, symbol in source.facts.exported.items()
+        if source.base + symbol.value in first.gates
+    }
     grounds = Grounds(source.extent, whole, begin, target.extent, handles, doubles)
     wanted = [
         dispatch.Wanted(
             work.rules[r.old], first.gates[source.base + r.old].first,
             functions[source.base + r.old],
+            named.get(work.rules[r.old].undone, 0),
         )
         for r in redirects
     ]  # fmt: skip

@@ -66,6 +66,8 @@ class Rule:
         doubled: whether the old copy does the same with doubles of the new objects, which take
             their place where they meet old ones.
         failure: what it returns where one of these has no double.
+        undone: the function that ends, as its first argument, the double of an object that only the
+            old copy could make.
         only: the number of an argument and its value, as an `int`, for which `gives` holds.
     """
 
@@ -82,6 +84,7 @@ class Rule:
     failure: int = 0
     only: tuple[int, int] | None = None
     parts: tuple[Place, ...] = ()
+    undone: str = ""
 
     @property
     def copied(self) -> int:

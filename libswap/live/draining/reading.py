@@ -22,7 +22,7 @@ from libswap.live.draining.handles import (
     Rule,
     When,
 )
-from libswap.live.draining.soundness import faults
+from libswap.live.draining.soundness import baseless, faults
 
 FORMAT: Final = 1
 SHIPPED: Final = Path(__file__).parents[2] / "handles"
@@ -36,6 +36,7 @@ _MOST_OFFSETS: Final = 3
 _LARGEST_OFFSET: Final = 1 << 15
 _MOST_STACK: Final = 32
 _NAME: Final = re.compile(r"(?!.*\*.*\*)[A-Za-z_$.*][A-Za-z0-9_$.*]{0,254}")
+_SYMBOL: Final = re.compile(r"[A-Za-z_$.][A-Za-z0-9_$.]{0,254}")
 _SONAME: Final = re.compile(r"[A-Za-z0-9_+.-]{1,255}")
 _PLACE: Final = re.compile(r"(?:arg([1-9][0-9]?)|(result))((?:\[[0-9]{1,5}\])*)")
 _ONLY: Final = re.compile(r"arg([1-6]) = ([0-9]{1,10})")
@@ -46,7 +47,8 @@ _OF_ANCHOR: Final = frozenset({"tables", "at", "count"})
 _MOST_ANCHORS: Final = 8
 _MOST_TOGETHER: Final = 64
 _OF_RULE: Final = frozenset({"functions", "by", "gives", "borrowed", "lent", "parts", "ends",
-                             "counted", "when", "stack", "doubled", "failure", "only"})  # fmt: skip
+                             "counted", "when", "stack", "doubled", "failure", "only",
+                             "undone"})  # fmt: skip
 
 
 def description_for(sonames: Sequence[str], files: Sequence[Path] = ()) -> Description:
@@ -121,12 +123,15 @@ def _description(name: str, data: Mapping[str, Any]) -> Description:
     values = _flag(data, "values")
     if values and any(rule.by or rule.gives for _, rule in rules):
         raise ValueError("values are no objects, so that no rule has by or gives")
-    return Description(
+    description = Description(
         name, libraries, rules, _flag(data, "fresh"), _text(data, "risk"),
         code or _flag(data, "pointers"), tuple(_linked(data)), tuple(_anchors(data)),
         _strings(data, "hidden", _NAME),
         _strings(data, "unfit", _NAME), tuple(_together(data)), code, values,
     )  # fmt: skip
+    for why in baseless(description):
+        raise ValueError(why)
+    return description
 
 
 def _rules(data: Mapping[str, Any]) -> Iterator[tuple[str, Rule]]:
@@ -151,6 +156,7 @@ def _rule(row: Mapping[str, Any], where: str) -> Rule:
         by, gives, _flag(row, "ends"), _flag(row, "counted"), _when(row), _stack(row),
         borrowed=_flag(row, "borrowed"), lent=_flag(row, "lent"), doubled=_flag(row, "doubled"),
         failure=_failure(row), parts=tuple(_places(row, "parts", where)), only=_only(row, where),
+        undone=_undone(row, where),
     )  # fmt: skip
     for wrong, why in faults(rule):
         if wrong:
@@ -266,6 +272,13 @@ def _failure(row: Mapping[str, Any]) -> int:
     given = row.get("failure", 0)
     if type(given) is not int or not -(1 << 31) <= given < 1 << 31:
         raise ValueError("failure must be a number of 32 bits")
+    return given
+
+
+def _undone(row: Mapping[str, Any], where: str) -> str:
+    given = row.get("undone", "")
+    if not isinstance(given, str) or (given and not _SYMBOL.fullmatch(given)):
+        raise ValueError(f"{where}: undone must be the name of a function")
     return given
 
 

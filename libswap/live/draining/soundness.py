@@ -1,8 +1,16 @@
-"""What the rule of one function cannot say, for its parts do not go together."""
+"""What the rule of a function cannot say, for its parts, or it and others, do not go together."""
 
 from collections.abc import Iterator
 
-from libswap.live.draining.handles import IN_REGISTERS, MOST_PLACES, RESULT, Rule, When
+from libswap.live.draining.handles import (
+    IN_REGISTERS,
+    MOST_PLACES,
+    RESULT,
+    Description,
+    Place,
+    Rule,
+    When,
+)
 
 
 def faults(rule: Rule) -> Iterator[tuple[bool, str]]:
@@ -24,9 +32,21 @@ def faults(rule: Rule) -> Iterator[tuple[bool, str]]:
         "only belongs to what it gives, and nothing may end there",
     )
     yield (
+        rule.undone != "" and not (rule.doubled and gives),
+        "undone belongs to what is doubled and gives",
+    )
+    yield (
         not (by or gives or rule.doubled),
         "neither by nor gives; a function without handles is plain",
     )
+
+
+def baseless(description: Description) -> Iterator[str]:
+    """What rules say of other functions that is not so."""
+    for name in sorted({rule.undone for _, rule in description.rules if rule.undone}):
+        rule = description.rule_for(name)
+        if rule is None or not (rule.ends and rule.doubled) or rule.by != (Place(1),):
+            yield f"{name} undoes, but is no doubled function that ends its arg1"
 
 
 def _can_be_doubled(rule: Rule) -> bool:
