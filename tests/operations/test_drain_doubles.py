@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -96,6 +97,13 @@ def test_arguments_of_every_kind_are_given_to_both_copies(stage: Stage) -> None:
         assert asked(target, "make 2 0 1", "value 2") == [1, 1262]
         assert asked(target, "default 30", "new 2", "make 3 2 9", "value 3") == [30, 0, 1, 2240]
         assert asked(target, "make 4 0 2", "value 4", "new 3") == [1, 1241, 0]
+
+
+@pytest.mark.skipif(" avx " not in Path("/proc/cpuinfo").read_text(), reason="no AVX here")
+def test_arguments_as_wide_as_the_registers_are_given_to_both_copies(stage: Stage) -> None:
+    with draining(stage) as target:
+        assert asked(target, "new 1", "wide 1", "make 1 1 9", "value 1") == [0, 1, 1, 2240]
+        assert asked(target, "make 2 0 1", "value 2") == [1, 1241]
 
 
 def test_what_is_handed_out_for_one_request_alone(stage: Stage) -> None:

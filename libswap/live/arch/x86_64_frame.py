@@ -24,9 +24,14 @@ FRAME: Final = 20 * WORD
 BACK: Final = At("RBP", WORD)
 ABOVE: Final = 2 * WORD
 """From the frame pointer to the arguments on the stack."""
-_VECTORS: Final = 8
-_VECTOR: Final = 16
-VECTORS: Final = _VECTORS * _VECTOR
+# SSE, AVX and the upper halves of ZMM0 to 15: arguments can be as wide as the registers are
+# (System V ABI 3.2.3). Intel SDM volume 1, 13.4: standard format, header behind the legacy region.
+_VECTOR_STATE: Final = 1 << 1 | 1 << 2 | 1 << 6
+_HEADER: Final = 512
+_HEADER_SIZE: Final = 64
+_STATE_SIZE: Final = 1152 + 512
+_ALIGNMENT: Final = 64
+VECTORS: Final = _STATE_SIZE + _ALIGNMENT
 """What a frame has below for arguments in vector registers, where two calls get them."""
 
 
@@ -43,19 +48,28 @@ def own(argument: int) -> At:
 
 
 def keep_vectors(code: Assembly) -> None:
-    """What a call before the one that is meant would lose."""
-    for number in range(_VECTORS):
-        code.add("MOVUPS_XMMM128_XMM", _vector(number), f"XMM{number}")
+    """What a call before the one that is meant would lose. Uses rax, rcx and rdx.
+
+    As ld.so does where it binds a call. Upper halves that are not in use stay so.
+    """
+    _vector_state(code)
+    for at in range(_HEADER, _HEADER + _HEADER_SIZE, WORD):
+        code.add("MOV_RM64_IMM32", At("RCX", at), 0)
+    code.add("XSAVE_MEM", At("RCX"))
 
 
 def restore_vectors(code: Assembly) -> None:
-    """For the call that is meant."""
-    for number in range(_VECTORS):
-        code.add("MOVUPS_XMM_XMMM128", f"XMM{number}", _vector(number))
+    """For the call that is meant. Uses rax, rcx and rdx."""
+    _vector_state(code)
+    code.add("XRSTOR_MEM", At("RCX"))
 
 
-def _vector(number: int) -> At:
-    return At("RBP", -FRAME - _VECTOR * (number + 1))
+def _vector_state(code: Assembly) -> None:
+    """Where it is kept, in rcx, and which parts of it, in edx:eax."""
+    code.add("LEA_R64_M", "RCX", At("RBP", -FRAME - _STATE_SIZE))
+    code.add("AND_RM64_IMM8", "RCX", -_ALIGNMENT)
+    code.add("MOV_R32_IMM32", "EAX", _VECTOR_STATE)
+    code.add("XOR_R32_RM32", "EDX", "EDX")
 
 
 def call(code: Assembly, words: int) -> None:
