@@ -21,8 +21,8 @@ from support.swapping import Stage
 pytestmark = [pytest.mark.compiler, pytest.mark.ptrace]
 
 HERE = FIXTURES / "drain"
-EVERY = 1 if os.environ.get("LIBSWAP_EVERY_STEP") else 29
-"""Which of the steps; all of them take minutes."""
+EACH = bool(os.environ.get("LIBSWAP_EVERY_STEP"))
+"""Whether libswap is killed at all of its steps, which takes minutes, or at some."""
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +115,9 @@ def killed(work: Callable[[], object], step: int) -> bool:
     return code != 0
 
 
-def programs(stage: Stage) -> Iterator[tuple[Target, int]]:
+def programs(stage: Stage, stride: int) -> Iterator[tuple[Target, int]]:
     """A program for each step, at work in two threads."""
-    for step in range(1, 10_000, EVERY):
+    for step in range(1, 10_000, 1 if EACH else stride):
         with running(stage) as target:
             assert asked(target, "threads 2") == [2]
             yield target, step
@@ -126,7 +126,7 @@ def programs(stage: Stage) -> Iterator[tuple[Target, int]]:
 @pytest.mark.slow
 def test_killed_while_doubles_begin(stage: Stage) -> None:
     outcomes = set()
-    for target, step in programs(stage):
+    for target, step in programs(stage, 29):
         done = not killed(lambda target=target: begun(stage, target), step)  # type: ignore[misc]
         assert asked(target, "meet 9")[0] in (1010, 2010), step
         again = begun(stage, target)
@@ -147,7 +147,7 @@ def test_killed_while_doubles_are_given_up(stage: Stage) -> None:
         report = settle([stage.place], [target.pid], Options(force=True))
         return [p.outcome for p in report.processes]
 
-    for target, step in programs(stage):
+    for target, step in programs(stage, 5):
         assert isinstance(begun(stage, target), DrainBegun)
         assert asked(target, "new 1 50", "join", "end", "free 0", "new 0 1", "keep") == [
             50, 0, 0, 0, 1, 1,
@@ -160,6 +160,7 @@ def test_killed_while_doubles_are_given_up(stage: Stage) -> None:
         assert asked(target, "meet 9", "sum 0 1", "join", "count") == [2010, 2051, 0, 2], step
         if done:
             break
+    assert step > 5
 
 
 @pytest.mark.slow
@@ -167,7 +168,7 @@ def test_killed_while_a_drain_with_doubles_is_taken_back(stage: Stage) -> None:
     def taken_back() -> list[Outcome]:
         return [p.outcome for p in revert([target.pid], "", Options()).processes]
 
-    for target, step in programs(stage):
+    for target, step in programs(stage, 5):
         assert isinstance(begun(stage, target), DrainBegun)
         assert asked(target, "new 1 50", "sum 0 1", "free 1", "join") == [50, 1051, 0, 0]
         assert asked(target, "threads 2") == [2]
@@ -180,3 +181,4 @@ def test_killed_while_a_drain_with_doubles_is_taken_back(stage: Stage) -> None:
         assert asked(target, "meet 9", "new 1 50", "sum 1 1", "count") == [1010, 50, 1100, 2], step
         if done:
             break
+    assert step > 5
