@@ -23,6 +23,8 @@ INTERRUPTIONS: Final = (
     [signal.SIGINT, signal.SIGKILL] if os.environ.get("LIBSWAP_EVERY_STEP") else [signal.SIGKILL]
 )
 PLACE: Final = LIBRARIES / "libx-of-libswap-tests.so.1"
+TWO: Final = "--limit=host1,host2"
+"""Ansible takes its time with each machine."""
 
 
 @pytest.fixture(scope="module")
@@ -83,13 +85,14 @@ def _states(document: dict[str, Any]) -> dict[str, str]:
 
 
 def test_all_are_upgraded_the_canary_first_and_taken_back(controller: Controller) -> None:
-    code, planned = controller.install("--dry-run")
+    three = "--limit=host1,host2,host3"
+    code, planned = controller.install(three, "--dry-run")
     assert (code, controller.versions()) == (0, [1, 1, 1, 1])
-    assert [m["unchanged"] for m in planned["result"]["machines"]] == [False] * 4
+    assert [m["unchanged"] for m in planned["result"]["machines"]] == [False] * 3
 
-    code, done = controller.install("--canary=host3", "--batches=1,100%")
-    assert (code, controller.versions()) == (0, [2, 2, 2, 2])
-    assert list(_states(done)) == ["host3", "host1", "host2", "host4"]
+    code, done = controller.install(three, "--canary=host3", "--batches=1,100%")
+    assert (code, controller.versions()) == (0, [2, 2, 2, 1])
+    assert list(_states(done)) == ["host3", "host1", "host2"]
     assert set(_states(done).values()) == {"installed"}
     assert not PLACE.exists(), "this machine's own libraries are as they were"
 
@@ -116,9 +119,9 @@ def test_a_host_that_is_not_well_afterwards_takes_all_back(controller: Controlle
 
 
 def test_a_batch_that_is_not_well_takes_all_back(controller: Controller) -> None:
-    code, done = controller.install("--batches=1,3", "--batch-health=false")
+    code, done = controller.install(TWO, "--batches=1,1", "--batch-health=false")
     assert (code, controller.versions()) == (48, [1, 1, 1, 1])
-    assert list(_states(done).values()) == ["taken back"] + ["pending"] * 3
+    assert _states(done) == {"host1": "taken back", "host2": "pending"}
 
 
 def test_nothing_begins_while_a_host_is_down_unless_it_is_left_out(
@@ -128,19 +131,19 @@ def test_nothing_begins_while_a_host_is_down_unless_it_is_left_out(
     down = controller.on.hosts[1]
     controller.on.cut(down)
     try:
-        code, refused = controller.install()
+        code, refused = controller.install(TWO)
         assert (code, refused["error"]["class"]) == (47, "NotReady")
         assert [name for name, _ in refused["error"]["fields"]["problems"]] == ["host2"]
         assert controller.versions() == [1, 1, 1, 1]
-        code, _ = controller.install("--skip-unready", "--batches=100%")
+        code, _ = controller.install(TWO, "--skip-unready", "--batches=100%")
     finally:
         controller.on.join(down)
-    assert (code, controller.versions()) == (0, [2, 1, 2, 2])
+    assert (code, controller.versions()) == (0, [2, 1, 1, 1])
 
 
 @pytest.mark.parametrize("number", INTERRUPTIONS)
 def test_an_interrupted_upgrade_goes_on(controller: Controller, number: signal.Signals) -> None:
-    process = controller.begin(*controller.words("--batches=1,100%"))
+    process = controller.begin(*controller.words(TWO, "--batches=1,100%"))
     assert process.stderr is not None
     assert any("host1: installed" in line for line in process.stderr)
     process.send_signal(number)
@@ -149,5 +152,5 @@ def test_an_interrupted_upgrade_goes_on(controller: Controller, number: signal.S
 
     (name,) = [r["id"] for r in controller.run("status")[1]["result"]["rollouts"]]
     code, done = controller.run("resume", name)
-    assert (code, controller.versions()) == (0, [2, 2, 2, 2])
+    assert (code, controller.versions()) == (0, [2, 2, 1, 1])
     assert set(_states(done).values()) == {"installed"}
