@@ -113,7 +113,11 @@ def _become(words: list[str], traced: int) -> NoReturn:
     os.close(traced)
     os.close(null)
     sys.argv[1:] = words
-    sys.exit(main())
+    code = 1
+    try:
+        code = main()
+    finally:
+        os._exit(code)  # with nothing torn down of all that was imported
 
 
 if __name__ == "__main__":
