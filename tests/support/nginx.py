@@ -19,7 +19,7 @@ SLOW: Final = "/slow/stream.txt"
 def pages(directory: Path) -> dict[str, bytes]:
     """Text files below `directory` that compress by half, and what is in them by path."""
     made = {}
-    sizes = {PAGES[0]: 700, PAGES[1]: 20_000, PAGES[2]: 150_000, SLOW: 4_000_000}
+    sizes = {PAGES[0]: 700, PAGES[1]: 20_000, PAGES[2]: 150_000, SLOW: 2_000_000}
     for path, size in sizes.items():
         text = base64.b64encode(random.Random(path).randbytes(size))
         made[path] = b"\n".join(text[i : i + 60] * 2 for i in range(0, size // 2, 60))
