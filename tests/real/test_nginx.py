@@ -69,15 +69,17 @@ def test_a_library_of_the_system_directory_is_replaced_inside_a_container(
     before = library.stat()
     content = pages(tmp_path / "pages")
     del content[SLOW]
-    with (
-        overlay(tmp_path) as holder,
-        nginx(tmp_path, tmp_path, inside=holder) as server,
-        Load(server.port, content, clients=3, pause=UNHURRIED) as load,
-    ):
-        load.more(60)
-        # The namespace is the overlay's but the processes are the whole machine's: only ours.
-        ours = [f"--pid={pid}" for pid in server.pids]
-        move(Libswap(state_dir, inside=holder), load, new, library, *ours)
+    with overlay(tmp_path) as holder:
+        # Of the machine's file there may be hard links.
+        put(library, Path(f"/proc/{holder}/root{library}"))
+        with (
+            nginx(tmp_path, tmp_path, inside=holder) as server,
+            Load(server.port, content, clients=3, pause=UNHURRIED) as load,
+        ):
+            load.more(60)
+            # The namespace is the overlay's but the processes are the whole machine's: only ours.
+            ours = [f"--pid={pid}" for pid in server.pids]
+            move(Libswap(state_dir, inside=holder), load, new, library, *ours)
     assert not complaints(tmp_path)
     assert library.stat() == before, "the machine's own file"
 
