@@ -18,6 +18,10 @@ _MOST: Final = 1 << 30
 _PLT_HEADER: Final = 24
 """Three words that the dynamic linker keeps at DT_PLTGOT (psABI x86-64 section 5.2)."""
 
+_OF_ONE: Final = frozenset({int(X86_64.GLOB_DAT), int(X86_64.TPOFF64)})
+_OF_TWO: Final = frozenset({int(X86_64.DTPMOD64), int(X86_64.TLSDESC)})
+"""Kinds of relocations that the dynamic linker keeps one word or two for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Initial:
@@ -100,13 +104,10 @@ def first_value(firsts: Sequence[Initial], start: int, size: int) -> list[bytes 
 
 def _slot_ranges(library: Library) -> list[Range]:
     """The slots of lazy binding, which lie outside RELRO where binding is lazy."""
-    places = [r.offset for r in library.relocations if r.lazy]
-    places += [r.offset for r in library.relocations if r.type in (X86_64.GLOB_DAT, X86_64.TPOFF64)]
-    found = [Range(at, at + 8) for at in places]
-    found += [
-        Range(r.offset, r.offset + 16)
-        for r in library.relocations
-        if r.type in (X86_64.DTPMOD64, X86_64.TLSDESC)
+    found = [
+        Range(offset, offset + (16 if kind in _OF_TWO else 8))
+        for offset, kind, _, _, lazy in library.relocations
+        if lazy or kind in _OF_ONE or kind in _OF_TWO
     ]
     header = library.dynamic.value(Tag.PLTGOT)
     if header is not None:
