@@ -14,7 +14,7 @@ from libswap.survival.code import Code, Function
 from libswap.survival.evidence import Evidence, Weight
 from libswap.survival.places import OWN
 from libswap.survival.reach import reaches_data
-from libswap.survival.step import ADDRESS, COMPARE
+from libswap.survival.step import ADDRESS
 from libswap.survival.summaries import Summaries
 
 _SHOWN: Final = 4
@@ -50,11 +50,12 @@ def _name(code: Code, address: int) -> str:
 def _may_probe(bodies: Bodies, body: Body) -> bool:
     """Whether it names an address, and compares something that is no number."""
     code, start = bodies.code, body.function.start
-    return any(
-        one.step.kind == ADDRESS and (start + place in code.by_start
-                                      or code.is_changeable(start + place))
-        for one, place in zip(body.form.references, body.places, strict=True)
-    ) and any(s.kind == COMPARE and s.constant is None for s in body.steps)  # fmt: skip
+    named = any(
+        step.kind == ADDRESS and (start + place in code.by_start
+                                  or code.is_changeable(start + place))
+        for (_, _, _, step, _), place in zip(body.form.references, body.places, strict=True)
+    )  # fmt: skip
+    return named and body.form.compares
 
 
 def _counts(probe: Probe, function: Function, profile: Profile) -> bool:

@@ -1,5 +1,6 @@
 """What single steps do to what is known of registers and stack, and the fields they reach."""
 
+from functools import cache
 from typing import Final, TypeGuard
 
 from libswap.survival import step as kinds
@@ -19,7 +20,7 @@ from libswap.survival.places import (
     Place,
     State,
 )
-from libswap.survival.step import ARGUMENTS, NONE, RIP, RSP, Step
+from libswap.survival.step import ARGUMENTS, NONE, REGISTERS, RIP, RSP, Step, made
 
 MOST_CASES: Final = 512
 _MAX_ACCESSES: Final = 4000
@@ -31,6 +32,7 @@ class Effects:
 
     Attributes:
         state: what is known where the last step ended.
+        acts: what to do for each kind of step that goes nowhere else.
         accesses, trace, probes, stored, called, handlers, answers: as in a Profile.
         limit: cases of a switch, as the last comparison with a number has it.
     """
@@ -47,30 +49,26 @@ class Effects:
         self.answers: set[Answer] = set()
         self.limit = MOST_CASES
         self._results: dict[Path, int] = {}
-        self._of = {
-            kinds.MOVE: self._move, kinds.LOAD: self._load, kinds.STORE: self._store,
-            kinds.ADDRESS: self._address, kinds.CONSTANT: self._constant,
+        self.acts = {
+            kinds.OTHER: self._other, kinds.MOVE: self._move, kinds.LOAD: self._load,
+            kinds.STORE: self._store, kinds.ADDRESS: self._address, kinds.CONSTANT: self._constant,
             kinds.ADD: self._add, kinds.SUM: self._sum, kinds.PUSH: self._push,
             kinds.POP: self._pop, kinds.COMPARE: self._compare,
         }  # fmt: skip
 
-    def apply(self, step: Step) -> None:
-        """Do a step that goes nowhere else."""
-        self._of.get(step.kind, self._other)(step)
-
     def lose(self, registers: int) -> None:
         """Forget registers, a bit for each."""
         mine = self.state.registers
-        while registers:
-            register = registers.bit_length() - 1
+        for register in _numbers(registers):
             mine[register] = None
-            registers ^= 1 << register
 
     def reach(self, step: Step) -> None:
         """Note the place in memory that a step names."""
-        access = self._accessed(step, step.width)
+        place = self._place(step)
+        access = made(Access, (*place, step.width)) if place else None
         self.trace.append(access)
-        self._note(access)
+        if access is not None:
+            self._note(access)
 
     def call(self, step: Step) -> Place:
         """Note a call of a function that an object points to; what it gives back."""
@@ -94,12 +92,8 @@ class Effects:
             if _leads_on(value) and value[1] > 0:
                 self._note(Access(*value, HANDED))
 
-    def _accessed(self, step: Step, width: int) -> Access | None:
-        place = self._place(step)
-        return Access(*place, width) if place else None
-
-    def _note(self, access: Access | None) -> None:
-        if access is None or access.path in NOT_OBJECTS or abs(access.offset) > MAX_OFFSET:
+    def _note(self, access: Access) -> None:
+        if access.path in NOT_OBJECTS or abs(access.offset) > MAX_OFFSET:
             return
         if len(self.accesses) < _MAX_ACCESSES:
             self.accesses.add(access)
@@ -227,6 +221,12 @@ class Effects:
         value = self.state.registers[step.target]
         if value is not None and not value[1] and value[0] in self._results:
             self.answers.add(Answer(self._results[value[0]], step.constant))
+
+
+@cache
+def _numbers(registers: int) -> tuple[int, ...]:
+    """Of the bits that are set."""
+    return tuple(n for n in range(REGISTERS) if registers >> n & 1)
 
 
 def _leads_on(value: Place | None) -> TypeGuard[Place]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Final
 
-from libswap.survival.step import NOTHING, Reference, Step
+from libswap.survival.step import COMPARE, NOTHING, Reference, Step, made
 from libswap.survival.steps import Steps, target
 
 _HEAD: Final = 8
@@ -19,8 +19,6 @@ _SHORT: Final = struct.Struct("<b").unpack_from
 _WIDE: Final = 4
 """Bytes of a distance but for that of a short jump."""
 _ANY: Final = bytes(_WIDE)
-_new: Final = tuple.__new__
-"""Makes named tuples at once: there are hundreds of thousands."""
 
 
 class Form:
@@ -37,7 +35,7 @@ class Form:
         self._skimmed = decoder.skim(code)
         self.references = self._skimmed.references
         self.count = self._skimmed.doing
-        self.read = sum(self._skimmed.lengths)
+        self.read = self._skimmed.read
         self._code = code
         self._decoder = decoder
         fixed = bytearray(b"\xff" * len(code))
@@ -81,6 +79,16 @@ class Form:
     def shape(self) -> tuple[int, ...]:
         """Equal where it also differs in displacements and immediates."""
         return tuple([s.shape for s in self._decoded if s.kind != NOTHING])
+
+    @cached_property
+    def kinds(self) -> frozenset[int]:
+        """The kinds of its steps."""
+        return frozenset([step.kind for step in self._decoded])
+
+    @cached_property
+    def compares(self) -> bool:
+        """Whether it compares something that is no number."""
+        return any(step.kind == COMPARE and step.constant is None for step in self._decoded)
 
     @cached_property
     def outline(self) -> object:
@@ -128,9 +136,9 @@ class Form:
         for number, step, reference, goal in self._moving:
             place = address + (places[reference] if reference >= 0 else goal)
             if step.goal:
-                steps[number] = _new(Step, (*step[:11], place, 0))
+                steps[number] = made(Step, (*step[:11], place, 0))
             else:
-                steps[number] = _new(Step, (*step[:8], place, *step[9:]))
+                steps[number] = made(Step, (*step[:8], place, *step[9:]))
         return tuple(steps)
 
 

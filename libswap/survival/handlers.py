@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 from libswap.linux.budget import Budget
 from libswap.survival.bodies import Bodies, Body
+from libswap.survival.code import Function
 from libswap.survival.comparison import label
 from libswap.survival.evidence import Evidence, Weight
 from libswap.survival.functions import Pairs, names
@@ -31,7 +32,8 @@ def kept(pairs: Pairs, old: Summaries, new: Summaries, budget: Budget) -> Iterat
     given = _given(pairs, old, budget)
     if not given:
         return
-    before, after = _compared(old, budget), _compared(new, budget)
+    before = _compared(((old, f) for f in old.bodies.code.functions), budget)
+    after = _compared(_once(pairs, old, new), budget)
     if budget.spent:
         return  # the verdict says that not all was looked at
     for start, offsets in sorted(given.items()):
@@ -66,8 +68,8 @@ def _given(pairs: Pairs, old: Summaries, budget: Budget) -> Mapping[int, set[int
 def _names_functions(bodies: Bodies, body: Body) -> bool:
     start = body.function.start
     return any(
-        one.step.kind == ADDRESS and start + place in bodies.code.by_start
-        for one, place in zip(body.form.references, body.places, strict=True)
+        step.kind == ADDRESS and start + place in bodies.code.by_start
+        for (_, _, _, step, _), place in zip(body.form.references, body.places, strict=True)
     )
 
 
@@ -90,14 +92,26 @@ def _without_likes(pairs: Pairs, starts: Iterable[int]) -> set[int]:
     return found
 
 
-def _compared(summaries: Summaries, budget: Budget) -> _Numbers:
+def _once(pairs: Pairs, old: Summaries, new: Summaries) -> Iterator[tuple[Summaries, Function]]:
+    """The functions of the new file; where the old one has the same code, that was looked at."""
+    by_start = old.bodies.code.by_start
+    back = {there: by_start[at] for at, there in pairs.functions.items()}
+    for function in new.bodies.code.functions:
+        twin = back.get(function.start)
+        if twin and old.bodies.of(twin).form is new.bodies.of(function).form:
+            yield old, twin
+        else:
+            yield new, function
+
+
+def _compared(functions: Iterable[tuple[Summaries, Function]], budget: Budget) -> _Numbers:
     found: dict[int, set[int]] = defaultdict(set)
-    for function in summaries.bodies.code.functions:
+    for summaries, function in functions:
         if budget.spent:
             break
         if not _CALLED_AT.search(summaries.bodies.code.text(function)):
             continue  # most have none, and are not taken apart for it
-        if any(step.kind == CALL_AT for step in summaries.bodies.of(function).steps):
+        if CALL_AT in summaries.bodies.of(function).form.kinds:
             profile = summaries.profile(function)
             for access in profile.accesses:
                 if not access.width:

@@ -50,14 +50,15 @@ class State:
     def join(self, other: "State") -> None:
         """Keep what both know."""
         mine, its = self.registers, other.registers
-        for register, value in enumerate(its):
-            known = mine[register]
-            if known != value:
-                both = known is not None and value is not None and known[0] is value[0] is STATIC
-                mine[register] = (STATIC, 0) if both else None
-        slots = self.slots
-        for place in [p for p, value in slots.items() if other.slots.get(p) != value]:
-            del slots[place]
+        if mine != its:
+            for register, (known, value) in enumerate(zip(mine, its, strict=True)):
+                if known != value:
+                    both = known and value and known[0] is value[0] is STATIC
+                    mine[register] = (STATIC, 0) if both else None
+        slots, others = self.slots, other.slots
+        if slots != others:
+            for place in [p for p, value in slots.items() if others.get(p) != value]:
+                del slots[place]
 
     def put(self, slot: int, value: Place | None) -> None:
         """Store a value on the stack."""

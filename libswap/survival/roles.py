@@ -16,6 +16,7 @@ from libswap.survival.bodies import Named
 from libswap.survival.code import Function
 from libswap.survival.forms import Form
 from libswap.survival.functions import names, same_code
+from libswap.survival.step import made
 from libswap.survival.texts import POINTER, Spot, Texts
 
 _AROUND: Final = 6
@@ -159,7 +160,8 @@ class Roles:
         """Two functions of the same instructions."""
         its = self.new.named(new)
         for index, one in self.old.named(old).items():
-            self._align(Spot(old, index), Spot(new, index), one, its[index])
+            at, there = made(Spot, (old, index)), made(Spot, (new, index))
+            self._align(at, there, one, its[index])
 
     def _surrounded(self, old: int, new: int) -> None:
         """Two functions of which one is a change of the other."""
@@ -296,10 +298,13 @@ def _around(tokens: Sequence[object], index: int) -> object:
 def _pointers(old: Texts, at: int, new: Texts, there: int) -> Iterator[Pair]:
     """Words that are pointers in both, where all that is no pointer is the same."""
     size = old.reach(at)
-    if not old.pointers(at, size):
+    offsets = old.pointers(at, size)
+    if not offsets:
         return
-    if size != new.reach(there):
-        size = _WORD if min(size, new.reach(there)) >= _WORD and old.is_word(at) else 0
+    other = new.reach(there)
+    if size != other:
+        size = _WORD if min(size, other) >= _WORD and old.is_word(at) else 0
     if size and old.contents(at, size) == new.contents(there, size):
-        for offset in old.pointers(at, size):
-            yield at + offset, there + offset
+        for offset in offsets:
+            if offset < size:
+                yield at + offset, there + offset

@@ -6,6 +6,7 @@ loop is run once, and what only a branch back leads to is run with what was know
 
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
+from operator import itemgetter
 from typing import Final
 
 from libswap.survival import step as kinds
@@ -18,10 +19,8 @@ from libswap.survival.step import ARGUMENTS, NONE, RAX, RIP, RSP, Step
 LOST_BY_CALLS: Final = 0b1111_1100_0111
 """A bit for each register that the calling convention lets a function change (psABI 3.2.1)."""
 _PASSES: Final = 3
-_STRAIGHT: Final = frozenset(
-    {kinds.OTHER, kinds.MOVE, kinds.LOAD, kinds.STORE, kinds.ADDRESS, kinds.CONSTANT, kinds.ADD,
-     kinds.PUSH, kinds.POP, kinds.SUM, kinds.COMPARE}
-)  # fmt: skip
+_WITHOUT_ACCESS: Final = (kinds.ADDRESS, kinds.NOTHING)
+_handed: Final = itemgetter(*ARGUMENTS)
 
 
 def profile(
@@ -78,15 +77,24 @@ class _Run:
             registers[register] = ((number,), 0)
         registers[RSP] = (STACK, 0)
         at, alive = self.function.start, True
-        pending = self.pending
+        pending, effects = self.pending, self.effects
         for step in found:
-            if at in pending if alive else step.kind != kinds.NOTHING:
+            kind = step.kind
+            if at in pending if alive else kind != kinds.NOTHING:
                 alive = self._arrive(at, alive)
             at += step.length
-            if alive:
-                alive = self._step(step, at)
-            elif _names_memory(step):
-                self.effects.trace.append(None)
+            reaches = step.width and kind not in _WITHOUT_ACCESS
+            if not alive:
+                if reaches:
+                    effects.trace.append(None)
+                continue
+            if reaches:
+                effects.reach(step)
+            act = effects.acts.get(kind)
+            if act is not None:
+                act(step)
+            else:
+                alive = self._go(step, at)
 
     def _arrive(self, at: int, alive: bool) -> bool:  # noqa: FBT001
         """Take up what is known at a place; whether anything leads to it."""
@@ -103,14 +111,10 @@ class _Run:
             self.effects.state = self.switch.copy()
         return True
 
-    def _step(self, step: Step, after: int) -> bool:
-        """Do one step; whether the next one follows it."""
+    def _go(self, step: Step, after: int) -> bool:
+        """Do a step that may go elsewhere; whether the next one follows it."""
         kind = step.kind
-        if step.width and _names_memory(step):
-            self.effects.reach(step)
-        if kind in _STRAIGHT:
-            self.effects.apply(step)
-        elif kind == kinds.BRANCH:
+        if kind == kinds.BRANCH:
             self._branch(step, after)
         elif kind in (kinds.CALL, kinds.CALL_AT):
             self._call(step)
@@ -140,7 +144,8 @@ class _Run:
             self.effects.hand(goal)
 
     def _handed(self) -> tuple[Place | None, ...]:
-        return tuple(self.effects.state.registers[r] for r in ARGUMENTS)
+        handed: tuple[Place | None, ...] = _handed(self.effects.state.registers)
+        return handed
 
     def _goal(self, step: Step) -> Function | str | None:
         if step.goal:
@@ -191,7 +196,3 @@ class _Run:
             places[goal] = self.effects.state.copy()
         else:
             waiting.join(self.effects.state)
-
-
-def _names_memory(step: Step) -> bool:
-    return bool(step.width) and step.kind not in (kinds.ADDRESS, kinds.NOTHING)

@@ -14,6 +14,9 @@ OTHER, MOVE, LOAD, STORE, ADDRESS, CONSTANT, ADD, PUSH, POP, CALL, CALL_AT, JUMP
 """What a step does. CALL_AT and JUMP_AT go where a register or a word in memory says; ADD adds a
 number to a register, SUM another register or a word in memory."""
 
+made: Final = tuple.__new__
+"""Makes a named tuple of its fields in half the time: there are hundreds of thousands."""
+
 
 class Step(NamedTuple):
     """One instruction.

@@ -8,16 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from libswap.elf.instructions import decoder
+from libswap.survival import numbers
 from libswap.survival.step import (
     ADD,
-    ADDRESS,
-    BRANCH,
-    CALL,
-    CALL_AT,
-    COMPARE,
     CONSTANT,
-    JUMP,
-    JUMP_AT,
     LOAD,
     MOVE,
     NONE,
@@ -25,27 +19,22 @@ from libswap.survival.step import (
     OTHER,
     POP,
     PUSH,
-    REGISTERS,
-    RETURN,
     RIP,
     STORE,
     SUM,
     Reference,
     Step,
+    made,
 )
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
-    from iced_x86 import Instruction
+    from iced_x86 import Decoder, Instruction
 
 _FAR: Final = 4
 """Bytes of the distance to a place, but for that of a short jump."""
 _SHORTEST: Final = 5
 """Bytes of a jump with such a distance."""
-_PLAIN, _NEAR, _IDLE, _INVALID = range(4)
-_new: Final = tuple.__new__
-"""Makes named tuples at once: there are hundreds of thousands."""
+_PLAIN, _NEAR, _IDLE, _INVALID, _UNKNOWN = range(5)
 _DISTANCE: Final = struct.Struct("<i").unpack_from
 _SHORT: Final = struct.Struct("<b").unpack_from
 
@@ -55,12 +44,12 @@ class Skimmed(NamedTuple):
 
     Attributes:
         references: what it names outside of itself.
-        lengths: of its instructions in bytes, up to the first bytes that are none.
+        read: bytes that are instructions, from the beginning.
         doing: how many instructions do something.
     """
 
     references: tuple[Reference, ...]
-    lengths: bytes
+    read: int
     doing: int
 
 
@@ -76,41 +65,46 @@ class Steps:
         """Those that end in a single one."""
         self._numbers: dict[object, int] = {}
         self._sorts: dict[int, int] = {}
-        self._kinds = _kinds(self._iced)
+        self._kinds = numbers.kinds(self._iced)
         self._idle = frozenset(m for m, kind in self._kinds.items() if kind == NOTHING)
         self._facts = self._iced.InstructionInfoFactory()
-        self._general = _registers(self._iced)
+        self._general = numbers.registers(self._iced)
         self._operands = self._iced.OpKind
         self._near = self._operands.NEAR_BRANCH64
         self._memory = self._operands.MEMORY
         self._width = self._iced.MemorySizeExt.size
         self._segments = (self._iced.Register.FS, self._iced.Register.GS)
-        self._flows = _flows(self._iced)
+        self._numbers_from, self._numbers_to = (
+            self._operands.IMMEDIATE8, self._operands.IMMEDIATE32TO64
+        )  # fmt: skip
+        self._less = (self._iced.Mnemonic.SUB, self._iced.Mnemonic.DEC)
+        self._flows = numbers.flows(self._iced)
         access = self._iced.OpAccess
         self._changing = frozenset(
             {access.WRITE, access.COND_WRITE, access.READ_WRITE, access.READ_COND_WRITE}
         )
 
     def skim(self, code: bytes) -> Skimmed:
-        """What the code of a function names outside of itself, and where instructions end."""
+        """What the code of a function names outside of itself."""
         found: list[Reference] = []
-        lengths = bytearray()
-        sorts, at, count = self._sorts, 0, 0
-        for instruction in self._iced.Decoder(64, code):
-            sort = sorts.get(instruction.code)
-            if sort is None:
-                sort = sorts[instruction.code] = self._sort(instruction)
-            if sort == _INVALID:
-                break
-            end = instruction.next_ip
-            if sort == _NEAR or (sort == _PLAIN and instruction.is_ip_rel_memory_operand):
-                reference = self._reference(code, at, end, count)
-                if reference is not None:
-                    found.append(reference)
-            count += sort != _IDLE
-            lengths.append(end - at)
-            at = end
-        return Skimmed(tuple(found), bytes(lengths), count)
+        sorts, size = self._sorts, len(code)
+        number, idle, read = -1, 0, size
+        decoder = self._iced.Decoder(64, code)
+        for number, instruction in enumerate(decoder):
+            sort = sorts.get(instruction.code, _UNKNOWN)
+            if sort or instruction.is_ip_rel_memory_operand:
+                if sort == _UNKNOWN:
+                    sort = sorts[instruction.code] = self._sort(instruction)
+                if sort == _INVALID:
+                    read = instruction.ip
+                    idle += 1
+                    break
+                inside = sort == _NEAR and instruction.near_branch_target < size
+                if sort == _IDLE:
+                    idle += 1
+                elif not inside and (sort == _NEAR or instruction.is_ip_rel_memory_operand):
+                    found += self._reference(decoder, instruction, code, number - idle)
+        return Skimmed(tuple(found), read, number + 1 - idle)
 
     def _sort(self, i: "Instruction") -> int:
         """What the number of an instruction says of it."""
@@ -120,62 +114,68 @@ class Steps:
             return _IDLE
         return _NEAR if i.op_count and i.op0_kind == self._near else _PLAIN
 
-    def _reference(self, code: bytes, at: int, end: int, number: int) -> Reference | None:
-        """What an instruction names that names a place; None where that is within its function."""
+    def _reference(
+        self, decoder: "Decoder", i: "Instruction", code: bytes, number: int
+    ) -> tuple[Reference, ...]:
+        """What an instruction names; none where that is no place."""
+        at, end = i.ip, i.next_ip
         raw = code[at:end]
         step, distance = self._far.get(raw[:-_FAR]) or self._short.get(raw[:-1]), end - _FAR
         if step is None:
-            step, behind = self._placeless(raw)
+            step, behind = self._placeless(decoder, i, raw)
             distance = at + behind
         if step is None:
-            return None
-        if step.base == RIP:
-            return _new(Reference, (number, distance, end, step, False))
-        if 0 <= target(code, end, len(raw)) < len(code):
-            return None
-        distance = distance if len(raw) >= _SHORTEST else -1
-        return _new(Reference, (number, distance, end, step, True))
+            return ()
+        near = step.base != RIP
+        distance = -1 if near and len(raw) < _SHORTEST else distance
+        return (made(Reference, (number, distance, end, step, near)),)
 
     def of(self, code: bytes, skimmed: Skimmed) -> tuple[Step, ...]:
         """The steps of a function, but for the places that they name."""
         found: list[Step] = []
         leading = {one.end: one.step for one in skimmed.references}
         known, far, short, at = self._known, self._far, self._short, 0
-        for length in skimmed.lengths:
-            end = at + length
+        decoder = self._iced.Decoder(64, code[: skimmed.read])
+        for instruction in decoder:
+            end = at + instruction.len
             raw = code[at:end]
             step = known.get(raw) or leading.get(end)
             if step is None:
-                step = far.get(raw[:-_FAR]) or short.get(raw[:-1]) or self._first(raw)
+                step = far.get(raw[:-_FAR]) or short.get(raw[:-1])
+                step = step or self._first(decoder, instruction, raw)
             found.append(step)
             at = end
         return tuple(found)
 
-    def _first(self, raw: bytes) -> Step:
+    def _first(self, decoder: "Decoder", i: "Instruction", raw: bytes) -> Step:
         """A step that was not seen before."""
-        step = self._known[raw] = self._look(self._iced.Decoder(64, raw).decode())
+        step, _ = self._placeless(decoder, i, raw)
+        if step is None:
+            step = self._known[raw] = self._look(i)
         return step
 
-    def _placeless(self, raw: bytes) -> tuple[Step | None, int]:
+    def _placeless(
+        self, decoder: "Decoder", i: "Instruction", raw: bytes
+    ) -> tuple[Step | None, int]:
         """What an instruction that names a place does, that place aside; None for others.
 
         With it the offset of the distance to the place.
         """
-        decoder = self._iced.Decoder(64, raw)
-        i = decoder.decode()
         if i.op_count and i.op0_kind == self._near:
             at = decoder.get_constant_offsets(i).immediate_offset
             known = self._far if len(raw) >= _SHORTEST else self._short
             if len(raw) - at != (_FAR if known is self._far else 1):
                 return None, 0  # with prefixes that no compiler writes
             form = raw[:at]
-        elif i.segment_prefix not in self._segments:
+        elif i.is_ip_rel_memory_operand and not (
+            i.mnemonic in self._idle or i.segment_prefix in self._segments
+        ):
             at = decoder.get_constant_offsets(i).displacement_offset
             form, behind, known = raw[:at], raw[at + _FAR :], self._far
             if behind:
                 form, known = b"place" + bytes([at]) + form + behind, self._known
         else:
-            return None, 0  # by a register that no program here has set
+            return None, 0
         step = known.get(form)
         if step is None:
             step = known[form] = self._look(i)
@@ -185,7 +185,7 @@ class Steps:
         return self._numbers.setdefault(what, len(self._numbers))
 
     def _look(self, i: "Instruction") -> Step:
-        iced, general = self._iced, self._general
+        general = self._general
         operands = [i.op_kind(n) for n in range(i.op_count)]
         base, index, offset, width = self._place(i, operands)
         registers = (i.op0_register, i.op1_register if len(operands) > 1 else 0)
@@ -196,18 +196,16 @@ class Steps:
         kind = self._kind(i, width, target, source, constant)
         if kind == PUSH and source == NONE:
             source = target
-        if i.mnemonic in (iced.Mnemonic.SUB, iced.Mnemonic.DEC) and kind == ADD:
+        if kind == ADD and i.mnemonic in self._less:
             added = -(constant if constant is not None else 1)
         else:
             added = constant if constant is not None else 1
-        return Step(
-            kind,
-            self._number((shape, 0 if fixed else offset, constant)),
-            self._number(shape),
+        return made(Step, (
+            kind, self._number((shape, 0 if fixed else offset, constant)), self._number(shape),
             i.len, target, source, base, index, offset, width,
             added if kind == ADD else constant, int(operands[:1] == [self._near]),
             self._spoils(i) if kind == OTHER else 0,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     def _place(self, i: "Instruction", operands: Sequence[int]) -> tuple[int, int, int, int]:
         """Base, index, displacement and width of the place in memory that is named."""
@@ -223,7 +221,7 @@ class Steps:
 
     def _constant(self, i: "Instruction", operands: Sequence[int]) -> int | None:
         for n, kind in enumerate(operands):
-            if self._operands.IMMEDIATE8 <= kind <= self._operands.IMMEDIATE32TO64:
+            if self._numbers_from <= kind <= self._numbers_to:
                 value = int(i.immediate(n))
                 return value - (1 << 64) if value >> 63 else value
         return None
@@ -280,32 +278,3 @@ def target(code: bytes, end: int, length: int) -> int:
     """Where a branch leads that ends at an offset in the code."""
     distance = _DISTANCE(code, end - _FAR) if length >= _SHORTEST else _SHORT(code, end - 1)
     return end + int(distance[0])
-
-
-def _registers(iced: "ModuleType") -> dict[int, int]:
-    """Number of the whole register -> 0 to 15, for every part of a general register."""
-    found = {
-        number: iced.RegisterExt.full_register(number) - iced.Register.RAX
-        for name, number in vars(iced.Register).items()
-        if isinstance(number, int) and not name.startswith("_")
-        and iced.RegisterExt.is_gpr(number)
-    }  # fmt: skip
-    return {number: n for number, n in found.items() if 0 <= n < REGISTERS}
-
-
-def _flows(iced: "ModuleType") -> dict[int, int]:
-    f = iced.FlowControl
-    return {
-        f.CALL: CALL, f.INDIRECT_CALL: CALL_AT, f.UNCONDITIONAL_BRANCH: JUMP,
-        f.INDIRECT_BRANCH: JUMP_AT, f.CONDITIONAL_BRANCH: BRANCH, f.XBEGIN_XABORT_XEND: BRANCH,
-        f.RETURN: RETURN, f.EXCEPTION: RETURN, f.INTERRUPT: RETURN,
-    }  # fmt: skip
-
-
-def _kinds(iced: "ModuleType") -> dict[int, int]:
-    m = iced.Mnemonic
-    return {
-        m.MOV: MOVE, m.MOVZX: MOVE, m.MOVSX: MOVE, m.MOVSXD: MOVE,
-        m.LEA: ADDRESS, m.XOR: CONSTANT, m.ADD: ADD, m.SUB: ADD, m.INC: ADD, m.DEC: ADD,
-        m.PUSH: PUSH, m.POP: POP, m.NOP: NOTHING, m.ENDBR64: NOTHING, m.CMP: COMPARE,
-    }  # fmt: skip

@@ -15,6 +15,7 @@ from libswap.survival.changes import Changes
 from libswap.survival.code import Function
 from libswap.survival.places import DEEPEST, MAX_OFFSET, Place
 from libswap.survival.run import profile
+from libswap.survival.step import made
 
 _MAX_ACCESSES: Final = 6000
 Arguments: TypeAlias = Mapping[int | str, Place]
@@ -118,6 +119,6 @@ def _handed(accesses: Iterable[Access], arguments: Arguments) -> Iterator[Access
         base, start = place
         if len(path) == 1:
             if abs(start + offset) <= MAX_OFFSET:
-                yield Access(base, start + offset, width)
+                yield made(Access, (base, start + offset, width))
         elif len(base) + len(path) - 1 <= DEEPEST:
-            yield Access((*base, start + int(path[1]), *path[2:]), offset, width)
+            yield made(Access, ((*base, start + int(path[1]), *path[2:]), offset, width))

@@ -12,9 +12,10 @@ from typing import Final, NamedTuple
 
 from libswap.elf.format import SegmentFlags
 from libswap.linux.budget import ENDLESS, Budget
+from libswap.linux.memory import Range
 from libswap.survival.bodies import Bodies, Body, Named
 from libswap.survival.code import MAX_FUNCTION, Function
-from libswap.survival.step import ADDRESS, Step
+from libswap.survival.step import ADDRESS, Step, made
 
 POINTER: Final = -1
 _WORD: Final = 8
@@ -96,7 +97,7 @@ class Texts:
             empty = self._empty_tables(function) if function.start in self.gaps else frozenset()
             for index, named in self.named(function.start).items():
                 if isinstance(named, int) and index not in empty:
-                    found[named].append(Spot(function.start, index))
+                    found[named].append(made(Spot, (function.start, index)))
             for at, to in self._unread(function):
                 found[to].append(Spot(function.start, POINTER - 1 - at))
         for place, to in code.pointers.items():
@@ -172,13 +173,20 @@ class Texts:
 
     def reach(self, at: int) -> int:
         """Bytes from an address in the data to the next one that something names."""
-        segment = next((s for s in self.bodies.code.image.loads
-                        if s.vaddr <= at < s.vaddr + s.memsz), None)  # fmt: skip
-        if segment is None or segment.flags & SegmentFlags.X:
+        segment = next((s for s in self._data if s.start <= at < s.end), None)
+        if segment is None:
             return 0
-        index = bisect_right(self.edges, at)
-        end = min(segment.vaddr + segment.memsz, at + _FURTHEST)
-        return (min(self.edges[index], end) if index < len(self.edges) else end) - at
+        edges = self.edges
+        index = bisect_right(edges, at)
+        end = min(segment.end, at + _FURTHEST)
+        return (min(edges[index], end) if index < len(edges) else end) - at
+
+    @cached_property
+    def _data(self) -> tuple[Range, ...]:
+        return tuple(
+            Range(s.vaddr, s.vaddr + s.memsz) for s in self.bodies.code.image.loads
+            if not s.flags & SegmentFlags.X
+        )  # fmt: skip
 
     def is_word(self, at: int) -> bool:
         """Whether instructions read or write eight bytes at an address."""
@@ -186,8 +194,10 @@ class Texts:
 
     def pointers(self, at: int, size: int) -> tuple[int, ...]:
         """Offsets of pointers into the file itself."""
-        first, last = bisect_left(self._places, at), bisect_left(self._places, at + size)
-        return tuple(place - at for place in self._places[first:last])
+        places = self._places
+        first = bisect_left(places, at)
+        last = bisect_left(places, at + size, first)
+        return tuple([place - at for place in places[first:last]])
 
     def contents(self, at: int, size: int) -> tuple[bytes, tuple[tuple[int, str], ...]]:
         """What the file has there without the words that the dynamic linker fills in, and those."""
