@@ -43,7 +43,7 @@ def test_the_dispatcher_of_the_largest_rule_has_room(given: int, *, ends: bool) 
     rules += [Rule(by, far[:1], ends, ends, parts=far[1:given], stack=32, when=When.ZERO)]
     code, new = Range(0x7F0000000000, 0x7F0000100000), Range(0x7F0020000000, 0x7F0020100000)
     for rule in rules:
-        grounds = Grounds(code, code, code.start, new, 0x7F0030000000, doubles=True)
+        grounds = Grounds(code, code, code.start, new, 0x7F0030000000, doubles=True, tells=1 << 14)
         image, starts = dispatchers(grounds, [Wanted(rule, code.start, new.start)], code.start)
         assert starts[0] - code.start <= room([])
         assert code.start + len(image) - starts[0] <= room([rule]) - room([])
@@ -150,6 +150,8 @@ def test_where_anchors_hold_what_is_read_from_code(compiler: Compiler) -> None:
         (HEAD + "unknown = 1", "not known: unknown"),
         (HEAD + "fresh = 1", "true or false"),
         (HEAD + "linked = [[1]]", "pairs of offsets"),
+        (HEAD + "tells = true", "offset in every object"),
+        (HEAD + "tells = 99999", "offset in every object"),
         (HEAD + "linked = [[true, 0]]", "pairs of offsets"),
         (HEAD + 'plain = ["a", "a"]', "stands in it twice"),
         (HEAD + 'plain = ["a*b*"]', "is no name"),

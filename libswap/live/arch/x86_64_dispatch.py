@@ -19,7 +19,7 @@ from libswap.live.arch import x86_64_frame as frame
 from libswap.live.arch.x86_64_assembly import Assembly, At
 from libswap.live.arch.x86_64_lookup import Grounds, find, first_slot, load
 from libswap.live.draining import table
-from libswap.live.draining.handles import IN_REGISTERS, Rule, When
+from libswap.live.draining.handles import ASK_ALL, IN_REGISTERS, Rule, When
 
 _WORD: Final = 8
 
@@ -49,10 +49,16 @@ class Routines:
         note: writes down that its state is what dl holds.
         meet: decides whose it is when it is seen for the first time, notes it, and gives that in
             dl: what lies in the new copy itself, such as a table of methods, is the new one's.
+        told: likewise of what is an object for certain, which may tell by itself and needs no note.
     """
 
     note: int
     meet: int
+    told: int
+
+    def of(self, rule: Rule) -> int:
+        """The one for an unknown handle; a word that may be anything is not followed."""
+        return self.meet if rule is ASK_ALL else self.told
 
 
 def dispatchers(grounds: Grounds, wanted: Sequence[Wanted], at: int) -> tuple[bytes, list[int]]:
@@ -63,8 +69,12 @@ def dispatchers(grounds: Grounds, wanted: Sequence[Wanted], at: int) -> tuple[by
     """
     note = _note(grounds).encoded(at)
     meet = _meet(grounds, at).encoded(at + len(note))
-    routines = Routines(at, at + len(note))
-    image = note + meet
+    told, its = b"", at + len(note)
+    if grounds.tells is not None:
+        its += len(meet)
+        told = _told(grounds, at + len(note)).encoded(its)
+    routines = Routines(at, at + len(note), its)
+    image = note + meet + told
     starts = []
     for one in wanted:
         starts.append(at + len(image))
@@ -146,6 +156,23 @@ def _meet(grounds: Grounds, note: int) -> Assembly:
     return code
 
 
+def _told(grounds: Grounds, meet: int) -> Assembly:
+    """By the word in the object: what lies in neither copy leaves it to `meet`."""
+    assert grounds.tells is not None  # noqa: S101  else there is no such routine
+    code = Assembly()
+    for area, state in ((grounds.new, table.NEW), (grounds.old, table.OLD)):
+        code.add("MOV_R64_RM64", "RCX", At("RAX", grounds.tells))
+        code.add("MOV_R64_IMM64", "RDX", area.start)
+        code.add("SUB_R64_RM64", "RCX", "RDX")
+        code.add("MOV_R32_IMM32", "EDX", state)
+        code.add("CMP_RM64_IMM32", "RCX", area.size)
+        code.go("known", "JB")
+    code.away(meet)
+    code.label("known")
+    code.add("RETNQ")
+    return code
+
+
 def _count_up(code: Assembly, grounds: Grounds, which: int) -> None:
     code.add("MOV_R64_IMM64", "RAX", grounds.table)
     code.add("INC_RM32", At("RAX", which), lock=True)
@@ -206,9 +233,11 @@ def _jumping(grounds: Grounds, routines: Routines, one: Wanted) -> Assembly:
     _unless_from_old(code, grounds, _BACK, framed=False)
     if not one.rule.by:
         _by_direction(code, grounds, "own")
+    told = grounds.tells is not None and one.rule is not ASK_ALL
+    meet = routines.of(one.rule)
     for place in one.rule.by:
         load(code, _live(place.argument), place.offsets, f"{place} is null")
-        _asked(code, grounds, routines, str(place), note=len(one.rule.by) == 1)
+        _asked(code, grounds, meet, str(place), note=told or len(one.rule.by) == 1)
         code.label(f"{place} is null")
     if len(one.rule.by) > 1:
         code.add("MOV_R64_IMM64", "RAX", grounds.table)
@@ -225,7 +254,7 @@ def _jumping(grounds: Grounds, routines: Routines, one: Wanted) -> Assembly:
     return code
 
 
-def _asked(code: Assembly, grounds: Grounds, routines: Routines, name: str, *, note: bool) -> None:
+def _asked(code: Assembly, grounds: Grounds, meet: int, name: str, *, note: bool) -> None:
     """Go to `other` or `own`, or on where a handle is unknown and shall not be noted."""
     find(code, grounds, f"{name} is missing")
     code.add("TEST_RM8_IMM8", At("RCX", table.STATE), table.NEW)
@@ -236,7 +265,7 @@ def _asked(code: Assembly, grounds: Grounds, routines: Routines, name: str, *, n
         code.go("own", "JNE")
     code.label(f"{name} is missing")
     if note:
-        code.call(routines.meet)
+        code.call(meet)
         code.add("CMP_RM8_IMM8", "DL", table.NEW)
         code.go("other", "JE")
 
@@ -294,7 +323,7 @@ def _choose(code: Assembly, grounds: Grounds, routines: Routines, one: Wanted) -
     rule = one.rule
     among = _among(grounds, rule)
     if among:
-        doubles.choose_among(code, grounds, rule, routines.meet)
+        doubles.choose_among(code, grounds, rule, routines.of(rule))
     for place in () if among else rule.by:
         load(code, frame.kept(place.argument), place.offsets, f"{place} is null")
         code.add("MOV_RM64_R64", frame.HANDLE, "RAX")
@@ -304,7 +333,7 @@ def _choose(code: Assembly, grounds: Grounds, routines: Routines, one: Wanted) -
         code.add("TEST_RM8_IMM8", At("RCX", table.STATE), table.OLD)
         code.go(f"{place} is null", "JNE")
         code.label(f"{place} is missing")
-        code.call(routines.meet)
+        code.call(routines.of(rule))
         code.add("CMP_RM8_IMM8", "DL", table.NEW)
         code.go("the new one", "JE")
         code.label(f"{place} is null")

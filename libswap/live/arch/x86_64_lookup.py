@@ -19,6 +19,7 @@ class Grounds:
         new: the new copy's extent.
         table: address of the table of handles.
         doubles: whether some objects have doubles.
+        tells: offset in every object of an address in the copy that made it, if it has one.
     """
 
     old: Range
@@ -27,6 +28,7 @@ class Grounds:
     new: Range
     table: int
     doubles: bool
+    tells: int | None = None
 
 
 def first_slot(code: Assembly, grounds: Grounds, handle: str) -> None:

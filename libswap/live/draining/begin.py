@@ -291,7 +291,8 @@ def _area(work: Work, target: Module, functions: dict[int, int], at: int, handle
         for name, symbol in source.facts.exported.items()
         if source.base + symbol.value in first.gates
     }
-    grounds = Grounds(source.extent, whole, begin, target.extent, handles, doubles)
+    tells = work.description.tells
+    grounds = Grounds(source.extent, whole, begin, target.extent, handles, doubles, tells)
     wanted = [
         dispatch.Wanted(
             work.rules[r.old], first.gates[source.base + r.old].first,

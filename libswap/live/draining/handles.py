@@ -150,6 +150,7 @@ class Description:
         together: likewise those of which a program uses one of each.
         values: whether there are no objects at all: what functions take the program has in its own
             memory, laid out as every version's header says, so that either copy may run any call.
+        tells: offset in every object of an address in the copy that made it; None if there is none.
     """
 
     name: str
@@ -165,6 +166,7 @@ class Description:
     together: tuple[tuple[str, ...], ...] = ()
     code: bool = False
     values: bool = False
+    tells: int | None = None
 
     def unfit_among(self, functions: Collection[str]) -> frozenset[str]:
         """Those for which a program that calls all of these cannot be drained."""

@@ -41,7 +41,7 @@ _SONAME: Final = re.compile(r"[A-Za-z0-9_+.-]{1,255}")
 _PLACE: Final = re.compile(r"(?:arg([1-9][0-9]?)|(result))((?:\[[0-9]{1,5}\])*)")
 _ONLY: Final = re.compile(r"arg([1-6]) = ([0-9]{1,10})")
 _TOP: Final = frozenset({"format", "libraries", "fresh", "risk", "pointers", "linked", "anchor",
-                         "hidden", "unfit", "together", "private", "values",
+                         "hidden", "unfit", "together", "private", "values", "tells",
                          "plain", "rule"})  # fmt: skip
 _OF_ANCHOR: Final = frozenset({"tables", "at", "count"})
 _MOST_ANCHORS: Final = 8
@@ -127,7 +127,7 @@ def _description(name: str, data: Mapping[str, Any]) -> Description:
         name, libraries, rules, _flag(data, "fresh"), _text(data, "risk"),
         code or _flag(data, "pointers"), tuple(_linked(data)), tuple(_anchors(data)),
         _strings(data, "hidden", _NAME),
-        _strings(data, "unfit", _NAME), tuple(_together(data)), code, values,
+        _strings(data, "unfit", _NAME), tuple(_together(data)), code, values, _tells(data),
     )  # fmt: skip
     for why in baseless(description):
         raise ValueError(why)
@@ -180,6 +180,13 @@ def _places(row: Mapping[str, Any], key: str, where: str) -> Iterator[Place]:
         if len(offsets) > _MOST_OFFSETS or any(o > _LARGEST_OFFSET for o in offsets):
             raise ValueError(f"{where}: {text} follows too many pointers, or too far")
         yield Place(argument, offsets)
+
+
+def _tells(data: Mapping[str, Any]) -> int | None:
+    given = data.get("tells")
+    if given is not None and (type(given) is not int or not 0 <= given <= _LARGEST_OFFSET):
+        raise ValueError("tells must be an offset in every object")
+    return given
 
 
 def _linked(data: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
