@@ -25,6 +25,7 @@ FURTHER: Final = (
     Real("event_loop", ("libevent-2.1-7", "libevent-2.1-7t64"), "libevent-2.1.so.7.*"),
     Real("speexdsp_apart", ("libspeexdsp1",), "libspeexdsp.so.1.*"),
     Real("archive_reader", ("libarchive13", "libarchive13t64"), "libarchive.so.13.*"),
+    Real("json_c_reader", ("libjson-c5",), "libjson-c.so.5.*"),
     Real("jpeg_apart", ("libjpeg62-turbo",), "libjpeg.so.62.*"),
     Real("seccomp_apart", ("libseccomp2",), "libseccomp.so.2.*"),
 )

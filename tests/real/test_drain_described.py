@@ -84,6 +84,7 @@ CASES = {
     "tasn1": Case("libtasn1.so.6", "libtasn1-6", "bullseye", "bookworm", UNTOLD),
     "popt": Case("libpopt.so.0", "libpopt0", "bullseye", "bookworm", UNTOLD),
     "xxhash": Case("libxxhash.so.0", "libxxhash0", "bullseye", "bookworm", UNTOLD),
+    "json_c_reader": Case("libjson-c.so.5", "libjson-c5", "bullseye", "bookworm", TRACELESS),
     "seccomp_apart": Case("libseccomp.so.2", "libseccomp2", "bullseye", "bookworm", TRACELESS),
     "jpeg_apart": Case("libjpeg.so.62", "libjpeg62-turbo", "bullseye", "bookworm"),
     "openjp2": Case(
@@ -176,6 +177,7 @@ def test_what_the_program_lays_out_itself_is_used_by_the_new_code(
     [
         ("seccomp", "seccomp_apart", "seccomp_merge"),
         ("jpeg", "jpeg_apart", "jpeg_read_coefficients, jpeg_write_coefficients"),
+        ("json_c", "json_c_reader", "json_object_array_add, json_object_object_add"),
         ("gcrypt", "gcrypt_handles", "gcry_mpi_mul"),
     ],
 )
