@@ -68,9 +68,9 @@ def archive(entries: Mapping[str, Path], compiled: Collection[str] = ()) -> byte
     with zipfile.ZipFile(out, "a") as file:
         for name, path in sorted(entries.items()):
             data = path.read_bytes()
-            file.writestr(_about(name), data, compresslevel=9)
+            file.writestr(_about(name), data)
             if name.endswith(".py") and name.partition("/")[0] in compiled:
-                file.writestr(_about(f"{name}c"), bytecode(data, name), compresslevel=6)
+                file.writestr(_about(f"{name}c"), bytecode(data, name))
     return out.getvalue()
 
 
