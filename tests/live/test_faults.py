@@ -1,6 +1,7 @@
 """What the called code does wrong is not the target's end."""
 
 import signal
+from typing import Final
 
 import pytest
 
@@ -13,11 +14,15 @@ from support.target import RTLD_NOW, Target, borrowed, running
 pytestmark = [pytest.mark.ptrace, pytest.mark.compiler]
 
 
-def load(compiler: Compiler, target: Target, misdeed: int) -> Outcome:
+_SOON: Final = 0.5
+"""Seconds for what does not come back; on a busy machine, other misdeeds can take longer."""
+
+
+def load(compiler: Compiler, target: Target, misdeed: int, timeout: float = 20.0) -> Outcome:
     library = compiler.library("live/misfits.c", f"-DMISDEED={misdeed}")
     with borrowed(target) as thread:
         return thread.run(
-            [Call(target.function("dlopen"), (str(library).encode(), RTLD_NOW))], timeout=0.5
+            [Call(target.function("dlopen"), (str(library).encode(), RTLD_NOW))], timeout=timeout
         )
 
 
@@ -41,7 +46,7 @@ def test_a_constructor_that_crashes(compiler: Compiler, misdeed: int, signo: int
 @pytest.mark.parametrize("misdeed", [3, 4])
 def test_a_constructor_that_does_not_come_back(compiler: Compiler, misdeed: int) -> None:
     with running(compiler.program("live/sleeps.c")) as target:
-        assert isinstance(load(compiler, target, misdeed), Hung)
+        assert isinstance(load(compiler, target, misdeed, _SOON), Hung)
         assert lives(target)
 
 
@@ -60,7 +65,7 @@ def test_afterwards_other_threads_can_still_load_libraries(
 ) -> None:
     addition = compiler.library("live/addition.c")
     with running(compiler.program("live/allocators.c"), "8", addition) as target:
-        assert isinstance(load(compiler, target, misdeed), Crashed | Hung)
+        assert isinstance(load(compiler, target, misdeed, _SOON), Crashed | Hung)
         target.say("report")
         before = int(target.line().split()[1])
         with borrowed(target) as thread:
@@ -85,7 +90,7 @@ def test_scratch_memory_that_the_target_unmaps_is_called_so_and_the_target_lives
             unmap = [Call(target.function("munmap"), (place.start, place.size))]
             for _ in range(2):  # the call loses its own way home, then there is nowhere to write
                 with pytest.raises(ScratchTaken):
-                    thread.run(unmap, timeout=0.5)
+                    thread.run(unmap, timeout=5)
         assert lives(target)
 
 
@@ -96,7 +101,7 @@ def test_what_the_target_mapped_in_place_of_scratch_memory_stays(compiler: Compi
             nothing, fixed = 0, 0x32  # PROT_NONE; MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS
             words = (place.start, place.size, nothing, fixed, (1 << 64) - 1, 0)
             with pytest.raises(ScratchTaken):
-                thread.run([Call(target.function("mmap"), words)], timeout=0.5)
+                thread.run([Call(target.function("mmap"), words)], timeout=5)
         assert lives(target)
         own = [m for m in maps_of(target.pid) if m.start == place.start]
         assert [m.end - m.start for m in own] == [place.size]
