@@ -1,5 +1,6 @@
 """What single steps do to what is known of registers and stack, and the fields they reach."""
 
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Final, TypeGuard
 
@@ -32,7 +33,6 @@ class Effects:
 
     Attributes:
         state: what is known where the last step ended.
-        acts: what to do for each kind of step that goes nowhere else.
         accesses, trace, probes, stored, called, handlers, answers: as in a Profile.
         limit: cases of a switch, as the last comparison with a number has it.
     """
@@ -49,12 +49,6 @@ class Effects:
         self.answers: set[Answer] = set()
         self.limit = MOST_CASES
         self._results: dict[Path, int] = {}
-        self.acts = {
-            kinds.OTHER: self._other, kinds.MOVE: self._move, kinds.LOAD: self._load,
-            kinds.STORE: self._store, kinds.ADDRESS: self._address, kinds.CONSTANT: self._constant,
-            kinds.ADD: self._add, kinds.SUM: self._sum, kinds.PUSH: self._push,
-            kinds.POP: self._pop, kinds.COMPARE: self._compare,
-        }  # fmt: skip
 
     def lose(self, registers: int) -> None:
         """Forget registers, a bit for each."""
@@ -122,7 +116,8 @@ class Effects:
             return None
         return (*path, offset), 0
 
-    def _other(self, step: Step) -> None:
+    def other(self, step: Step) -> None:
+        """Forget what it changes."""
         if step.target == NONE:
             self._keep(step.source)  # a vector register takes it, which is stored as a whole
         self.lose(step.spoils)
@@ -139,13 +134,16 @@ class Effects:
         if value is not None and value[0] is CODE and step.width == _WORD and in_object:
             self.handlers.add(Handler(value[1], place[1] if place else step.offset))
 
-    def _move(self, step: Step) -> None:
+    def move(self, step: Step) -> None:
+        """Copy a register."""
         self.state.registers[step.target] = self.state.registers[step.source]
 
-    def _load(self, step: Step) -> None:
+    def load(self, step: Step) -> None:
+        """Take what a place in memory holds."""
         self.state.registers[step.target] = self._loaded(step)
 
-    def _store(self, step: Step) -> None:
+    def store(self, step: Step) -> None:
+        """Put a register there."""
         place = self._place(step)
         if place is None or place[0] is not STACK:
             self._keep(step.source)
@@ -154,7 +152,8 @@ class Effects:
             whole = step.width == 8 and step.scaled == NONE and step.source != NONE
             self.state.put(place[1], self.state.registers[step.source] if whole else None)
 
-    def _address(self, step: Step) -> None:
+    def address(self, step: Step) -> None:
+        """Compute an address."""
         if step.base != RIP:
             self.state.registers[step.target] = self._place(step)
         elif step.offset in self._code.by_start:
@@ -162,24 +161,27 @@ class Effects:
         else:
             self.state.registers[step.target] = (STATIC, step.offset)
 
-    def _constant(self, step: Step) -> None:
+    def constant(self, step: Step) -> None:
+        """Take a number."""
         self.state.registers[step.target] = (NUMBER, step.constant or 0)
 
-    def _add(self, step: Step) -> None:
+    def add(self, step: Step) -> None:
+        """Add a number."""
         place = self.state.registers[step.target]
         if place is not None and place[0] is OWN:
             self.state.registers[step.target] = None
         elif place is not None and step.constant is not None:
             self.state.registers[step.target] = (place[0], place[1] + step.constant)
 
-    def _sum(self, step: Step) -> None:
+    def sum(self, step: Step) -> None:
         """A pointer and an index, whichever is which."""
         registers = self.state.registers
         other = self._loaded(step) if step.width else registers[step.source]
         both = [v for v in (registers[step.target], other) if _leads_on(v)]
         registers[step.target] = both[0] if len(both) == 1 else None
 
-    def _push(self, step: Step) -> None:
+    def push(self, step: Step) -> None:
+        """Put a value on the stack."""
         registers = self.state.registers
         top = registers[RSP]
         if top is None:
@@ -188,14 +190,15 @@ class Effects:
         known = step.source != NONE and not step.width
         self.state.put(top[1], registers[step.source] if known else None)
 
-    def _pop(self, step: Step) -> None:
+    def pop(self, step: Step) -> None:
+        """Take the value on top."""
         registers = self.state.registers
         top = registers[RSP]
         registers[step.target] = self.state.slots.get(top[1]) if top is not None else None
         if top is not None:
             registers[RSP] = (top[0], top[1] + 8)
 
-    def _compare(self, step: Step) -> None:
+    def compare(self, step: Step) -> None:
         """A comparison, with an address of the library perhaps, or with the number of cases."""
         if step.constant is not None:
             self.limit = step.constant + 1 if 0 < step.constant < MOST_CASES else MOST_CASES
@@ -221,6 +224,15 @@ class Effects:
         value = self.state.registers[step.target]
         if value is not None and not value[1] and value[0] in self._results:
             self.answers.add(Answer(self._results[value[0]], step.constant))
+
+
+ACTS: Final[Mapping[int, Callable[[Effects, Step], None]]] = {
+    kinds.OTHER: Effects.other, kinds.MOVE: Effects.move, kinds.LOAD: Effects.load,
+    kinds.STORE: Effects.store, kinds.ADDRESS: Effects.address, kinds.CONSTANT: Effects.constant,
+    kinds.ADD: Effects.add, kinds.SUM: Effects.sum, kinds.PUSH: Effects.push,
+    kinds.POP: Effects.pop, kinds.COMPARE: Effects.compare,
+}  # fmt: skip
+"""What to do for each kind of step that goes nowhere else."""
 
 
 @cache

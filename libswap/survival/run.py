@@ -12,7 +12,7 @@ from typing import Final
 from libswap.survival import step as kinds
 from libswap.survival.accesses import Access, Call, Profile
 from libswap.survival.code import Code, Function
-from libswap.survival.effects import Effects
+from libswap.survival.effects import ACTS, Effects
 from libswap.survival.places import STACK, STATIC, Place, State
 from libswap.survival.step import ARGUMENTS, NONE, RAX, RIP, RSP, Step
 
@@ -90,9 +90,9 @@ class _Run:
                 continue
             if reaches:
                 effects.reach(step)
-            act = effects.acts.get(kind)
+            act = ACTS.get(kind)
             if act is not None:
-                act(step)
+                act(effects, step)
             else:
                 alive = self._go(step, at)
 
