@@ -163,6 +163,22 @@ def test_what_is_lent_is_not_waited_for_even_if_it_was_met_before(
         assert left.seen == (0 if lent else 1), "its owner has taken it along"
 
 
+def test_what_is_borrowed_is_not_waited_for_where_it_is_only_used(
+    stage: Stage, tmp_path: Path
+) -> None:
+    handles = tmp_path / "objects.toml"
+    rule = '[[rule]]\nfunctions = ["object_step"]\nby = "arg1"\nborrowed = true\n'
+    handles.write_text(f"{HANDLES.read_text()}\n{rule}")
+    with started(stage) as target:
+        assert asked(target, "detach 0", "lent 0 1") == [0, 1]
+        assert isinstance(drained(stage, target, handles=handles), DrainBegun)
+        assert asked(target, "step 1", "new 2 10", "step 2", "free 0") == [112, 1, 12, 0]
+        (left,) = status([target.pid]).processes[0].drains
+        assert (left.seen, left.new) == (0, 1)
+        assert isinstance(settled(stage, target), Settled)
+        assert asked(target, "step 2", "free 2") == [14, 0]
+
+
 def test_the_plan_says_what_each_function_does_with_handles(stage: Stage) -> None:
     with started(stage) as target:
         outcome = drained(stage, target, dry_run=True)

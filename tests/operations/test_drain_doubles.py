@@ -1,5 +1,6 @@
 """Objects that are made apart and used together: the old copy has doubles of the new ones."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ def stage(compiler: Compiler, tmp_path_factory: pytest.TempPathFactory) -> Stage
 
 
 @contextmanager
-def draining(stage: Stage, *flags: str) -> Iterator[Target]:
+def draining(stage: Stage, *flags: str, handles: Path = HERE / "settings.toml") -> Iterator[Target]:
     """A program with old settings 0 of value 1 and a thing 0 made of them, and a drain begun."""
     old, new = (stage.build("drain/settings.c", *flags, version=v) for v in (1, 2))
     stage.install(old)
@@ -35,9 +36,7 @@ def draining(stage: Stage, *flags: str) -> Iterator[Target]:
     with stage.running(user) as target:
         assert asked(target, "new 0", "set 0 1", "make 0 0 0", "value 0") == [0, 1, 1, 1212]
         stage.install(new)
-        request = Request(
-            stage.place, pids=(target.pid,), drain=DrainOptions((HERE / "settings.toml",))
-        )
+        request = Request(stage.place, pids=(target.pid,), drain=DrainOptions((handles,)))
         (result,) = swap_library(request).processes
         assert isinstance(result.outcome, DrainBegun), result.outcome
         yield target
@@ -88,6 +87,32 @@ def test_a_double_is_ended_where_the_new_copy_fails(stage: Stage) -> None:
     with draining(stage) as target:
         assert asked(target, "read 1 -5", "count 0", "read 1 5", "count 0") == [0, 1, 1, 2]
         assert asked(target, "make 1 0 1", "value 1", "free 1", "count 0") == [1, 1216, 0, 1]
+
+
+def test_without_doubles_what_would_mix_two_copies_is_not_called(
+    stage: Stage, tmp_path: Path
+) -> None:
+    text = re.sub(r"(?m)^(doubled|undone) = .*$", "", (HERE / "settings.toml").read_text())
+    handles = tmp_path / "settings.toml"
+    handles.write_text(text.replace('["settings_default"]', '["settings_default"]\nby = "arg1"'))
+    with draining(stage, handles=handles) as target:
+        assert asked(target, "new 1", "set 1 50", "make 1 1 1", "value 1") == [0, 50, 1, 2310]
+        assert asked(target, "make 2 0 1", "make 2 1 0") == [-1, -1]
+        assert asked(target, "make 2 0 9", "value 2", "make 3 9 1", "value 3") == [
+            1, 1211, 1, 2260,
+        ]  # fmt: skip
+
+
+def test_what_a_double_would_do_twice_has_none(stage: Stage, tmp_path: Path) -> None:
+    handles = tmp_path / "settings.toml"
+    before, reads, behind = (HERE / "settings.toml").read_text().partition('["settings_read"]')
+    handles.write_text(before + reads + behind.replace("= true", '= "arg1 = 900"', 1))
+    with draining(stage, handles=handles) as target:
+        assert asked(target, "read 1 900", "make 1 0 1", "value 1") == [1, 1, 2111]
+        assert asked(target, "read 2 800", "make 2 0 2", "make 2 2 1", "value 2") == [
+            1, -1, 1, 3910,
+        ]  # fmt: skip
+        assert asked(target, "count 0", "free 1", "free 2", "count 0") == [2, 0, 0, 1]
 
 
 def test_arguments_of_every_kind_are_given_to_both_copies(stage: Stage) -> None:

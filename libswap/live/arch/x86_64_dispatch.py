@@ -234,12 +234,13 @@ def _jumping(grounds: Grounds, routines: Routines, one: Wanted) -> Assembly:
     if not one.rule.by:
         _by_direction(code, grounds, "own")
     told = grounds.tells is not None and one.rule is not ASK_ALL
+    note = told or (len(one.rule.by) == 1 and not one.rule.borrowed)
     meet = routines.of(one.rule)
     for place in one.rule.by:
         load(code, _live(place.argument), place.offsets, f"{place} is null")
-        _asked(code, grounds, meet, str(place), note=told or len(one.rule.by) == 1)
+        _asked(code, grounds, meet, str(place), note=note)
         code.label(f"{place} is null")
-    if len(one.rule.by) > 1:
+    if len(one.rule.by) > 1 or (one.rule.by and not note):
         code.add("MOV_R64_IMM64", "RAX", grounds.table)
         code.add("CMP_RM32_IMM8", At("RAX", table.SETTLED), 0)
         code.go("other", "JNE")
@@ -302,7 +303,7 @@ def _framed(grounds: Grounds, routines: Routines, one: Wanted) -> Assembly:
     code.add("RETNQ")
     if _among(grounds, rule):
         code.label("neither")
-        code.add("MOV_RM64_IMM32", "RAX", rule.failure)
+        code.add("MOV_RM64_IMM32", "RAX", rule.failure or 0)
         code.add("LEAVEQ")
         code.add("RETNQ")
     code.label("own")
@@ -314,8 +315,8 @@ def _framed(grounds: Grounds, routines: Routines, one: Wanted) -> Assembly:
 
 
 def _among(grounds: Grounds, rule: Rule) -> bool:
-    """Whether objects of both copies may meet, and have doubles."""
-    return grounds.doubles and len(rule.by) > 1
+    """Whether it matters if objects of both copies meet: some have doubles, or it is refused."""
+    return len(rule.by) > 1 and (grounds.doubles or rule.failure is not None)
 
 
 def _choose(code: Assembly, grounds: Grounds, routines: Routines, one: Wanted) -> None:

@@ -22,9 +22,9 @@ from libswap.live.draining import table
 from libswap.live.draining.handles import IN_REGISTERS, Place, Rule, When
 
 
-def replaceable(place: Place) -> bool:
+def _replaceable(grounds: Grounds, place: Place) -> bool:
     """Whether another handle can be put there for one call."""
-    return place.argument <= IN_REGISTERS and not place.offsets
+    return grounds.doubles and place.argument <= IN_REGISTERS and not place.offsets
 
 
 def choose_among(code: Assembly, grounds: Grounds, rule: Rule, meet: int) -> None:
@@ -48,7 +48,7 @@ def choose_among(code: Assembly, grounds: Grounds, rule: Rule, meet: int) -> Non
     for place in rule.by:
         _require(code, grounds, place)
     for place in rule.by:
-        if replaceable(place):
+        if _replaceable(grounds, place):
             _replace(code, grounds, place, "met")
     code.go("the old one")
     code.label("all are null")
@@ -79,7 +79,7 @@ def _require(code: Assembly, grounds: Grounds, place: Place) -> None:
     find(code, grounds, f"{place} needs none")
     code.add("TEST_RM8_IMM8", At("RCX", table.STATE), table.NEW)
     code.go(f"{place} needs none", "JE")
-    if replaceable(place):
+    if _replaceable(grounds, place):
         double(code, grounds)
         code.add("CMP_RM64_IMM8", At("RDX"), 0)
         code.go("neither", "JE")
@@ -108,6 +108,10 @@ def call_on_doubles(code: Assembly, grounds: Grounds, rule: Rule, old: int, new:
     code.add("MOV_R64_IMM64", "RAX", grounds.table)
     code.add("CMP_RM32_IMM8", At("RAX", table.SETTLED), 0)
     code.go("no doubles", "JNE")
+    if rule.twice is not None:
+        argument, value = rule.twice
+        code.add("CMP_RM64_IMM32", kept(argument), value)
+        code.go("no doubles", "JNE")
     for place in rule.by:
         _has_double(code, grounds, place)
     for place in rule.by:

@@ -57,7 +57,8 @@ class Rule:
         gives: where handles of objects are afterwards that it has made or handed out.
         ends: whether the object of `by` is gone afterwards.
         counted: whether it only may be gone: the library counts references.
-        borrowed: whether what it gives belongs to another object and goes with that.
+        borrowed: whether what it gives, or takes where it gives nothing, belongs to another object
+            and goes with that.
         lent: whether what is borrowed is never the program's own, even if it was met before.
         parts: where objects are afterwards that are parts of what it gives, and go with that.
         when: for which results `gives` and `ends` hold.
@@ -65,10 +66,12 @@ class Rule:
         private: only the library itself calls it, so that its entry stays as it is.
         doubled: whether the old copy does the same with doubles of the new objects, which take
             their place where they meet old ones.
-        failure: what it returns where one of these has no double.
+        failure: what it returns where objects of both copies meet and one of these has no double;
+            None: without doubles nobody looks whether they do.
         undone: the function that ends, as its first argument, the double of an object that only the
             old copy could make.
         only: the number of an argument and its value, as an `int`, for which `gives` holds.
+        twice: likewise, as a word, for which it is doubled; None: it always is.
     """
 
     by: tuple[Place, ...] = ()
@@ -81,8 +84,9 @@ class Rule:
     borrowed: bool = False
     lent: bool = False
     doubled: bool = False
-    failure: int = 0
+    failure: int | None = None
     only: tuple[int, int] | None = None
+    twice: tuple[int, int] | None = None
     parts: tuple[Place, ...] = ()
     undone: str = ""
 
@@ -95,7 +99,7 @@ class Rule:
     @property
     def framed(self) -> bool:
         """Whether there is something to do before it is called, or when it has come back."""
-        return bool(self.gives) or self.ends or self.doubled
+        return bool(self.gives) or self.ends or self.doubled or self.failure is not None
 
     @property
     def kind(self) -> str:

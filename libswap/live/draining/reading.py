@@ -39,7 +39,7 @@ _NAME: Final = re.compile(r"(?!.*\*.*\*)[A-Za-z_$.*][A-Za-z0-9_$.*]{0,254}")
 _SYMBOL: Final = re.compile(r"[A-Za-z_$.][A-Za-z0-9_$.]{0,254}")
 _SONAME: Final = re.compile(r"[A-Za-z0-9_+.-]{1,255}")
 _PLACE: Final = re.compile(r"(?:arg([1-9][0-9]?)|(result))((?:\[[0-9]{1,5}\])*)")
-_ONLY: Final = re.compile(r"arg([1-6]) = ([0-9]{1,10})")
+_CONDITION: Final = re.compile(r"arg([1-6]) = ([0-9]{1,10})")
 _TOP: Final = frozenset({"format", "libraries", "fresh", "risk", "pointers", "linked", "anchor",
                          "hidden", "unfit", "together", "private", "values", "tells",
                          "plain", "rule"})  # fmt: skip
@@ -152,10 +152,12 @@ def _rule(row: Mapping[str, Any], where: str) -> Rule:
     _known(row, _OF_RULE, f"the rule of {where}")
     by = tuple(_places(row, "by", where))
     gives = tuple(_places(row, "gives", where))
+    twice = None if isinstance(row.get("doubled"), bool) else _condition(row, "doubled", where)
     rule = Rule(
         by, gives, _flag(row, "ends"), _flag(row, "counted"), _when(row), _stack(row),
-        borrowed=_flag(row, "borrowed"), lent=_flag(row, "lent"), doubled=_flag(row, "doubled"),
-        failure=_failure(row), parts=tuple(_places(row, "parts", where)), only=_only(row, where),
+        borrowed=_flag(row, "borrowed"), lent=_flag(row, "lent"),
+        doubled=twice is not None or _flag(row, "doubled"), failure=_failure(row),
+        parts=tuple(_places(row, "parts", where)), only=_condition(row, "only", where), twice=twice,
         undone=_undone(row, where),
     )  # fmt: skip
     for wrong, why in faults(rule):
@@ -275,8 +277,10 @@ def _stack(row: Mapping[str, Any]) -> int:
     return given
 
 
-def _failure(row: Mapping[str, Any]) -> int:
-    given = row.get("failure", 0)
+def _failure(row: Mapping[str, Any]) -> int | None:
+    given = row.get("failure")
+    if given is None:
+        return None
     if type(given) is not int or not -(1 << 31) <= given < 1 << 31:
         raise ValueError("failure must be a number of 32 bits")
     return given
@@ -289,11 +293,11 @@ def _undone(row: Mapping[str, Any], where: str) -> str:
     return given
 
 
-def _only(row: Mapping[str, Any], where: str) -> tuple[int, int] | None:
-    given = row.get("only")
+def _condition(row: Mapping[str, Any], key: str, where: str) -> tuple[int, int] | None:
+    given = row.get(key)
     if given is None:
         return None
-    found = _ONLY.fullmatch(given) if isinstance(given, str) else None
+    found = _CONDITION.fullmatch(given) if isinstance(given, str) else None
     if found is None or int(found[2]) >> 31:
-        raise ValueError(f"{where}: only must be like 'arg2 = 5120'")
+        raise ValueError(f"{where}: {key} must be like 'arg2 = 5120'")
     return int(found[1]), int(found[2])

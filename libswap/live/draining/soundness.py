@@ -19,11 +19,16 @@ def faults(rule: Rule) -> Iterator[tuple[bool, str]]:
     yield any(p.argument == RESULT for p in by), "by cannot be the result, which is not there yet"
     yield rule.ends and len(by) != 1, "what ends an object has one place in by"
     yield rule.counted and not rule.ends, "counted belongs to ends"
-    yield rule.borrowed and not (by and gives), "what is borrowed is given by an object"
-    yield rule.lent and not rule.borrowed, "lent belongs to borrowed"
+    yield rule.borrowed and not by, "what is borrowed is given by an object, or taken"
+    yield rule.borrowed and rule.ends, "what is borrowed is ended by nobody"
+    yield rule.lent and not (rule.borrowed and gives), "lent belongs to what is borrowed and given"
     yield (
         rule.doubled and not _can_be_doubled(rule),
         "doubled wants handles in registers, at most one that is given, an end without conditions",
+    )
+    yield (
+        rule.failure is not None and len(by) < 2,
+        "failure is for functions in which objects meet: several places in by",
     )
     yield len(by) + len(gives) + len(parts) > MOST_PLACES, f"more than {MOST_PLACES} places"
     yield bool(parts) and (rule.borrowed or not gives), "parts belong to an object that it gives"
