@@ -41,6 +41,7 @@ def test_the_dispatcher_of_the_largest_rule_has_room(given: int, *, ends: bool) 
         for borrowed in (False, True)
     ]
     rules += [Rule(by, far[:1], ends, ends, parts=far[1:given], stack=32, when=When.ZERO)]
+    rules += [Rule(by, far[:given], stack=32, when=When.ZERO, failure=-1)]
     code, new = Range(0x7F0000000000, 0x7F0000100000), Range(0x7F0020000000, 0x7F0020100000)
     for rule in rules:
         grounds = Grounds(code, code, code.start, new, 0x7F0030000000, doubles=True, tells=1 << 14)
@@ -55,7 +56,8 @@ def test_every_shipped_description_is_understood() -> None:
               "brotlienc", "brotlidec", "png", "nghttp2", "opus", "tasn1",
               "gcrypt", "lzma", "lz4", "yajl", "deflate", "pcap", "archive", "uv",
               "cares", "onig", "lcms2", "speexdsp", "fribidi", "mpfr", "popt", "xxhash",
-              "seccomp", "jpeg", "openjp2", "json_c"}  # fmt: skip
+              "seccomp", "jpeg", "openjp2", "json_c",
+              "freetype", "htp", "microhttpd"}  # fmt: skip
     assert found >= wanted
 
 
@@ -162,7 +164,19 @@ def test_where_anchors_hold_what_is_read_from_code(compiler: Compiler) -> None:
         (HEAD + '[[rule]]\nfunctions = ["f"]\ngives = "result"\nborrowed = true', "by an object"),
         (HEAD + 'together = [["f"]]', "at least two"),
         (HEAD + 'together = ["f"]', "list of names"),
-        (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg1"\nlent = true', "belongs to borrowed"),
+        (
+            HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg1"\nlent = true',
+            "belongs to what is borrowed",
+        ),
+        (
+            HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg1"\nends = true\nborrowed = true',
+            "by nobody",
+        ),
+        (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg1"\nfailure = 1', "several places"),
+        (
+            HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg1"\ndoubled = "arg1 > 1"',
+            "doubled must be like",
+        ),
         (HEAD + '[[rule]]\nfunctions = ["f"]\nby = "arg1"\nparts = "result"', "that it gives"),
         (HEAD + f'[[rule]]\nfunctions = ["f"]\nby = {["arg1"] * 9}', "more than 8 places"),
         (HEAD + '[[rule]]\nby = "arg1"', "without functions"),

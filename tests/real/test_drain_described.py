@@ -91,6 +91,11 @@ CASES = {
         "libopenjp2.so.7", "libopenjp2-7", "bullseye", "bookworm", risk="drain-risk",
         file="libopenjp2.so.",
     ),
+    "freetype": Case("libfreetype.so.6", "libfreetype6", "bullseye-security", "bookworm-security"),
+    "htp": Case("libhtp.so.2", "libhtp2", "bullseye", "bookworm"),
+    "microhttpd": Case(
+        "libmicrohttpd.so.12", "libmicrohttpd12", "bullseye", "bookworm", UNTOLD, risk="drain-risk"
+    ),
 }  # fmt: skip
 VALUES = {
     "fribidi": Case("libfribidi.so.0", "libfribidi0", "bookworm", "trixie"),
