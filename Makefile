@@ -11,8 +11,8 @@ DEBIAN_TEST := gcc g++ libc6-dev gcc-multilib clang lld musl-tools binutils gdb 
 	iproute2 systemd dbus zlib1g-dev
 # What libswap is measured against, besides what the tests have, and what libraries of the chapters
 # on survival need.
-DEBIAN_BENCH := needrestart debian-goodies libfreetype6 libgcrypt20 libgnutls30 libgssapi-krb5-2 \
-	libonig5 libsnappy1v5
+DEBIAN_BENCH := needrestart debian-goodies libb2-1 libfreetype6 libgcrypt20 libgnutls30 libgssapi-krb5-2 \
+	libmnl0 libonig5 libsnappy1v5 libxml2
 
 .PHONY: demo test check lint types layers tests sanity packages docs site dist bench clean
 

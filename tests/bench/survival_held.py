@@ -3,10 +3,11 @@
 from collections.abc import Collection
 from typing import Final
 
-from support.versions import BLIND, FRESH, HELD
+from support.versions import BLIND, BLIND_2, FRESH, HELD
 from tests.bench.survival import Classifier, builds, judged, wanted
 
 SETS: Final = {
+    "blind_2": ("Every pair that was chosen blind, the second time", BLIND_2),
     "blind": ("Every pair that was chosen blind", BLIND),
     "fresh": ("Every pair that was held out", FRESH),
     "held": ("Every pair that was held out before", HELD),

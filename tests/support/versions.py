@@ -106,6 +106,28 @@ openjp2 and dbus reach more since, what the verdicts named; rules were made with
 seccomp."""
 
 
+BLIND_2: Final = (
+    Real("talloc", ("libtalloc2",), "libtalloc.so.2.*"),
+    Real("librsync", ("librsync2", "librsync2t64"), "librsync.so.2.*"),
+    Real("lua", ("liblua5.4-0",), "liblua5.4.so.0.*"),
+    Real("mpg123", ("libmpg123-0", "libmpg123-0t64"), "libmpg123.so.0.*"),
+    Real("jbig2dec", ("libjbig2dec0",), "libjbig2dec.so.0.*"),
+    Real("smartcols", ("libsmartcols1",), "libsmartcols.so.1.*"),
+    Real("nftnl", ("libnftnl11",), "libnftnl.so.11.*"),
+    Real("minizip", ("libminizip1", "libminizip1t64"), "libminizip.so.1.*"),
+    Real("fastjson", ("libfastjson4",), "libfastjson.so.4.*"),
+    Real("modbus", ("libmodbus5",), "libmodbus.so.5.*"),
+    Real("ssh2", ("libssh2-1", "libssh2-1t64"), "libssh2.so.1.*"),
+    Real("xslt", ("libxslt1.1",), "libxslt.so.1.*"),
+    Real("gdbm", ("libgdbm6", "libgdbm6t64"), "libgdbm.so.6.*"),
+    Real("vterm", ("libvterm0",), "libvterm.so.0.*"),
+    Real("datrie", ("libdatrie1",), "libdatrie.so.1.*"),
+    Real("wavpack", ("libwavpack1",), "libwavpack.so.1.*"),
+)
+"""Chosen, and their drivers written, after the rules were made with a look at all of the others,
+and before any verdict on them was known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """One build of one library."""
