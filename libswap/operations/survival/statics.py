@@ -1,6 +1,7 @@
 """A library's own data: what of it a swap has to carry over, and whether it can."""
 
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from libswap.elf.nameless import Doubt, Nameless
@@ -8,11 +9,12 @@ from libswap.errors.base import MissingTool
 from libswap.linux.memory import Range
 from libswap.live.findings import Severity
 from libswap.live.library import Library
-from libswap.live.outlook import pairing_of
+from libswap.live.outlook import pairing_of, redirects_of
 from libswap.live.survey import alike
 from libswap.live.writable import writable_ranges
 from libswap.survival.bodies import Bodies
 from libswap.survival.code import Code
+from libswap.survival.comparison import label
 from libswap.survival.evidence import Evidence, Weight
 from libswap.survival.forms import Forms
 from libswap.survival.reach import reaches_data
@@ -22,6 +24,7 @@ _OF_THE_TOOLCHAIN: Final = 32
 """crtbegin's __dso_handle, and the word that its `completed` ends in."""
 _SHOWN: Final = 6
 _AS_IT_BEGAN: Final = "must be as it began"
+_WRITTEN: Final = "not carried, and code writes to it"
 _ALIKE: Final = f"{_AS_IT_BEGAN}, or --state carry takes it over as a whole: it is laid out alike"
 
 
@@ -48,7 +51,7 @@ def static_data(old: Library, new: Library, *, identical: bool) -> Iterator[Evid
         what = f"{len(objects)} named objects, {sum(o.size for o in objects)} bytes"
         yield Evidence("static-data", Weight.NOTE, "carried over", what, "the same names and sizes")
     if known.stretches or known.doubts:
-        yield from _by_code(known, whole=_carried_whole(old, new))
+        yield from _by_code(old, new, known)
         return
     named = [
         *(Range(o.old, o.old + o.size) for o in pairing.objects),
@@ -59,7 +62,7 @@ def static_data(old: Library, new: Library, *, identical: bool) -> Iterator[Evid
         yield _without_names(old, new, nameless, identical=identical)
 
 
-def _by_code(known: Nameless, *, whole: bool) -> Iterator[Evidence]:
+def _by_code(old: Library, new: Library, known: Nameless) -> Iterator[Evidence]:
     """What the machine code tells of data without names."""
     if known.stretches:
         size = sum(s.size for s in known.stretches)
@@ -67,14 +70,17 @@ def _by_code(known: Nameless, *, whole: bool) -> Iterator[Evidence]:
         told = f"proven by {agreeing} places in the code that name it in both"
         what = f"{size} bytes without names"
         yield Evidence("static-data", Weight.NOTE, "carried over", what, told)
-    if whole:
-        yield from _shown(known.doubts, Weight.CONDITION, _ALIKE)
-        return
-    for written, weight, told in (
-        (True, Weight.DOUBT, "not carried, and code writes to it"),
-        (False, Weight.CONDITION, _AS_IT_BEGAN),
-    ):
-        yield from _shown([d for d in known.doubts if d.written is written], weight, told)
+    lost = {d for d in known.doubts if d.written}
+    if known.doubts and _carried_whole(old, new):
+        code = Code(old.image, old.symbol_file)
+        if not _goes_on(code, old, new):
+            yield from _shown(known.doubts, Weight.CONDITION, _ALIKE)
+            return
+        constructors = {label(code.by_start[at]) for at in code.constructors}
+        lost = {d for d in lost if constructors & set(d.users)}  # never as they began
+    yield from _shown([d for d in known.doubts if d in lost], Weight.DOUBT, _WRITTEN)
+    rest = [d for d in known.doubts if d not in lost]
+    yield from _shown(rest, Weight.CONDITION, _AS_IT_BEGAN)
 
 
 def _shown(doubts: Iterable[Doubt], weight: Weight, told: str) -> Iterator[Evidence]:
@@ -110,20 +116,32 @@ def _carried_whole(old: Library, new: Library) -> bool:
     return not old.statics and alike(old, new) and not _used_by_old_code(old)
 
 
+def _goes_on(code: Code, old: Library, new: Library) -> bool:
+    """Whether functions that run again in the old copy, if only for an object, use its data.
+
+    Those have begun anew when the others are carried over.
+    """
+    kept = {at for at, _ in redirects_of(old, new).kept}
+    return _reach_data(code, kept & code.by_start.keys())
+
+
 def _used_by_old_code(library: Library) -> bool:
     """Whether functions without names that the data point to use the library's data in turn.
 
     Carried over, the data go on to point to them in the old copy, whose data have begun anew.
     """
     code = Code(library.image, library.symbol_file)
-    try:
-        bodies = Bodies(code, Forms(Steps()))
-    except MissingTool:
-        return True
     ranges = writable_ranges(library)
     starts = {
         to for place, to in code.pointers.items()
         if to in code.by_start and not code.by_start[to].exported
         and any(place in r for r in ranges)
     }  # fmt: skip
-    return reaches_data(bodies, starts)
+    return _reach_data(code, starts)
+
+
+def _reach_data(code: Code, starts: AbstractSet[int]) -> bool:
+    try:
+        return reaches_data(Bodies(code, Forms(Steps())), starts)
+    except MissingTool:
+        return True
