@@ -1,19 +1,20 @@
 """The code of two files, function by function: what each pair does differently with its objects."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from libswap.linux.budget import Budget
 from libswap.survival.accesses import Access, Profile
+from libswap.survival.allocations import sizes
 from libswap.survival.bodies import Body
 from libswap.survival.code import Function
 from libswap.survival.evidence import Compared, Evidence, Weight
 from libswap.survival.fields import Difference, Fields, differences, fields, narrowed
 from libswap.survival.functions import Pairs
 from libswap.survival.moved import Moved, place
-from libswap.survival.places import NOT_OBJECTS, NUMBER
+from libswap.survival.places import NOT_OBJECTS
 from libswap.survival.provenance import Provenance
 from libswap.survival.step import ADDRESS, NONE, NOTHING, RIP, RSP
 from libswap.survival.summaries import Summaries
@@ -21,7 +22,6 @@ from libswap.survival.summaries import Summaries
 _DEEPEST: Final = 4
 _CALLS: Final = 100
 _SHOWN: Final = 8
-_ALLOCATES: Final = "alloc"
 
 
 @dataclass(slots=True)
@@ -187,21 +187,6 @@ class Comparison:
                         f"{other} bytes",
                     )
                 )  # fmt: skip
-
-
-def sizes(profile: Profile) -> Iterator[tuple[str, int]]:
-    """(allocator, bytes) for each allocation of a fixed size."""
-    for call in profile.calls:
-        name = call.goal if isinstance(call.goal, str) else call.goal.name
-        if _ALLOCATES not in name.lower():
-            continue
-        numbers = [
-            value[1] for value in call.arguments[:2] if value is not None and value[0] is NUMBER
-        ]
-        if "calloc" in name.lower() and len(numbers) == 2:
-            yield name, numbers[0] * numbers[1]
-        elif numbers:
-            yield name, numbers[0]
 
 
 def label(function: Function) -> str:

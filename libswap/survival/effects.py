@@ -11,6 +11,7 @@ from libswap.survival.library_calls import takes_pointers
 from libswap.survival.places import (
     CODE,
     DEEPEST,
+    FOREIGN,
     MAX_OFFSET,
     NOT_OBJECTS,
     NUMBER,
@@ -79,6 +80,14 @@ class Effects:
             return result, 0
         return ("*",), 0
 
+    def named(self, step: Step) -> str | None:
+        """The variable with a name that holds the function which is called, as `xmlMalloc` does."""
+        if step.width:
+            value = self._loaded(step)
+        else:
+            value = self.state.registers[step.target] if step.target != NONE else None
+        return self._code.slots.get(value[1]) if value is not None and value[0] is FOREIGN else None
+
     def hand(self, name: str) -> None:
         """Note the members whose addresses a function of the C library is given."""
         for number in takes_pointers(name):
@@ -106,6 +115,10 @@ class Effects:
     def _loaded(self, step: Step) -> Place | None:
         if step.base == RIP:
             return (OWN, step.offset) if step.width == 8 else None
+        base = self.state.registers[step.base] if step.base != NONE else None
+        if base is not None and base[0] is OWN and base[1] in self._code.slots:
+            plain = step.width == _WORD and step.scaled == NONE and not step.offset
+            return (FOREIGN, base[1]) if plain else None
         place = self._place(step)
         if place is None or step.width != 8:
             return None
@@ -168,7 +181,7 @@ class Effects:
     def add(self, step: Step) -> None:
         """Add a number."""
         place = self.state.registers[step.target]
-        if place is not None and place[0] is OWN:
+        if place is not None and (place[0] is OWN or place[0] is FOREIGN):
             self.state.registers[step.target] = None
         elif place is not None and step.constant is not None:
             self.state.registers[step.target] = (place[0], place[1] + step.constant)
@@ -243,7 +256,10 @@ def _numbers(registers: int) -> tuple[int, ...]:
 
 def _leads_on(value: Place | None) -> TypeGuard[Place]:
     """Whether it is a pointer of which it is known where it points."""
-    return value is not None and value[0] is not NUMBER and value[0] is not OWN
+    if value is None:
+        return False
+    path = value[0]
+    return path is not NUMBER and path is not OWN and path is not FOREIGN
 
 
 def _is_address(value: Place | None) -> TypeGuard[Place]:

@@ -7,7 +7,7 @@ from libswap.elf.image import Image
 from libswap.elf.records import records
 from libswap.linux.budget import Budget
 from libswap.linux.scheduling import without_collection
-from libswap.survival import addresses, handlers, layouts
+from libswap.survival import addresses, allocations, handlers, layouts
 from libswap.survival.bodies import Bodies
 from libswap.survival.comparison import Comparison
 from libswap.survival.evidence import Compared, Evidence, Weight
@@ -81,6 +81,7 @@ def _different(before: Bodies, after: Bodies, budget: Budget) -> Examined:
     found = (
         *comparison.evidence, *moved_entries(pairs),
         *addresses.compared(comparison.new, budget), *addresses.labels(after),
+        *allocations.resized(comparison.old, comparison.new, budget),
         *handlers.kept(pairs, comparison.old, comparison.new, budget),
     )  # fmt: skip
     return Examined(identical=False, evidence=_ordered(found), compared=_timed(compared, budget))

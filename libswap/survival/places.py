@@ -28,7 +28,9 @@ CODE: Final[Path] = ("code",)
 """(CODE, a) is the function that begins at a."""
 OWN: Final[Path] = ("own",)
 """(OWN, a) is what the library's own data hold at a: its data are no objects that old code made."""
-NOT_OBJECTS: Final = (STACK, STATIC, CODE, OWN)
+FOREIGN: Final[Path] = ("foreign",)
+"""(FOREIGN, a) is what a variable holds whose address the dynamic linker writes to a."""
+NOT_OBJECTS: Final = (STACK, STATIC, CODE, OWN, FOREIGN)
 
 
 @dataclass(slots=True)

@@ -150,7 +150,9 @@ class _Run:
     def _goal(self, step: Step) -> Function | str | None:
         if step.goal:
             return self.code.called(step.goal)
-        return self.code.through(step.offset) if step.base == RIP else None
+        if step.base == RIP:
+            return self.code.through(step.offset)
+        return self.effects.named(step)
 
     def _branch(self, step: Step, after: int) -> None:
         if self.function.start <= step.goal < self.function.end:

@@ -93,6 +93,76 @@ def test_data_that_cannot_be_carried_is_a_doubt_only_where_code_writes_to_it(
     assert of_its_data(judged(compiler, old, new, "-Wl,-s")) == [said]
 
 
+TIMER = """
+struct timer {{ long (*fire)(struct timer *); long at; }};
+static long count = 5;
+{begin}
+static long fire(struct timer *t) {{ return {how}; }}
+void timer_set(struct timer *t) {{ {keep} }}
+long timer_count(int i) {{ return count {more} i; }}
+"""
+BEGINS = (
+    "int getpid(void); __attribute__((constructor)) static void begin(void) { count = getpid(); }"
+)
+ANEW = "t->at ? count * 3 + t->at % 7 - (t->at ^ count) : t->at * count"
+
+
+@pytest.mark.parametrize(
+    ("keep", "begin", "said"),
+    [
+        ("t->fire = fire;", BEGINS, WRITTEN),
+        ("t->fire = fire;", "", AS_IT_BEGAN),
+        ("t->at = fire(t);", BEGINS, ALIKE),
+    ],
+    ids=["kept by objects", "that may be as it began", "only called"],
+)
+def test_data_that_old_code_goes_on_to_use_cannot_be_carried_as_a_whole(
+    compiler: Compiler, keep: str, begin: str, said: tuple[Weight, str]
+) -> None:
+    old = TIMER.format(keep=keep, begin=begin, how="count += t->at", more="+")
+    new = TIMER.format(keep=keep, begin=begin, how=f"count = {ANEW}", more="* 3 -")
+    assert of_its_data(judged(compiler, old, new, "-Wl,-s")) == [said]
+
+
+THING = """
+extern void *(*their_malloc)(unsigned long);
+struct thing {{ long a, b{member}; }};
+struct other {{ long a, b, c; }};
+static __attribute__((noinline)) struct thing *make(long i)
+{{
+    struct thing *t = their_malloc(sizeof *t);
+    {how}
+    return t;
+}}
+struct thing *{name}(long i) {{ return make(i * 2); }}
+struct thing *thing_of_two(long i, long k) {{ {two} }}
+struct other *other_new(void) {{ return their_malloc(sizeof(struct other) * 4); }}
+"""
+GROWN = {"member": ", c", "name": "thing_new"}
+CHANGED = {
+    "how": "t->a = i % 3; t->b = i ? t->a * i : i / 5; if (t->b > 9) t->a ^= i;",
+    "two": "return k > 7 ? make(k * k) : make(i - 1);",
+}
+KEPT = {"how": "t->a = t->b = i;", "two": "return make(i + k);"}
+
+
+@pytest.mark.parametrize(
+    ("new", "weights"),
+    [
+        ({**KEPT, **GROWN}, {Weight.DANGER, Weight.DOUBT}),
+        ({**CHANGED, **GROWN, "name": "thing_renamed"}, {Weight.DOUBT}),
+        ({**CHANGED, "member": "", "name": "thing_renamed"}, set()),
+    ],
+    ids=["the same function", "none that is the same", "of the same size"],
+)
+def test_a_size_is_seen_where_the_allocator_is_a_variable(
+    compiler: Compiler, new: dict[str, str], weights: set[Weight]
+) -> None:
+    old = THING.format(member="", name="thing_new", **KEPT)
+    found = kinds(judged(compiler, old, THING.format(**new), "-Wl,-s"))
+    assert {weight for kind, weight in found if kind == "size-changed"} == weights
+
+
 CHOICE = """
 int getpid(void);
 static int one(int i) {{ return i + 1; }}
