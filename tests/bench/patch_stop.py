@@ -34,7 +34,7 @@ def _rows(program: Path, patch: Path, threads: int) -> tuple[Row, Row]:
     on, off = [], []
     with running(program, str(threads - 1)) as target:
         for _ in range(_ROUNDS):
-            options = Options(wait=20.0)
+            options = Options(wait=60.0)
             applied = apply(patch, options, pids=[target.pid]).processes[0].outcome
             assert isinstance(applied, Applied), applied
             reverted = revert([target.pid], "", options).processes[0].outcome

@@ -110,9 +110,9 @@ def asked(target: Target) -> list[int]:
 def test_64_threads_inside_all_the_time_lose_no_call(compiler: Compiler, tmp_path: Path) -> None:
     program = compiler.program("patch/spinner.c", "-O2", "-pthread")
     with running(program, "64") as target:
-        patched(program, WORK, tmp_path, target.pid, relaxed=True, wait=20.0)
+        patched(program, WORK, tmp_path, target.pid, relaxed=True, wait=60.0)
         assert asked(target)[0] == 5
-        options = Options(relaxed=True, wait=20.0)
+        options = Options(relaxed=True, wait=60.0)
         (result,) = patch_revert.revert([target.pid], "", options).processes
         assert isinstance(result.outcome, Reverted), result.outcome
         assert asked(target)[0] == 0

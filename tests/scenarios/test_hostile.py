@@ -63,7 +63,7 @@ def test_one_that_blocks_everything_is_moved(stage: Stage) -> None:
     with stage.running(program) as target:
         assert target.ask() == "11"
         stage.install(stage.build(LIBRARY, version=2))
-        stage.moved(target, wait=20.0)
+        stage.moved(target, wait=60.0)
         assert target.ask() == "22"
 
 

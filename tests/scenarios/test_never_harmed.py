@@ -42,7 +42,7 @@ def at_work(stage: Stage, shapes: Sequence[tuple[str, str]]) -> Iterator[list[Ta
         yield [stack.enter_context(stage.running(made, *words)) for words in shapes]
 
 
-def _move_all(stage: Stage, targets: Sequence[Target], wait: float = 20.0) -> None:
+def _move_all(stage: Stage, targets: Sequence[Target], wait: float = 60.0) -> None:
     for target in targets:
         outcome = stage.swap(target, wait=wait)
         assert isinstance(outcome, Moved | Skipped), outcome

@@ -52,10 +52,10 @@ def test_a_busy_process_is_patched(stage: Stage, fix: Path, work: str, count: in
     made = stage.program("live/busy.c", "-include", str(stage.header), "-pthread")
     with stage.running(made, work, str(count)) as target:
         assert target.ask("version") == "1"
-        applied(fix, target.pid, wait=20.0)
+        applied(fix, target.pid, wait=60.0)
         assert target.ask("version") == "2"
         assert target.ask("go on") == "1"
-        taken_back(target.pid, wait=20.0)
+        taken_back(target.pid, wait=60.0)
         assert target.ask("version") == "1"
         assert target.ask("go on") == "1"
         assert target.ask("wrong") == "0"

@@ -61,9 +61,9 @@ def test_it_is_moved_while_it_changes(stage: Stage, work: str) -> None:
         for count in range(2, 8):
             version = 1 + (count + 1) % 2
             stage.install(builds[version - 1])
-            stage.moved(target, wait=20.0)
+            stage.moved(target, wait=60.0)
             assert target.ask() == str(count * 10 + version)
-        assert isinstance(reverted([target.pid], wait=20.0)[0], Moved)
+        assert isinstance(reverted([target.pid], wait=60.0)[0], Moved)
         assert target.ask()[0] == "8"
 
 

@@ -71,7 +71,7 @@ PLACES = {
 def test_threads_at_such_places(stage: Stage, place: str) -> None:
     count, work = PLACES[place]
     with at_work(stage, count, work) as target:
-        stage.moved(target, wait=20.0)
+        stage.moved(target, wait=60.0)
         assert [target.ask(), target.ask()] == ["22", "32"]
 
 

@@ -43,10 +43,10 @@ def test_a_busy_process_is_moved_there_and_back(stage: Stage, work: str, count: 
     with stage.running(made, work, str(count)) as target:
         assert target.ask("version") == "1"
         stage.install(stage.build(LIBRARY, version=2))
-        stage.moved(target, wait=20.0)
+        stage.moved(target, wait=60.0)
         assert target.ask("version") == "2"
         assert target.ask("go on") == "1"
-        (outcome,) = reverted([target.pid], wait=20.0)
+        (outcome,) = reverted([target.pid], wait=60.0)
         assert isinstance(outcome, Moved), outcome
         assert target.ask("version") == "1"
         assert target.ask("go on") == "1"

@@ -26,14 +26,14 @@ class Target:
     def pid(self) -> int:
         return self.process.pid
 
-    def ask(self, question: str = "", *, seconds: float = 20) -> str:
+    def ask(self, question: str = "", *, seconds: float = 60) -> str:
         """Send a line and wait for the line that answers it."""
         assert self.process.stdin is not None
         self.process.stdin.write(question.encode() + b"\n")
         self.process.stdin.flush()
         return self.line(seconds=seconds)
 
-    def line(self, *, seconds: float = 20) -> str:
+    def line(self, *, seconds: float = 60) -> str:
         """The next line that the program prints."""
         stream = self.process.stdout
         assert stream is not None
@@ -49,7 +49,7 @@ class Target:
             collected += more
         return collected.decode().strip()
 
-    def ended(self, *, seconds: float = 20) -> tuple[int, str]:
+    def ended(self, *, seconds: float = 60) -> tuple[int, str]:
         """How it ended, and what it said at last."""
         assert self.process.stdout is not None
         rest = self.process.stdout.read()
