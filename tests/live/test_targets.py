@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from libswap.errors.live import RemoteCallRefused
-from libswap.errors.process import ProcessGone, ProcessReplaced
+from libswap.errors.process import ProcessGone, ProcessReplaced, ThreadUnstoppable
+from libswap.linux.tracer import traced
+from libswap.live import remote
 from libswap.live.calls import Call, Returned
 from libswap.live.thread import state
 from support.compiler import Compiler
@@ -72,3 +74,26 @@ def test_a_target_that_may_have_no_more_memory_is_as_before(compiler: Compiler) 
         assert outcome.results == (3,)
         target.say("report")
         assert target.line().split()[1:3] == ["0", "0"]
+
+
+def test_a_thread_that_is_slow_on_its_way_in_or_out_comes_home_by_itself(
+    compiler: Compiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(compiler.program("live/sleeps.c")) as target:
+
+        def visit(at: str) -> None:
+            monkeypatch.setattr(remote, "_TO_COME_HOME", 0.0 if at == "in" else 5.0)
+            with borrowed(target) as thread:
+                thread.run([Call(target.function("abs"), (-3,))], timeout=5)
+                monkeypatch.setattr(remote, "_TO_COME_HOME", 0.0 if at == "out" else 5.0)
+
+        gave_up = 0
+        for at in ("in", "out") * 10:
+            try:
+                traced(lambda at=at: visit(at))  # type: ignore[misc]
+            except ThreadUnstoppable:
+                gave_up += 1
+            target.say("report")
+            assert target.line().split()[1:3] == ["0", "0"], at
+        assert gave_up
+        traced(lambda: visit("neither"))
