@@ -132,7 +132,7 @@ def _text(found: str) -> str:
     try:
         return as_name(found)
     except UnicodeEncodeError:
-        return found  # what a program said, and no name
+        raise Malformed("a text that can be a name in no locale") from None
 
 
 def _read_union(found: object, members: tuple[Any, ...]) -> object:

@@ -15,9 +15,9 @@ from libswap.install.transaction import Affected, Caller, Change, Kind, Strategy
 from libswap.linux.attributes import Attributes
 from libswap.linux.files import FileId
 
-names = st.text(st.characters(blacklist_categories=()), max_size=20) | st.binary(max_size=20).map(
-    lambda raw: raw.decode("utf-8", "surrogateescape")
-)
+names = st.text(st.characters(blacklist_categories=("Cs",)), max_size=20) | st.binary(
+    max_size=20
+).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
 numbers = st.integers(0, 2**64 - 1)
 ids = st.builds(FileId, numbers, numbers)
 attributes = st.builds(
@@ -160,3 +160,9 @@ def test_a_text_with_a_right_sum_and_a_wrong_meaning_is_malformed(value: object)
 def test_a_number_that_nothing_has_is_malformed(odd: dict[str, Any]) -> None:
     with pytest.raises(Malformed):
         journal.parse(records.line(Begin(replace(example(), **odd))))
+
+
+def test_a_name_that_is_one_in_no_locale_is_malformed() -> None:
+    mark = {"kind": "Commit", "id": "lib\ud800.so"}
+    with pytest.raises(Malformed, match="no locale"):
+        records.parse(json.dumps(mark).encode(), Commit)
