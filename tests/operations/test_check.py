@@ -164,6 +164,18 @@ def _needed(program: Path) -> Iterator[Path]:
         yield Path(found.path)
 
 
+def test_a_library_for_another_c_library_is_looked_up_as_its_programs_would(
+    shop: Shop, running: Child
+) -> None:
+    """Programs of glibc look for musl's libc.so as for any library, and musl has none of theirs."""
+    musl = shop.compiler.library("int musl;\n", name="libc.so", soname="libc.so")
+    new = shop.build(OLD, "-nostdlib", "-Wl,--no-as-needed", str(musl))
+    found = check(str(shop.old), str(new), Settings())
+    assert [process.pid for process in found.processes] == [running.pid]
+    assert found.verdict is not Verdict.COMPATIBLE
+    assert {f.rule for f in found.findings} & {"needed-not-found", "needed-unreadable"}
+
+
 @pytest.mark.skipif(not has("abidiff"), reason="no abidiff (abigail-tools)")
 def test_layouts_are_compared_where_there_is_debug_information(compiler: Compiler) -> None:
     source = "struct s { int a; long b; };\nlong f(struct s *p) { return p->b; }\n"

@@ -111,12 +111,26 @@ class _Builder:
         target = self.pair.new.target
         library_path = process.library_path if process else ""
         program = process.program.library if process and process.program else None
-        if "ld-musl-" in ((program and program.interpreter) or "") or _is_for_musl(self.pair.new):
+        if _is_musls(program, self.pair.old, self.pair.new):
             return Search.of_musl(root, target, library_path=library_path)
         level = self.level or 1
         return Search.glibc(root, target, library_path=library_path, level=level)
 
 
-def _is_for_musl(library: Library) -> bool:
-    """Whether it asks for musl's C library by one of the names that distributions gave it."""
-    return any(n == "libc.so" or n.startswith("libc.musl-") for n in library.needed)
+def _is_musls(*witnesses: Library | None) -> bool:
+    """Whether the dynamic linker is musl's, by the first that says so: the new library comes last.
+
+    It can be made for another C library than the programs that would load it.
+    """
+    said = (_is_for_musl(library) for library in witnesses if library is not None)
+    return next((musl for musl in said if musl is not None), False)
+
+
+def _is_for_musl(library: Library) -> bool | None:
+    """Whether it wants musl, by its interpreter or a name of a C library; None if it wants none."""
+    if library.interpreter:
+        return "ld-musl-" in library.interpreter
+    if any(name.startswith("libc.so.6") for name in library.needed):
+        return False
+    wanted = any(name == "libc.so" or name.startswith("libc.musl-") for name in library.needed)
+    return True if wanted else None
