@@ -130,11 +130,6 @@ class Library:
         return {name: found[0] for name, found in self._internal.items() if len(found) == 1}
 
     @cached_property
-    def ambiguous(self) -> frozenset[Name]:
-        """Internal names that several things have."""
-        return frozenset(name for name, found in self._internal.items() if len(found) > 1)
-
-    @cached_property
     def _internal(self) -> dict[Name, list[Symbol]]:
         known = {(s.value, s.type) for s in self.exported.values()}
         found: dict[Name, list[Symbol]] = defaultdict(list)

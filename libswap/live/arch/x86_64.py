@@ -13,7 +13,6 @@ _UNWANTED_FLAGS: Final = 0x100 | 0x400 | 0x4000 | 0x10000 | 0x40000
 
 # include/linux/errno.h: results that never leave the kernel, and the one that does
 EINTR: Final = 4
-ERESTARTSYS: Final = 512
 ERESTARTNOINTR: Final = 513
 ERESTARTNOHAND: Final = 514
 ERESTART_RESTARTBLOCK: Final = 516
@@ -76,9 +75,6 @@ class Registers(NamedTuple):
         )
 
 
-REGISTERS_SIZE: Final = _LAYOUT.size
-
-
 def signed(value: int) -> int:
     """A 64-bit word as a signed number."""
     return value - (1 << 64) if value >> 63 else value
@@ -95,12 +91,9 @@ class SystemCalls:
     READ = 0
     WRITE = 1
     MMAP = 9
-    MPROTECT = 10
     MUNMAP = 11
     RT_SIGPROCMASK = 14
-    CLOSE = 3
     WRITEV = 20
-    GETPID = 39
     SENDTO = 44
     RECVFROM = 45
     EXECVE = 59
@@ -110,7 +103,6 @@ class SystemCalls:
     RESTART_SYSCALL = 219
     EXIT_GROUP = 231
     GETRANDOM = 318
-    MEMFD_CREATE = 319
     EXECVEAT = 322
 
 
