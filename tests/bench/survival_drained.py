@@ -27,6 +27,7 @@ FURTHER: Final = (
     Real("archive_reader", ("libarchive13", "libarchive13t64"), "libarchive.so.13.*"),
     Real("json_c_reader", ("libjson-c5",), "libjson-c.so.5.*"),
     Real("jpeg_apart", ("libjpeg62-turbo",), "libjpeg.so.62.*"),
+    Real("openjp2_apart", ("libopenjp2-7",), "libopenjp2.so.2*"),
     Real("seccomp_apart", ("libseccomp2",), "libseccomp.so.2.*"),
 )
 """Other drivers for some of these packages."""

@@ -96,6 +96,10 @@ CASES = {
     "microhttpd": Case(
         "libmicrohttpd.so.12", "libmicrohttpd12", "bullseye", "bookworm", UNTOLD, risk="drain-risk"
     ),
+    "openjp2_apart": Case(
+        "libopenjp2.so.7", "libopenjp2-7", "bullseye", "bookworm", risk="drain-risk",
+        file="libopenjp2.so.",
+    ),
 }  # fmt: skip
 VALUES = {
     "fribidi": Case("libfribidi.so.0", "libfribidi0", "bookworm", "trixie"),
