@@ -22,11 +22,13 @@ class Missing:
         name: as DT_NEEDED asks for it.
         needed_by: the path of the file that does.
         damage: what is wrong with the file that was found; "" where none was found.
+        refused: whether the dynamic linker gives up over it, as over a text file.
     """
 
     name: str
     needed_by: str
     damage: str = ""
+    refused: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,13 @@ def closure(
         asker = requesters[0].library.name if requesters else ""
         try:
             place = search.find(name, requesters)
-            library = libraries.of(place.image) if place else None
         except InvalidElf as error:
             missing.append(Missing(name, asker, error.reason))
+            continue
+        try:
+            library = libraries.of(place.image) if place else None
+        except InvalidElf as error:
+            missing.append(Missing(name, asker, error.reason, refused=False))
             continue
         if place is None or library is None:
             if requesters:

@@ -102,7 +102,7 @@ class _Builder:
             label,
             tuple(dict.fromkeys((*found.libraries, *modules))),
             program_known=process is not None,
-            missing=tuple(m.name for m in found.missing if not m.damage),
+            missing=tuple(m.name for m in found.missing if m.refused),
             damaged=tuple((m.name, m.damage) for m in found.missing if m.damage),
             isa_level=self.level,
         )
