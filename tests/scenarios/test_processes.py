@@ -142,8 +142,9 @@ def test_a_thread_that_entered_state_d_behind_our_back_is_let_go(
     """What looked at it before it waited saw it asleep; the kernel alone can let it go."""
     with at_work(stage, program=VFORKING_ASIDE) as target:
         assert target.ask("vfork") == "in"
+        while sorted(states(target.pid).values()) != ["D", "S"]:  # on their way to sleep
+            time.sleep(0.001)
         seen = dict.fromkeys(states(target.pid), "S")
-        assert sorted(states(target.pid).values()) == ["D", "S"]
         with monkeypatch.context() as patch:
             patch.setattr("libswap.live.transaction.states", lambda _: seen)
             blocked = stage.refused(target, wait=0.1)
