@@ -71,11 +71,12 @@ class Procfs:
 
     def hides_others(self) -> bool:
         """Whether it is mounted so that other users' processes are not listed (hidepid)."""
+        hidden = False
         for line in self.read("self", "mountinfo").split(b"\n"):
             fields, _, kind = line.partition(b" - ")
             if kind.startswith(b"proc ") and fields.split(b" ")[4] == os.fsencode(self.root):
-                return re.search(rb"\bhidepid=(?!0|off)", kind) is not None
-        return False
+                hidden = re.search(rb"\bhidepid=(?!0|off)", kind) is not None
+        return hidden  # as the last one says, which covers those before it
 
     def link(self, pid: int | str, name: str) -> str:
         """Where a link of a process leads, such as "exe", "root" or "ns/mnt"."""

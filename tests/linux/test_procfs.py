@@ -20,3 +20,17 @@ def test_the_leader_comes_first_though_ids_have_started_anew(
     assert procfs.tids(31540) == (31540, 1397, 31551)
     monkeypatch.setattr(thread, "PROC", procfs)
     assert thread.live_threads(31540) == [31540, 1397, 31551]
+
+
+@pytest.mark.parametrize(
+    ("options", "hidden"),
+    [(("rw",), False), (("rw,hidepid=2",), True), (("rw", "rw,hidepid=invisible"), True),
+     (("rw,hidepid=2", "rw,hidepid=off"), False)],
+)  # fmt: skip
+def test_the_proc_mounted_last_says_whether_processes_are_hidden(
+    tmp_path: Path, options: tuple[str, ...], *, hidden: bool
+) -> None:
+    (tmp_path / "self").mkdir()
+    lines = [f"{n} 1 0:5 / {tmp_path} rw - proc proc {text}\n" for n, text in enumerate(options)]
+    (tmp_path / "self/mountinfo").write_text("".join(lines))
+    assert Procfs(str(tmp_path)).hides_others() is hidden
