@@ -4,17 +4,13 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from libswap.linux.memory import Range
+from libswap.live.arch.x86_64 import SystemCalls
 from libswap.live.calls import Call, Program, Result, SystemCall
 from libswap.process.maps import Mapping
 
 READ: Final = 1
 WRITE: Final = 2
 EXECUTE: Final = 4
-_MMAP: Final = 9
-_MUNMAP: Final = 11
-_CLOSE: Final = 3
-_FTRUNCATE: Final = 77
-_MEMFD_CREATE: Final = 319
 _PRIVATE: Final = 0x02
 _PRIVATE_ANONYMOUS: Final = 0x22
 _NORESERVE: Final = 0x4000
@@ -29,38 +25,38 @@ _REACH: Final = 1 << 30
 def anonymous(place: int, size: int, protection: int) -> SystemCall:
     """Map fresh memory at an address, where nothing lies yet (mmap(2), MAP_FIXED_NOREPLACE)."""
     flags = _PRIVATE_ANONYMOUS | _FIXED_NOREPLACE
-    return SystemCall(_MMAP, (place, size, protection, flags, _NO_FILE, 0))
+    return SystemCall(SystemCalls.MMAP, (place, size, protection, flags, _NO_FILE, 0))
 
 
 def sparse(size: int) -> SystemCall:
     """Map fresh memory anywhere; pages that nobody writes to cost nothing."""
     flags = _PRIVATE_ANONYMOUS | _NORESERVE
-    return SystemCall(_MMAP, (0, size, READ | WRITE, flags, _NO_FILE, 0))
+    return SystemCall(SystemCalls.MMAP, (0, size, READ | WRITE, flags, _NO_FILE, 0))
 
 
 def file_in_memory(name: bytes) -> SystemCall:
     """Make one, whose descriptor comes back (memfd_create(2))."""
-    return SystemCall(_MEMFD_CREATE, (name, _CLOEXEC))
+    return SystemCall(SystemCalls.MEMFD_CREATE, (name, _CLOEXEC))
 
 
 def close(descriptor: int | Result) -> SystemCall:
     """Give a descriptor up."""
-    return SystemCall(_CLOSE, (descriptor,))
+    return SystemCall(SystemCalls.CLOSE, (descriptor,))
 
 
 def named(name: bytes, size: int) -> Program:
     """Map memory that has a name in maps; its address is the third result."""
     return [
         file_in_memory(name),
-        SystemCall(_FTRUNCATE, (Result(0), size)),
-        SystemCall(_MMAP, (0, size, READ, _PRIVATE, Result(0), 0)),
+        SystemCall(SystemCalls.FTRUNCATE, (Result(0), size)),
+        SystemCall(SystemCalls.MMAP, (0, size, READ, _PRIVATE, Result(0), 0)),
         close(Result(0)),
     ]
 
 
 def unmap(parts: Iterable[tuple[int, int]]) -> list[Call | SystemCall]:
     """Unmap what lies at these addresses, of these sizes."""
-    return [SystemCall(_MUNMAP, part) for part in parts]
+    return [SystemCall(SystemCalls.MUNMAP, part) for part in parts]
 
 
 def error_of(result: int) -> int:

@@ -90,6 +90,7 @@ class SystemCalls:
 
     READ = 0
     WRITE = 1
+    CLOSE = 3
     MMAP = 9
     MUNMAP = 11
     RT_SIGPROCMASK = 14
@@ -98,11 +99,13 @@ class SystemCalls:
     RECVFROM = 45
     EXECVE = 59
     EXIT = 60
+    FTRUNCATE = 77
     RT_SIGPENDING = 127
     TGKILL = 234
     RESTART_SYSCALL = 219
     EXIT_GROUP = 231
     GETRANDOM = 318
+    MEMFD_CREATE = 319
     EXECVEAT = 322
 
 
