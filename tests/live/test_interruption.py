@@ -36,7 +36,7 @@ def test_borrowing_a_sleeping_thread(compiler: Compiler) -> None:
             assert isinstance(outcome, Returned)
 
         steps = 0
-        for steps in interruptions(load):
+        for steps in interruptions(lambda: traced(load)):
             assert early_and_wrong(target) == [0, 0], f"interrupted at step {steps}"
         assert steps > 40
         traced(load)
@@ -61,7 +61,7 @@ def test_committing_to_five_threads(compiler: Compiler) -> None:
             commit(target.identity, memory, prepared, wait=10)
 
         steps, before = 0, number()
-        for steps in interruptions(write_next):
+        for steps in interruptions(lambda: traced(write_next)):
             target.say("report")
             assert target.line().split()[1] == "0", f"interrupted at step {steps}"
             assert number() in (before, before + 1)

@@ -14,6 +14,7 @@ from support.command import Libswap
 from support.compiler import Compiler
 from support.death import deaths
 from support.driven import Target
+from support.interruption import interruptions
 from support.swapping import Stage, reverted
 
 pytestmark = [pytest.mark.compiler, pytest.mark.ptrace]
@@ -117,6 +118,27 @@ def test_the_next_run_finishes_or_reverts(stage: Stage, number: str) -> None:
         (outcome,) = reverted([target.pid])
         assert isinstance(outcome, Moved)
         assert _served(target) == "1"
+
+
+@tool("interrupted by Ctrl-C right behind a request to the kernel, at each or at some")
+def test_an_interruption_leaves_the_old_or_the_new_one(stage: Stage) -> None:
+    builds = [stage.build(LIBRARY, version=v) for v in (1, 2)]
+    stage.install(builds[0])
+    made = stage.program(PROGRAM, "-include", str(stage.header), "-pthread")
+    every = 1 if os.environ.get("LIBSWAP_EVERY_STEP") else 17
+    with stage.running(made) as target:
+        stage.install(builds[1])
+        for step in interruptions(lambda: stage.swap(target), stride=every):
+            assert _served(target) in ("1", "2"), step
+            assert isinstance(stage.swap(target), Moved | Skipped), step
+            assert _served(target) == "2", step
+            (outcome,) = reverted([target.pid])
+            assert isinstance(outcome, Moved), (step, outcome)
+            assert _served(target) == "1", step
+        for step in interruptions(lambda: reverted([target.pid]), stride=every):
+            assert _served(target) in ("1", "2"), step
+            assert isinstance(stage.swap(target), Moved | Skipped), step
+            assert _served(target) == "2", step
 
 
 @tool("killed, and then the old file is asked for again")

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 
 from libswap.linux import libc
 from libswap.linux.memory import ProcessMemory
-from libswap.linux.tracer import traced
 
 
 def interruptions(work: Callable[[], object], *, first: int = 1, stride: int = 1) -> Iterator[int]:
@@ -17,7 +16,7 @@ def interruptions(work: Callable[[], object], *, first: int = 1, stride: int = 1
     nothing of ours has taken note of it yet. Ends when `work` comes to its end first.
 
     Args:
-        work: what is interrupted; it is done on a tracer.
+        work: what is interrupted; what it does to a target it does on a tracer.
         first: the first step.
         stride: every which step is tried.
     """
@@ -27,7 +26,7 @@ def interruptions(work: Callable[[], object], *, first: int = 1, stride: int = 1
             code = 1
             try:
                 _arm(step)
-                traced(work)
+                work()
                 code = 0
             except KeyboardInterrupt:
                 code = 130
