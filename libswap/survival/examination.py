@@ -81,7 +81,7 @@ def _different(before: Bodies, after: Bodies, budget: Budget) -> Examined:
     found = (
         *comparison.evidence, *moved_entries(pairs),
         *addresses.compared(comparison.new, budget), *addresses.labels(after),
-        *allocations.resized(comparison.old, comparison.new, budget),
+        *allocations.resized(pairs, comparison.old, comparison.new, budget),
         *handlers.kept(pairs, comparison.old, comparison.new, budget),
     )  # fmt: skip
     return Examined(identical=False, evidence=_ordered(found), compared=_timed(compared, budget))
