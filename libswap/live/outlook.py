@@ -217,7 +217,7 @@ def words_into(
     """Words outside of the library's copies that point to its objects or into its code."""
     objects = [Range(source.base + p.old, source.base + p.old + p.size) for p in pairs]
     code = [Range(source.base + c.start, source.base + c.end) for c in code_ranges(source.facts)]
-    family = [*_copies_and_areas(subject, source), *(m.extent for m in skip)]
+    family = [*copies_and_areas(subject, source), *(m.extent for m in skip)]
     wanted = Areas([*objects, *code])
     return reach(subject.memory, subject.mappings, subject.memory.tid, wanted, family)
 
@@ -260,7 +260,8 @@ def _earlier_callers(subject: Subject, source: Module, library: Library) -> Iter
             yield from (f for f in found if f.word == "internal-caller")
 
 
-def _copies_and_areas(subject: Subject, source: Module) -> list[Range]:
+def copies_and_areas(subject: Subject, source: Module) -> list[Range]:
+    """Where the library itself lies: every copy of it, and what libswap has put beside each."""
     record = subject.record
     index = record.family_of(source.base)
     copies = record.families[index].copies if index is not None else ()

@@ -272,12 +272,19 @@ def test_functions_without_a_description_are_a_risk(stage: Stage, tmp_path: Path
         ]  # fmt: skip
 
 
-@pytest.mark.parametrize("called", ["", "object_outdated", "dlsym"])
+@pytest.mark.parametrize(
+    ("called", "how"),
+    [
+        ("", ["-Wl,-u,dlsym"]),
+        ("object_outdated", ["-Wl,-u,object_outdated"]),
+        ("dlsym", ["-DLOOKED_UP=object_outdated"]),
+    ],
+)
 def test_what_the_new_library_lacks_stops_a_drain_only_if_something_calls_it(
-    stage: Stage, called: str
+    stage: Stage, called: str, how: list[str]
 ) -> None:
     stage.install(stage.build("drain/objects.c", "-DOLDER", version=1))
-    flags = [f"-I{HERE}", "-pthread", *([f"-Wl,-u,{called}"] if called else [])]
+    flags = [f"-I{HERE}", "-pthread", *how]
     user = stage.program("drain/user.c", *flags, "-include", str(stage.header))
     with stage.running(user) as target:
         assert asked(target, "new 0 10", "step 0") == [1, 11]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from libswap.elf.symbols import SymbolType
+from libswap.live.draining.entries import left_out
 from libswap.live.draining.handles import ASK_ALL, Description, Rule
 from libswap.live.findings import Finding, Severity, note, refuse, risk
 from libswap.live.library import Library
@@ -18,8 +19,6 @@ from libswap.live.survey import changed
 
 _SHOWN: Final = 6
 _CLEAR: Final = "a restart of the process"
-_LOOKUPS: Final = frozenset({"dlsym", "dlvsym", "dlopen", "dlmopen"})
-"""What a program asks for functions that nothing in it imports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +95,12 @@ def look(
     found = tuple(r for r in all_found.redirects if r.old in names)
     chosen = Redirects(found, (), (), ())
     rules = {r.old: _rule(description, names[r.old]) for r in found}
+    left = {at: (n, _rule(description, n)) for at, n in names.items() if at not in rules}
     imported = imported_by_others(subject, source)
     findings = (
         *_described(description, names, rules),
         *_unfit(source, description, imported),
-        *_left_out(description, names, all_found, {r.old for r in found}, imported),
+        *left_out(subject, source, left, all_found.findings, imported),
         *_chosen_by_resolvers(old, description),
         *hooked(subject.memory, source, chosen, frozenset()),
         *_patched(subject, source),
@@ -179,30 +179,6 @@ def _unfit(source: Module, description: Description, imported: frozenset[str]) -
     if names:
         detail = "in use: objects of both copies would meet there, or come from there unseen"
         yield risk("drain-unfit", _listed(sorted(names)), detail, _CLEAR)
-
-
-def _left_out(
-    description: Description, names: Mapping[int, list[str]], found: Redirects, chosen: set[int],
-    imported: frozenset[str],
-) -> Iterator[Finding]:  # fmt: skip
-    """Exported functions whose entry cannot lead elsewhere, or has nowhere to lead to."""
-    why = {f.subject: f.detail for f in found.findings if f.word.startswith("entry-")}
-    for at, known in names.items():
-        if at in chosen:
-            continue
-        detail = next((why[s] for s in why if s.split("@")[0] in known), "")
-        certain = detail or not imported.isdisjoint(known)
-        detail = detail or "not in the new library"
-        rule = _rule(description, known)
-        takes = f"it takes objects of both copies, and {detail}"
-        if not (rule.by or rule.gives):
-            yield note("drain-entry", known[0], f"the old one goes on to run: {detail}")
-        elif certain:
-            yield refuse("drain-entry", known[0], takes)
-        elif not imported.isdisjoint(_LOOKUPS):
-            yield risk("drain-entry", known[0], f"{takes}; the program may look it up by name")
-        else:
-            yield note("drain-entry", known[0], f"nothing calls it: {detail}")
 
 
 def _chosen_by_resolvers(old: Library, description: Description) -> Iterator[Finding]:
