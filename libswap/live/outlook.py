@@ -11,6 +11,7 @@ from libswap.errors.process import MemoryUnreachable
 from libswap.linux.memory import Memory, Range
 from libswap.live import gate
 from libswap.live.copies import path_of
+from libswap.live.crtbegin import own_data
 from libswap.live.entries import Entries
 from libswap.live.findings import Finding, Severity, note, refuse, risk
 from libswap.live.got import copied_objects, slots
@@ -25,6 +26,7 @@ from libswap.live.stacks import Areas, Hit
 from libswap.live.subject import Subject
 from libswap.live.survey import Survey, survey_of
 from libswap.live.thread_stacks import thread_stacks
+from libswap.live.writable import without
 
 _SHOWN: Final = 6
 _EF_CXA: Final = 4
@@ -214,8 +216,13 @@ def look(subject: Subject, source: Module, library: Library, options: Options) -
 def words_into(
     subject: Subject, source: Module, pairs: Sequence[ObjectPair], skip: Sequence[Module] = ()
 ) -> Reach:
-    """Words outside of the library's copies that point to its objects or into its code."""
-    objects = [Range(source.base + p.old, source.base + p.old + p.size) for p in pairs]
+    """Words outside of the library's copies that point to its objects or into its code.
+
+    What equals the address of something to which nobody has a pointer is a number or text: a short
+    string where a pointer was before leaves the upper bytes as they were.
+    """
+    data = without((Range(p.old, p.old + p.size) for p in pairs), own_data(source.facts))
+    objects = [Range(source.base + d.start, source.base + d.end) for d in data]
     code = [Range(source.base + c.start, source.base + c.end) for c in code_ranges(source.facts)]
     family = [*copies_and_areas(subject, source), *(m.extent for m in skip)]
     wanted = Areas([*objects, *code])

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from libswap.elf.image import Image
+from libswap.live.library import Library
 from support.compiler import Compiler
 from support.swapping import Stage, reverted, tried
 
@@ -142,6 +144,35 @@ def test_nameless_state_is_never_lost_silently(stage: Stage) -> None:
         assert target.ask() == "12"
         stage.moved(unused)
         assert unused.ask() == "12"
+
+
+@data("text that equals an address of the library's")
+def test_nothing_follows_what_the_compiler_put_into_the_library(stage: Stage) -> None:
+    """A short string over a pointer of long ago can look so; it must stay what it is."""
+    library = "static int v[9] = {1}, *p = v; int *next(void) { v[1] = VERSION; return ++*p, p; }\n"
+    program = (
+        "int *next(void);\nvolatile unsigned long text[2], turned[2]; int *volatile pointer;\n"
+        "int main(int count, char **words) {\n"
+        "  unsigned long base = (unsigned long)next() - strtoul(words[1], 0, 16);\n"
+        "  for (int i = 0; i < 2; i++)\n"
+        "    turned[i] = ~(text[i] = base + strtoul(words[2 + i], 0, 16));\n"
+        "  pointer = next();\n"
+        "  for (ready(); asked();)\n"
+        "    answer((text[0] == ~turned[0]) + 2 * (text[1] == ~turned[1])"
+        " + 4 * (pointer == next()));\n}\n"
+    )
+    named = Library(Image(stage.build(library, version=1).read_bytes(), "named")).statics
+    places = {s.name.partition(".")[0]: f"{s.value:x}" for s in named}
+    stage.install(stage.build(library, "-s", version=1))
+    made = stage.program(program, "-include", str(stage.header))
+    words = [places[name] for name in ("v", "__dso_handle", "completed")]
+    with stage.running(made, *words) as target:
+        assert target.ask() == "7"
+        stage.install(stage.build(library, "-s", version=2))
+        stage.moved(target, state="carry")
+        assert target.ask() == "7"
+        reverted([target.pid], state="carry")
+        assert target.ask() == "7"
 
 
 @data("stripped statics in another layout", live="refused with --state carry too")
