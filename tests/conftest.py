@@ -12,7 +12,13 @@ import pytest
 from libswap.linux import libc
 from libswap.live.alias import named_back
 from libswap.live.draining.outlook import redirects_by_name_of
-from libswap.live.outlook import entries_of, pairing_by_name_of, pairing_of, redirects_of
+from libswap.live.outlook import (
+    data_of_old_code,
+    entries_of,
+    pairing_by_name_of,
+    pairing_of,
+    redirects_of,
+)
 from libswap.operations.affected import abi_breaks
 from libswap.operations.survival import survival_of_objects
 from support.compiler import Compiler, has
@@ -117,7 +123,7 @@ def _no_descriptor_stays_open() -> Iterator[None]:
     if _opened_since(before):
         for remembered in (
             pairing_of, pairing_by_name_of, entries_of, redirects_of, redirects_by_name_of,
-            abi_breaks, named_back, survival_of_objects,
+            abi_breaks, data_of_old_code, named_back, survival_of_objects,
         ):  # fmt: skip
             remembered.cache_clear()
         gc.collect()

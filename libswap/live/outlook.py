@@ -1,7 +1,7 @@
 """What a swap of one process would do, found out without touching it."""
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
@@ -15,6 +15,7 @@ from libswap.live.crtbegin import own_data
 from libswap.live.entries import Entries
 from libswap.live.findings import Finding, Severity, note, refuse, risk
 from libswap.live.got import copied_objects, slots
+from libswap.live.lasting import data_of, state_of_old_code
 from libswap.live.library import Library
 from libswap.live.module import Module
 from libswap.live.pairing import ObjectPair, Pairing, pair, pair_by_name
@@ -24,12 +25,17 @@ from libswap.live.redirect import Redirects, code_ranges, redirects
 from libswap.live.runtime import is_c_library
 from libswap.live.stacks import Areas, Hit
 from libswap.live.subject import Subject
-from libswap.live.survey import Survey, survey_of
+from libswap.live.survey import Survey, as_a_whole, survey_of
 from libswap.live.thread_stacks import thread_stacks
 from libswap.live.writable import without
 
 _SHOWN: Final = 6
 _EF_CXA: Final = 4
+_DEBUG_SYMBOLS: Final = "install the library's debug symbols (-dbgsym)"
+_UNTIL_THEY_END: Final = (
+    "leave old objects to the code that made them (--drain), install the library's debug symbols"
+    " (-dbgsym), or restart the process"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +149,13 @@ def redirects_of(old: Library, new: Library) -> Redirects:
     return fitting(old, new, pairing_of(old, new))
 
 
+@remembered
+def data_of_old_code(old: Library, new: Library) -> Mapping[int, tuple[Range, ...]]:
+    """Functions that run again in the old copy, if only for an object, and what data they name."""
+    kept = [at for at, _ in redirects_of(old, new).kept]
+    return data_of(entries_of(old), kept, pairing_of(old, new))
+
+
 def fitting(old: Library, new: Library, pairing: Pairing) -> Redirects:
     """Likewise by a pairing; without functions that have no name where these stand in the way."""
     entries = entries_of(old), entries_of(new)
@@ -179,10 +192,12 @@ def look(subject: Subject, source: Module, library: Library, options: Options) -
     require_possible(source, library)
     pairing, found = pairing_of(source.facts, library), redirects_of(source.facts, library)
     elsewhere = _elsewhere(subject, source)
+    used = _used_by_old_code(source.facts, library, options.state)
     survey = survey_of(
-        subject.memory, source, library, pairing, modules=subject.modules, mode=options.state
-    )
-    old_code = tuple(_state_of_old_code(found.kept, pairing))
+        subject.memory, source, library, pairing, modules=subject.modules, mode=options.state,
+        used=tuple(part for parts in used.values() for part in parts),
+    )  # fmt: skip
+    old_code = tuple(_state_of_old_code(found.kept, pairing, used))
     if old_code and not survey.stirred and not options.force:
         # It is no risk as long as nobody has used that data.
         survey = replace(survey, still=(*survey.still, *survey.untouched))
@@ -395,16 +410,17 @@ def _old_code_stays(kept: Sequence[tuple[int, str]]) -> Iterator[Finding]:
         yield note("old-code-stays", names + more, "a pointer saved before goes on to reach it")
 
 
-def _state_of_old_code(kept: Sequence[tuple[int, str]], pairing: Pairing) -> Iterator[Finding]:
-    """Old code that goes on would work on data that the new code has then."""
-    users = frozenset(pairing.nameless.users)
-    names = [label for at, label in kept if at in users]
-    if names:
-        shown = ", ".join(names[:_SHOWN]) + (" ..." if len(names) > _SHOWN else "")
-        detail = "a saved pointer may still reach it, and it uses data that goes to the new library"
-        yield risk(
-            "state-of-old-code", shown, detail, "install the library's debug symbols (-dbgsym)"
-        )
+def _used_by_old_code(old: Library, new: Library, mode: str) -> Mapping[int, tuple[Range, ...]]:
+    """Where all data is carried as a whole: which old functions that go on use what of it."""
+    return data_of_old_code(old, new) if mode == "carry" and as_a_whole(old, new) else {}
+
+
+def _state_of_old_code(
+    kept: Sequence[tuple[int, str]], pairing: Pairing, used: Mapping[int, object]
+) -> Iterator[Finding]:
+    if used:
+        return state_of_old_code(kept, used.keys(), _UNTIL_THEY_END)
+    return state_of_old_code(kept, frozenset(pairing.nameless.users), _DEBUG_SYMBOLS)
 
 
 def _proven(pairing: Pairing, found: Redirects, carried: Sequence[ObjectPair]) -> Proven:

@@ -27,9 +27,10 @@ class Survey:
         pairs: the objects to exchange.
         unnamed: bytes without a name that no longer have the value they began with.
         findings: what stands in the way.
-        stirred: whether nameless data that is carried no longer has its first value.
+        stirred: whether nameless data that is carried, or of a whole what old code goes on to use,
+            no longer has its first value.
         still: addresses of all that is not carried, as nobody changed it, with what lies there.
-        untouched: likewise of nameless data that is carried.
+        untouched: likewise of the data that `stirred` is about.
     """
 
     pairs: tuple[ObjectPair, ...]
@@ -48,6 +49,7 @@ def survey_of(
     *,
     modules: Sequence[Module],
     mode: str,
+    used: Sequence[Range] = (),
 ) -> Survey:
     """Look at the old library's data as it is now.
 
@@ -58,12 +60,13 @@ def survey_of(
         pairing: of both files.
         modules: all of the process.
         mode: "auto", "carry" or "fresh".
+        used: data that old code goes on to use when all is carried as a whole.
     """
     if mode == "fresh":
         detail = "begins anew, as asked"
         return Survey((), 0, (note("state-fresh", old.path, detail),))
-    if mode == "carry" and not old.facts.statics and alike(old.facts, new):
-        return Survey(_whole(old.facts, new), 0, (_whole_note(old),))
+    if mode == "carry" and as_a_whole(old.facts, new):
+        return _survey_of_all(memory, old, new, modules, used)
     seen = snapshots(memory, old, modules)
     stirred, untouched = _stirred(old, pairing, seen)
     unnamed = [*_changed(_nameless(old, pairing), pairing.nameless.doubts, seen)]
@@ -78,6 +81,11 @@ def survey_of(
     still = () if unnamed or lost else tuple(_left_alone(old, pairing, seen))
     count = sum(change.size for change, _ in unnamed)
     return Survey(pairing.objects, count, tuple(findings), still, bool(stirred), untouched)
+
+
+def as_a_whole(old: Library, new: Library) -> bool:
+    """Whether --state carry takes all data over as it lies there, no names being known."""
+    return not old.statics and alike(old, new)
 
 
 def alike(old: Library, new: Library) -> bool:
@@ -99,6 +107,18 @@ def _layout(library: Library) -> list[tuple[int, frozenset[int], frozenset[tuple
         )
         for r in writable_ranges(library)
     ]  # fmt: skip
+
+
+def _survey_of_all(
+    memory: Memory, old: Module, new: Library, modules: Sequence[Module], used: Sequence[Range]
+) -> Survey:
+    seen = snapshots(memory, old, modules) if used else ()
+    parts = [(part, s) for part in without(used, ()) for s in seen if part.start in s.place]
+    return Survey(
+        _whole(old.facts, new), 0, (_whole_note(old),),
+        stirred=any(s.differs(part) for part, s in parts),
+        untouched=tuple((old.base + part.start, s.of(part)[1]) for part, s in parts),
+    )  # fmt: skip
 
 
 def _whole(old: Library, new: Library) -> tuple[ObjectPair, ...]:

@@ -190,6 +190,52 @@ def test_nameless_state_is_not_carried_into_another_layout(stage: Stage) -> None
         assert target.ask() == "21"
 
 
+CALLBACK = """
+struct timer { long (*fire)(struct timer *); long at; };
+static long count = 5;
+#if VERSION == 1
+static long fire(struct timer *t) { return count += t->at; }
+#else
+static long fire(struct timer *t)
+{
+    return count = t->at ? count * 3 + t->at % 7 - (t->at ^ count) : t->at * count;
+}
+#endif
+void timer_set(struct timer *t) { t->fire = fire; }
+long timer_count(long i) { return VERSION == 1 ? count + i : count * 3 - i; }
+"""
+CALLS_BACK = """
+struct timer { long (*fire)(struct timer *); long at; } t = { 0, 3 };
+void timer_set(struct timer *);
+long timer_count(long);
+int main(void)
+{
+    for (timer_set(&t), ready(); asked(); answer((int)timer_count(0)))
+        if (*line == 'f')
+            t.fire(&t);
+    return 0;
+}
+"""
+
+
+@data("stripped statics that a callback of an object uses", live="refused: state-of-old-code")
+def test_data_are_not_carried_away_from_old_code_that_objects_keep(stage: Stage) -> None:
+    stage.install(stage.build(CALLBACK, "-s", version=1))
+    made = stage.program(CALLS_BACK, "-include", str(stage.header))
+    with stage.running(made) as unused, stage.running(made) as target:
+        assert target.ask("fire") == "8"
+        stage.install(stage.build(CALLBACK, "-s", version=2))
+        carry = {"state": "carry", "accept_unknown": True}
+        refused = stage.refused(target, **carry)
+        assert "state-of-old-code" in refused.reason
+        assert "--drain" in refused.instead
+        assert target.ask("fire") == "11"
+        stage.moved(target, force=True, **carry)
+        assert [target.ask(), target.ask("fire")] == ["33", "33"], "one count in each copy"
+        stage.moved(unused, **carry)
+        assert unused.ask() == "15", "nobody had used what the old code uses"
+
+
 @data("copy-relocated")
 def test_copy_relocated_objects_stay_in_the_program(stage: Stage) -> None:
     library = "int shared = 5;\nint next(void) { return shared++ * 10 + VERSION; }\n"

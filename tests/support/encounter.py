@@ -12,7 +12,7 @@ from typing import Final
 
 from libswap.live.module import LibraryCache
 from libswap.live.outlook import Options
-from libswap.live.survey import alike
+from libswap.live.survey import as_a_whole
 from libswap.operations.moves import Moved, Planned, Refused
 from libswap.operations.swap import Request, swap_library
 from support.compiler import FIXTURES
@@ -137,8 +137,7 @@ def _stoppers(pid: int, library: Path) -> tuple[str, ...]:
 
 def _moved(pid: int, old: Path, library: Path) -> object:
     cache = LibraryCache()
-    one, other = cache.open(str(old)), cache.open(str(library))
-    whole = not one.statics and alike(one, other)
+    whole = as_a_whole(cache.open(str(old)), cache.open(str(library)))
     options = Options(force=True, state="carry" if whole else "auto")
     report = swap_library(Request(library, pids=(pid,), options=options))
     return report.processes[0].outcome

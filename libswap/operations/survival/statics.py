@@ -1,7 +1,6 @@
 """A library's own data: what of it a swap has to carry over, and whether it can."""
 
 from collections.abc import Iterable, Iterator
-from collections.abc import Set as AbstractSet
 from typing import Final
 
 from libswap.elf.nameless import Doubt, Nameless
@@ -9,8 +8,8 @@ from libswap.errors.base import MissingTool
 from libswap.linux.memory import Range
 from libswap.live.findings import Severity
 from libswap.live.library import Library
-from libswap.live.outlook import pairing_of, redirects_of
-from libswap.live.survey import alike
+from libswap.live.outlook import data_of_old_code, pairing_of
+from libswap.live.survey import alike, as_a_whole
 from libswap.live.writable import writable_ranges
 from libswap.survival.bodies import Bodies
 from libswap.survival.code import Code
@@ -72,10 +71,10 @@ def _by_code(old: Library, new: Library, known: Nameless) -> Iterator[Evidence]:
         yield Evidence("static-data", Weight.NOTE, "carried over", what, told)
     lost = {d for d in known.doubts if d.written}
     if known.doubts and _carried_whole(old, new):
-        code = Code(old.image, old.symbol_file)
-        if not _goes_on(code, old, new):
+        if not data_of_old_code(old, new):
             yield from _shown(known.doubts, Weight.CONDITION, _ALIKE)
             return
+        code = Code(old.image, old.symbol_file)
         constructors = {label(code.by_start[at]) for at in code.constructors}
         lost = {d for d in lost if constructors & set(d.users)}  # never as they began
     yield from _shown([d for d in known.doubts if d in lost], Weight.DOUBT, _WRITTEN)
@@ -113,16 +112,7 @@ def _without_names(old: Library, new: Library, count: int, *, identical: bool) -
 
 def _carried_whole(old: Library, new: Library) -> bool:
     """Whether --state carry would carry all of it, and nothing of it leads to data left behind."""
-    return not old.statics and alike(old, new) and not _used_by_old_code(old)
-
-
-def _goes_on(code: Code, old: Library, new: Library) -> bool:
-    """Whether functions that run again in the old copy, if only for an object, use its data.
-
-    Those have begun anew when the others are carried over.
-    """
-    kept = {at for at, _ in redirects_of(old, new).kept}
-    return _reach_data(code, kept & code.by_start.keys())
+    return as_a_whole(old, new) and not _used_by_old_code(old)
 
 
 def _used_by_old_code(library: Library) -> bool:
@@ -137,10 +127,6 @@ def _used_by_old_code(library: Library) -> bool:
         if to in code.by_start and not code.by_start[to].exported
         and any(place in r for r in ranges)
     }  # fmt: skip
-    return _reach_data(code, starts)
-
-
-def _reach_data(code: Code, starts: AbstractSet[int]) -> bool:
     try:
         return reaches_data(Bodies(code, Forms(Steps())), starts)
     except MissingTool:
