@@ -43,6 +43,7 @@ def copied(subject: Subject, *, wait: float, work: float) -> Iterator[Identity]:
 
     The copy sleeps and then ends, both by the code that it was born in. So it is gone some time
     after we are killed too; nobody has collected it then, and it stays a zombie of the process.
+    Where we are interrupted it is ended and collected, even if that is before it is ours to use.
 
     Args:
         subject: the process.
@@ -55,20 +56,25 @@ def copied(subject: Subject, *, wait: float, work: float) -> Iterator[Identity]:
         ProcessGone: the process ended.
     """
     seconds = int(wait + work + _MARGIN)
-    made = _run(subject, [
+    program: Program = [
         SystemCall(_CLONE, (_CLONE_UNTRACED, 0, 0, 0, 0)),
         *[SystemCall(_NANOSLEEP, (struct.pack("<QQ", seconds, 0), 0), unless=Result(0))] * _SLEEPS,
         SystemCall(_EXIT_GROUP, (0,), unless=Result(0)),
-    ], wait)  # fmt: skip
-    if made > _MASK - 4095:
-        raise RehearsalFailed(subject.identity.pid, f"clone: {os.strerror(_MASK + 1 - made)}")
-    copy = _seen_from_here(subject.identity.pid, made)
+    ]
+    made: list[int] = []
+    copy: Identity | None = None
     try:
+        _run(subject, program, wait, made)
+        if made[0] > _MASK - 4095:
+            raise RehearsalFailed(subject.identity.pid, f"clone: {_refusal(made.pop())}")
+        copy = _seen_from_here(subject.identity.pid, made[0])
         yield copy
     finally:
-        _end(copy)
-        with suppress(LibswapError):  # then it stays a zombie, which only the process can see
-            _run(subject, [SystemCall(_WAIT4, (made, 0, _WALL | _WNOHANG, 0))], wait)
+        try:
+            _forget(subject, made, copy, wait)
+        except KeyboardInterrupt:  # once; what had not been done then is done now
+            _forget(subject, made, copy, wait)
+            raise
 
 
 def require_private(subject: Subject, module: Module) -> None:
@@ -95,22 +101,40 @@ def require_private(subject: Subject, module: Module) -> None:
                 )  # fmt: skip
 
 
-def _run(subject: Subject, program: Program, wait: float) -> int:
-    """The first result of a program."""
+def _run(subject: Subject, program: Program, wait: float, first: list[int]) -> None:
+    """Run a program, and note its first result before an interruption can be raised."""
     runtime = runtime_of(subject.modules)
     with borrow(
         subject.identity, subject.memory, avoid=runtime.avoid, deadline=time.monotonic() + wait,
         errno_location=runtime.errno_location, lift_seccomp=needs_lifting(subject.identity.pid),
     ) as thread:  # fmt: skip
         outcome = thread.run(program, timeout=wait)
-    if not isinstance(outcome, Returned):
-        raise RehearsalFailed(subject.identity.pid, "the system call did not come back")
-    return outcome.results[0]
+        if isinstance(outcome, Returned):
+            first.append(outcome.results[0])
+            return
+    raise RehearsalFailed(subject.identity.pid, "the system call did not come back")
+
+
+def _refusal(result: int) -> str:
+    return os.strerror(_MASK + 1 - result)
+
+
+def _forget(subject: Subject, made: list[int], copy: Identity | None, wait: float) -> None:
+    """End the copy, and let the process collect it; else it stays a zombie that only it can see."""
+    for number in made:
+        with suppress(LibswapError):
+            _end(copy or _seen_from_here(subject.identity.pid, number))
+            call = SystemCall(_WAIT4, (number, 0, _WALL | _WNOHANG, 0))
+            _run(subject, [call], wait, [])
 
 
 def _seen_from_here(parent: int, number: int) -> Identity:
     """The child that the process knows by a number of its own PID namespace."""
-    for task in os.listdir(f"/proc/{parent}/task"):  # noqa: PTH208  names are what is wanted
+    try:
+        tasks = os.listdir(f"/proc/{parent}/task")  # noqa: PTH208  names are what is wanted
+    except FileNotFoundError:
+        raise ProcessGone(parent) from None
+    for task in tasks:
         with (
             suppress(FileNotFoundError, ProcessGone),
             open(f"/proc/{parent}/task/{task}/children") as file,  # noqa: PTH123

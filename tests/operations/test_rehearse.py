@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from libswap.errors.live import RehearsalFailed
+from libswap.linux.tracer import traced
 from libswap.live.module import LibraryCache
 from libswap.live.rehearsal import copied
 from libswap.live.subject import Subject
@@ -15,6 +16,7 @@ from libswap.operations.swap import Request, swap_library
 from libswap.process.identity import Identity
 from support.compiler import Compiler
 from support.driven import Target
+from support.interruption import interruptions
 from support.swapping import Stage
 
 pytestmark = [pytest.mark.compiler, pytest.mark.ptrace]
@@ -123,6 +125,24 @@ def test_a_library_whose_data_lead_to_shared_memory_is_not_rehearsed(stage: Stag
         assert "shared memory" in outcome.reason
         stage.moved(target)
         assert target.ask() == f"2 -1 {errno.ECHILD}"
+
+
+def test_interrupted_it_leaves_no_copy_behind(target: Target) -> None:
+    """Once a copy was there already, and nothing of ours had taken note of it yet."""
+    cache = LibraryCache()
+
+    def rehearse() -> None:
+        with (
+            Subject.open(Identity.of(target.pid), cache) as subject,
+            copied(subject, wait=10, work=5),
+        ):
+            pass
+
+    step, stride = 0, 1 if os.environ.get("LIBSWAP_EVERY_STEP") else 13
+    for step in interruptions(lambda: traced(rehearse), stride=stride):
+        assert not _children(target.pid), step
+        assert target.ask() == f"1 -1 {errno.ECHILD}"
+    assert step > 40
 
 
 def test_the_copy_ends_by_itself_and_its_parent_does_not_see_it(target: Target) -> None:
