@@ -1,9 +1,10 @@
-"""libswap killed while it begins, ends or takes back a drain: every object goes on as it was."""
+"""libswap killed, or interrupted, in the middle of a drain: every object goes on as it was."""
 
 import os
 import signal
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -16,6 +17,7 @@ from libswap.operations.settle import settle
 from libswap.operations.swap import Request, swap_library
 from support.compiler import FIXTURES, Compiler
 from support.driven import Target
+from support.interruption import command, interrupted, require_let_go
 from support.swapping import Stage
 
 pytestmark = [pytest.mark.compiler, pytest.mark.ptrace, pytest.mark.slow]
@@ -23,6 +25,8 @@ pytestmark = [pytest.mark.compiler, pytest.mark.ptrace, pytest.mark.slow]
 HERE = FIXTURES / "drain"
 EVERY = 1 if os.environ.get("LIBSWAP_EVERY_STEP") else 11
 """Which of the steps; all of them take minutes."""
+INTERRUPTED, OF_FEW = (1, 1) if EVERY == 1 else (71, 7)
+"""Which are interrupted: of those that begin a drain, and of those that end it, which are few."""
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +65,12 @@ def _settle(stage: Stage, pid: int) -> list[object]:
     return [p.outcome for p in settle([stage.place], [pid], Options()).processes]
 
 
-def _programs(stage: Stage) -> Iterator[tuple[Target, int]]:
+def _programs(stage: Stage, every: int = EVERY) -> Iterator[tuple[Target, int]]:
     """A program for each step, until the work was not killed any more."""
     old, new = (stage.build("drain/objects.c", version=v) for v in (1, 2))
     stage.install(old)
     user = stage.program("drain/user.c", f"-I{HERE}", "-pthread", "-include", str(stage.header))
-    for step in range(1, 10_000, EVERY):
+    for step in range(1, 10_000, every):
         stage.install(old)
         with stage.running(user) as target:
             assert _asked(target, "new 0 10", "attach 0 3", "threads 2") == [1, 0, 2]
@@ -130,5 +134,64 @@ def test_killed_while_it_takes_back(stage: Stage) -> None:
         _used(target)
         steps += 1
         if not killed:
+            break
+    assert steps > 2
+
+
+def _begin_by_command(stage: Stage, pid: int) -> None:
+    handles = HERE / "objects.toml"
+    command("live", stage.place, "--pid", pid, "--drain", "--handles", handles)
+
+
+def _drained(stage: Stage, pid: int, step: int) -> object:
+    """Ask for a drain: it begins now, or has begun."""
+    outcome = _begin(stage, pid)
+    begun = isinstance(outcome, Refused) and "draining" in outcome.reason
+    assert begun or isinstance(outcome, DrainBegun), (step, outcome)
+    return outcome
+
+
+def _taken_back(target: Target, step: int) -> None:
+    """Take a drain back, which an interrupted run may have done already."""
+    outcomes = [p.outcome for p in revert([target.pid], "", Options()).processes]
+    assert not any(isinstance(o, StillDraining) for o in outcomes), (step, outcomes)
+    assert _asked(target, "version", "new 2 1", "sum 2", "free 2") == [1, 1, 302, 0], step
+
+
+def test_interrupted_while_it_begins_and_takes_back(stage: Stage) -> None:
+    state = ("--state-dir", stage.place.with_name("state"))
+    drained = set()
+    for target, step in _programs(stage, INTERRUPTED):
+        again = interrupted(partial(_begin_by_command, stage, target.pid), step)
+        require_let_go(target.pid)
+        _used(target)
+        drained.add(type(_drained(stage, target.pid, step)))
+        _used(target)
+        assert _asked(target, "join") == [0]
+        back = partial(command, "revert", target.pid, *state)
+        again |= interrupted(back, -(-step // OF_FEW))
+        require_let_go(target.pid)
+        _used(target)
+        _taken_back(target, step)
+        _used(target)
+        if not again:
+            break
+    assert drained == {DrainBegun, Refused}
+
+
+def test_interrupted_while_it_settles(stage: Stage) -> None:
+    settle_it = ("live", stage.place, "--settle", "--pid")
+    steps = 0
+    for target, step in _programs(stage, OF_FEW):
+        _begin(stage, target.pid)
+        assert _asked(target, "free 0", "detach 0", "join", "new 2 10", "threads 2")[3] == 1
+        again = interrupted(partial(command, *settle_it, target.pid), step)
+        require_let_go(target.pid)
+        assert _asked(target, "new 1 10", "step 1", "sum 2", "free 1") == [1, 12, 559, 0]
+        _settle(stage, target.pid)
+        assert _settle(stage, target.pid) == [], step
+        assert _asked(target, "new 1 10", "step 1", "sum 2", "free 1", "join") == [1, 12, 559, 0, 0]
+        steps += 1
+        if not again:
             break
     assert steps > 2

@@ -1,13 +1,14 @@
 """libswap killed at its ptrace requests and writes while it applies a patch or takes one back.
 
 By default at the first and the last step of each kind (by the functions that led to it); with
-LIBSWAP_EVERY_STEP set at every one.
+LIBSWAP_EVERY_STEP set at every one. Interrupted by Ctrl-C right behind some of them, or all.
 """
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,7 @@ from libswap.operations.patch_insert import Applied
 from libswap.operations.patch_revert import Reverted
 from support.compiler import Compiler
 from support.host import Host, host
+from support.interruption import command, interrupted, require_let_go
 from support.steps import killed, kinds, of_each_kind
 
 pytestmark = [pytest.mark.compiler, pytest.mark.ptrace, pytest.mark.slow]
@@ -146,6 +148,34 @@ def test_killed_while_it_takes_back(scene: Scene, name: str, past: str) -> None:
             assert process.scenario(5) == scene.values[name], step
             _verified(process)
     assert seen == {OLD, scene.values[name]}, "before the turn and behind it"
+
+
+@pytest.mark.parametrize(("name", "under"), [("two", ""), ("newer", "two")])
+def test_interrupted_while_it_applies_and_takes_back(scene: Scene, name: str, under: str) -> None:
+    """The target has the patch or not, is traced by nobody, and the next libswap goes on."""
+    old, new = scene.values[under], scene.values[name]
+    for step in range(1, 10_000, 1 if EVERY else 97):
+        with scene.running(under) as process:
+            on = ("patch", "apply", scene.files[name], "--replace", "--pid", process.pid)
+            again = interrupted(partial(command, *on), step)
+            require_let_go(process.pid)
+            assert process.scenario(5) in (old, new), step
+            scene.apply(process, name)
+            assert process.scenario(5) == new, step
+            _verified(process)
+            again |= interrupted(partial(command, "patch", "revert", process.pid), step)
+            require_let_go(process.pid)
+            now = process.scenario(5)
+            assert now in (OLD, new), step
+            if now == new:
+                revert(process)
+            assert process.scenario(5) == OLD, step
+            scene.apply(process, name)
+            assert process.scenario(5) == new, step
+            _verified(process)
+        if not again:
+            return
+    raise AssertionError("it never came to its end")
 
 
 @pytest.mark.parametrize("name", ["one", "two"])

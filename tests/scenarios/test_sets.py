@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ from libswap.operations.moves import Moved, MovedBack, Outcome, Refused, Skipped
 from libswap.operations.swap import Request, swap_library
 from support.compiler import Compiler
 from support.driven import Target
+from support.interruption import command, interruptions, require_let_go
 from support.steps import killed, kinds, of_each_kind
 from support.swapping import Stage, reverted
 
@@ -215,3 +217,29 @@ def test_killed_at_any_step_either_all_or_none_run(pair: Pair) -> None:
             assert {type(o) for o in outcomes} in ({Moved}, {Skipped}), (step, outcomes)
             assert _all(target, "same", "count", "both", "newer") == [3, 3, 22, 2], step
     assert seen == {11, 22}
+
+
+@together("libswap interrupted by Ctrl-C while it moves libraries that belong together")
+def test_interrupted_either_all_or_none_run(pair: Pair) -> None:
+    pair.install(1)
+    with pair.upper.running(pair.program()) as target:
+        assert _all(target, "keep", "count", "both") == [3, 1, 11]
+        pair.install(2)
+        state = ("--state-dir", pair.upper.place.with_name("state"))
+        both = ("live", pair.upper.place, pair.lower.place, "--pid", target.pid, *state)
+        back = ("revert", target.pid, *state)
+        stride = 1 if EVERY else 53
+        for step in interruptions(partial(command, *both), stride=stride):
+            _either_then(pair, target, 2, step)
+            assert [type(o) for o in reverted([target.pid])] == [Moved, Moved], step
+            assert _all(target, "same", "both", "newer") == [3, 11, 0], step
+        for step in interruptions(partial(command, *back), stride=stride):
+            _either_then(pair, target, 2, step)
+
+
+def _either_then(pair: Pair, target: Target, version: int, step: int) -> None:
+    """Both libraries are of one version, and the next run moves both where they are not yet."""
+    require_let_go(target.pid)
+    assert _all(target, "same", "both", "newer") in ([3, 11, 0], [3, 22, 2]), step
+    assert all(isinstance(o, Moved | Skipped) for o in pair.swap(target)), step
+    assert _all(target, "same", "both", "newer") == [3, 11 * version, version], step

@@ -1,12 +1,17 @@
 """Run a piece of libswap in a child that gets SIGINT right behind its N-th step, for every N."""
 
+import io
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 
+from libswap.cli.app import run
 from libswap.linux import libc
 from libswap.linux.memory import ProcessMemory
+from libswap.linux.procfs import PROC
 
 
 def interruptions(work: Callable[[], object], *, first: int = 1, stride: int = 1) -> Iterator[int]:
@@ -21,23 +26,54 @@ def interruptions(work: Callable[[], object], *, first: int = 1, stride: int = 1
         stride: every which step is tried.
     """
     for step in range(first, 100_000, stride):
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                _arm(step)
-                work()
-                code = 0
-            except KeyboardInterrupt:
-                code = 130
-            finally:
-                os._exit(code)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if code == 0:
+        if not interrupted(work, step):
             return
-        assert code == 130, (step, code)
         yield step
     raise AssertionError("it never came to its end")
+
+
+def interrupted(work: Callable[[], object], step: int) -> bool:
+    """Do it in a child that gets SIGINT behind this step; whether it came to that."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            _arm(step)
+            work()
+            code = 0
+        except KeyboardInterrupt:
+            code = 130
+        except BaseException:  # noqa: BLE001  nothing may come out of this copy of the test
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, 130), (step, code)
+    return code == 130
+
+
+def command(*words: object) -> None:
+    """A whole command, which says by its exit code alone that it was interrupted.
+
+    Raises:
+        KeyboardInterrupt: it was.
+    """
+    said = io.StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
+        code = run([str(word) for word in words])
+    assert code in (0, 130), said.getvalue()
+    assert "Traceback" not in said.getvalue(), said.getvalue()
+    if code == 130:
+        raise KeyboardInterrupt
+
+
+def require_let_go(pid: int) -> None:
+    """Nobody traces a thread of the process, and none stands still."""
+    for tid in PROC.tids(pid):
+        status = PROC.read(pid, f"task/{tid}/status").decode()
+        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        assert fields["TracerPid"].strip() == "0", status
+        assert fields["State"][0] not in "Tt", status
 
 
 def _arm(step: int) -> None:
