@@ -150,6 +150,7 @@ def test_killed_while_it_takes_back(scene: Scene, name: str, past: str) -> None:
     assert seen == {OLD, scene.values[name]}, "before the turn and behind it"
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("name", "under"), [("two", ""), ("newer", "two")])
 def test_interrupted_while_it_applies_and_takes_back(scene: Scene, name: str, under: str) -> None:
     """The target has the patch or not, is traced by nobody, and the next libswap goes on."""

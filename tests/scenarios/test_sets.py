@@ -220,6 +220,7 @@ def test_killed_at_any_step_either_all_or_none_run(pair: Pair) -> None:
 
 
 @together("libswap interrupted by Ctrl-C while it moves libraries that belong together")
+@pytest.mark.timeout(600)
 def test_interrupted_either_all_or_none_run(pair: Pair) -> None:
     pair.install(1)
     with pair.upper.running(pair.program()) as target:
