@@ -243,8 +243,9 @@ def unload(
     there: Loaded,
     *,
     wait: float,
+    more: Sequence[tuple[int, int]] = (),
 ) -> None:
-    """Take back what `load` did, where the swap came to nothing.
+    """Take back what `load` did, and other memory, where the swap came to nothing.
 
     Where that is not possible now, the copy stays loaded: it takes memory, and nobody reaches it
     but threads that its constructors have made.
@@ -254,7 +255,7 @@ def unload(
     ]  # fmt: skip
     handles = [h for one in opened for h in (one.kept, one.handle)]
     program: Program = [Call(runtime.dlclose, (h,)) for h in reversed(handles)]
-    made = (there.area, request.area), (there.record, request.record)
+    made = (there.area, request.area), (there.record, request.record), *more
     program += mapped.unmap((at, whole_pages(size)) for at, size in made if at)
     with suppress(LibswapError):
         _require_unused(identity, memory, [one.handle for one in opened], wait)

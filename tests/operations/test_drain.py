@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
+import psutil
 import pytest
 
-from libswap.live.draining import table
+from libswap.errors.live import CommitBlocked
+from libswap.live.draining import begin, table
 from libswap.live.draining.record import Then
 from libswap.live.outlook import Options
 from libswap.operations.draining import (
@@ -23,6 +26,7 @@ from libswap.operations.settle import settle
 from libswap.operations.status import status
 from libswap.operations.swap import Request, swap_library
 from libswap.operations.unfinished import finish
+from libswap.process.identity import Identity
 from support.compiler import FIXTURES, Compiler
 from support.driven import Target
 from support.swapping import Stage
@@ -232,6 +236,24 @@ def test_threads_that_make_use_and_end_objects_all_the_while(stage: Stage) -> No
         assert asked(target, "free 0", "detach 0") == [0, 0]
         if isinstance(back, StillDraining):  # else no new object was there just then
             assert isinstance(settled(stage, target), TakenBack)
+
+
+def test_a_drain_that_finds_no_safe_moment_leaves_no_memory_behind(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def blocked(identity: Identity, *_: object, **__: object) -> NoReturn:
+        raise CommitBlocked(identity.pid, 0.0, ("a thread",))
+
+    monkeypatch.setattr(begin, "commit", blocked)
+    with started(stage) as target:
+        sizes = []
+        for _ in range(3):
+            outcome = drained(stage, target)
+            assert isinstance(outcome, Refused)
+            assert outcome.error == "CommitBlocked"
+            sizes.append(psutil.Process(target.pid).memory_info().vms)
+        assert max(sizes) - sizes[0] < table.ALLOCATED
+        assert asked(target, "step 0", "version") == [12, 1]
 
 
 def test_nothing_else_changes_a_library_that_is_drained(stage: Stage) -> None:

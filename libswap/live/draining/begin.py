@@ -99,14 +99,17 @@ def begin(
         subject.identity, subject.memory, runtime, subject.mappings, request,
         wait=work.options.wait, timeout=work.options.constructors,
     )  # fmt: skip
+    at = 0
     try:
         progress("prepare")
         at = _table(work, runtime)
         return _Beginning.of(work, move, there, at, limit).run(progress)
     except LibswapError as error:
         if move.loaded is None and not isinstance(error, CommitUndoFailed):
-            wait = work.options.wait
-            unload(subject.identity, subject.memory, runtime, request, there, wait=wait)
+            unload(
+                subject.identity, subject.memory, runtime, request, there, wait=work.options.wait,
+                more=[(at, table.ALLOCATED)],
+            )  # fmt: skip
         raise
 
 
