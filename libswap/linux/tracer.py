@@ -19,6 +19,8 @@ from typing import Final, Generic, TypeVar
 
 Result = TypeVar("Result")
 
+_UNHEARD: Final = 0.1
+"""Seconds: a signal that comes just as a wait begins is noted; its handler runs when that ends."""
 _PAUSE: Final = 0.0001
 _TO_BE_GONE: Final = 5.0
 
@@ -32,7 +34,8 @@ def traced(work: Callable[[], Result]) -> Result:
     tracer = _Tracer(work)
     try:
         tracer.start()
-        tracer.join()
+        while tracer.is_alive():
+            tracer.join(_UNHEARD)
     except BaseException as interruption:
         tracer.break_off(type(interruption))
         raise
